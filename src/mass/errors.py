@@ -1,0 +1,55 @@
+"""Errors of the library, and the checks that give each wrong input its one sentence."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+class NotEquivariantError(ValueError):
+    """A model, or one operation of it, cannot be made shift-equivariant.
+
+    Attributes:
+        node: name of the operation in the traced graph ('' where tracing itself failed).
+        reason: why it breaks.
+        remedy: what would do.
+    """
+
+    def __init__(self, node: str, reason: str, remedy: str = "") -> None:
+        self.node, self.reason, self.remedy = node, reason, remedy
+        where = f"node '{node}': " if node else ""
+        super().__init__(f"{where}{reason}" + (f"; {remedy}" if remedy else "") + ".")
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.node, self.reason, self.remedy)
+
+
+def as_pair(value: object, name: str = "period") -> tuple[int, int]:
+    """An int or a pair of ints, each at least 1, as a pair (rows, columns)."""
+    pair = (value, value) if isinstance(value, int) else tuple(value)  # type: ignore[arg-type]
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in pair):
+        raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}.")
+    if min(pair) < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}; a period of 1 means 'every position'.")
+    return pair[0], pair[1]
+
+
+def check_map(x: Tensor) -> None:
+    """Refuse what is not a non-empty floating-point map (B, C, H, W)."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor of shape (B, C, H, W), got {type(x).__name__}.")
+    if x.ndim != 4:
+        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
+        raise ValueError(f"expected a map of shape (B, C, H, W), got {x.ndim} axes, {tuple(x.shape)}{hint}.")
+    if not x.is_floating_point():
+        raise TypeError(f"expected floating-point values, got {x.dtype}; convert with x.float().")
+    if 0 in x.shape:
+        raise ValueError(f"the map is empty, its shape is {tuple(x.shape)}; give at least one image, channel and pixel.")
+
+
+def check_divides(x: Tensor, period: tuple[int, int]) -> None:
+    """Refuse a map whose height or width its period does not divide."""
+    for axis, size, p in zip(("height", "width"), x.shape[-2:], period, strict=True):
+        if size % p:
+            below, above = size // p * p, -(-size // p) * p
+            would = f"{below} or {above}" if below else str(above)
+            raise ValueError(f"{axis} {size} is not a multiple of the period {p}; {would} would do.")

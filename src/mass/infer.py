@@ -1,0 +1,119 @@
+"""Lattice inference: every operation's period, every tensor's lattice, and which operations must share an origin.
+
+One walk over the traced graph gives each node the lattice of its inputs, adds a digit where an operation has a period,
+and unifies what meets. The result is a `Plan`; `mass.convert` carries it out, `mass.explain` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+
+from .errors import NotEquivariantError
+from .lattice import Digit, Grid, Pair, stride, times, unify
+from .operations import Effect, Site, rule_for
+
+
+@dataclass
+class Plan:
+    """What lattice inference found.
+
+    Attributes:
+        graph: the traced model.
+        image: height and width of its input.
+        values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
+        effects: per operation that meets a map, its `Effect`.
+        digits: per operation with a period, the origin digit it samples at.
+        refusals: what cannot be made equivariant, in graph order.
+    """
+
+    graph: fx.GraphModule
+    image: Pair
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    effects: dict[fx.Node, Effect] = field(default_factory=dict)
+    digits: dict[fx.Node, Digit] = field(default_factory=dict)
+    refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
+
+
+def infer(graph: fx.GraphModule) -> Plan:
+    """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised."""
+    inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    plan = Plan(graph, inputs[0].meta["shape"][2:])
+    for node in graph.graph.nodes:
+        if node in inputs:
+            is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
+            plan.values[node] = Grid((), (2, 3)) if is_map else None
+        elif node.op in ("get_attr", "output"):
+            plan.values[node] = None
+        else:
+            try:
+                plan.values[node] = _visit(node, plan)
+            except NotEquivariantError as refusal:
+                plan.refusals.append((node, refusal))
+                plan.values[node] = None
+    return plan
+
+
+def _visit(node: fx.Node, plan: Plan) -> Any:
+    maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
+    if not maps:
+        return None
+    module = plan.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+    site = Site(node, module, plan.values, plan.image)
+    rule = rule_for(site)
+    if all(isinstance(plan.values[n], Grid) for n in maps):
+        _meet(site, maps, plan)
+    effect = rule(site)
+    plan.effects[node] = effect
+    if effect.period != (1, 1):
+        return _sample(site, effect, plan)
+    return effect.value
+
+
+def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
+    """All maps that an operation reads lie on one lattice; what is no map is the same at all positions."""
+    first = plan.values[maps[0]]
+    rank = len(maps[0].meta["shape"])
+    for other in maps[1:]:
+        value = plan.values[other]
+        if [d - rank for d in first.dims] != [d - len(other.meta["shape"]) for d in value.dims]:
+            raise site.refuse("it joins maps whose positions lie on different axes")
+        reason = unify(first.lattice, value.lattice)
+        if reason:
+            raise site.refuse(reason, "bring both to one size first")
+    if site.node.op == "call_module" or not isinstance(site.node.meta["shape"], tuple):
+        return
+    for other in site.node.all_input_nodes:
+        shape = other.meta.get("shape")
+        if other in maps or not isinstance(shape, tuple) or not all(isinstance(s, int) for s in shape):
+            continue
+        varying = [d for d in first.dims if len(shape) >= rank - d and shape[d - rank] != 1]
+        if varying and len(site.node.meta["shape"]) == rank and other.name not in _weights(site):
+            reason = f"it combines the map with '{other.name}' of shape {shape}, which differs from position to position"
+            raise site.refuse(reason, "make it the same at all positions")
+
+
+def _weights(site: Site) -> set[str]:
+    """Arguments of functional calls that are parameters of the operation, not a map beside it."""
+    named = [n for n in list(site.node.args[1:]) + list(site.node.kwargs.values()) if isinstance(n, fx.Node)]
+    operations = ("conv2d", "batch_norm", "layer_norm", "group_norm", "linear", "prelu")
+    return {n.name for n in named} if getattr(site.node.target, "__name__", "") in operations else set()
+
+
+def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
+    for axis, size, period in zip(("height", "width"), site.sizes, effect.period, strict=True):
+        if size % period:
+            total = times(stride(site.map.lattice), effect.period)["hw".index(axis[0])]
+            full = size * total // period
+            below = full // total * total
+            would = f"{below} or {below + total}" if below else str(total)
+            what = f"the map has {axis} {size} there, not a multiple of the operation's period {period}"
+            raise site.refuse(what, f"input {axis} {full} comes to a total stride of {total}: {would} would do")
+    digit = Digit(effect.period)
+    digit.operations.append(site.node)
+    plan.digits[site.node] = digit
+    if effect.value is None:
+        return None
+    return Grid((*effect.value.lattice, digit), effect.value.dims)

@@ -1,0 +1,87 @@
+"""Kernels that treat all positions alike, so that equal inputs give equal bits wherever they lie.
+
+Float32 on the CPU has two that do not (measured; DESIGN, "Kernels must treat positions alike"):
+
+* small convolutions at batch 1, and linear layers over pixels, fall to a matrix product whose blocks round
+  differently by position. Called directly, oneDNN's convolution is clean.
+* activations built on exp (sigmoid, SiLU, GELU, …) finish each thread's share with a scalar loop that rounds
+  differently from the vector loop. A buffer of whole vectors leaves nothing for it.
+
+`MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
+only where oneDNN is missing or switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
+_GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
+
+
+def _calls_onednn(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+    )
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """`torch.nn.functional.conv2d` without padding, by a kernel in which every output is summed in one order.
+
+    Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
+    """
+    if _calls_onednn(x):
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
+    return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C')."""
+    if _calls_onednn(x) and x.ndim == 4:
+        return conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+    return F.linear(x, weight, bias)
+
+
+def _excess(count: int) -> int:
+    """How many elements complete the last vector of every thread's share."""
+    total = count
+    while True:
+        threads = min(torch.get_num_threads(), -(-total // _GRAIN))
+        needed = -(-total // (_LANES * threads)) * _LANES * threads
+        if needed == total:
+            return total - count
+        total = needed
+
+
+def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)`, computed by whole vectors alone, in the memory format of `x`.
+
+    >>> x = torch.randn(1, 3, 5, 7)
+    >>> torch.equal(elementwise(torch.sigmoid, x.roll(1, 3)), elementwise(torch.sigmoid, x).roll(1, 3))
+    True
+    """
+    if x.device.type != "cpu" or x.numel() == 0:
+        return function(x)
+    channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    dense = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
+    excess = _excess(x.numel())
+    if excess:
+        out = function(F.pad(dense.flatten(), (0, excess)))[: x.numel()].view(dense.shape)
+    else:
+        out = function(dense)
+    return out.permute(0, 3, 1, 2) if channels_last else out

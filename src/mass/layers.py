@@ -1,0 +1,197 @@
+"""MASS layers: a strided operation, untouched, on a map moved to its own origin (paper, section 4.1, Figure 1).
+
+    o = select_origin(x, s);  y = f(shift(x, o))
+
+`MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` are their `torch.nn` namesakes with that rule and circular borders,
+same arguments and same parameter names, so pretrained weights load. `MassPool2d` gives the rule to any pooling.
+Two layers that leave the same map and meet again must share one origin: choose it once and pass it to both
+(`mass.convert` finds out by itself where that is).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .circular import circular_pad, window_pads
+from .errors import as_pair
+from .kernels import conv2d
+from .origin import select_origin
+from .shift import restore, shift
+
+
+class CircularConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation)
+        x = circular_pad(input, pads)
+        return conv2d(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
+
+
+class CircularMaxPool2d(nn.MaxPool2d):
+    """`torch.nn.MaxPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation)
+        return F.max_pool2d(circular_pad(input, pads), self.kernel_size, self.stride, 0, self.dilation)
+
+
+class CircularAvgPool2d(nn.AvgPool2d):
+    """`torch.nn.AvgPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding))
+        return F.avg_pool2d(x, self.kernel_size, self.stride, 0, divisor_override=self.divisor_override)
+
+
+def _to_origin(x: Tensor, stride: tuple[int, int], rule: str, origin: Tensor | None) -> Tensor:
+    if stride == (1, 1):
+        return x
+    return shift(x, select_origin(x, stride, rule) if origin is None else origin)
+
+
+class MassConv2d(CircularConv2d):
+    """A shift-equivariant strided convolution (paper, section 4.1).
+
+    Args: those of `torch.nn.Conv2d`; `rule` is `select_origin`'s.
+
+    Shape:
+        x (B, C, H, W), H and W multiples of the stride; origin (B, 2) int64, shared with a parallel branch, or None
+        -> (B, C', H / stride, W / stride).
+
+    >>> conv = MassConv2d(3, 8, 3, stride=2, padding=1)
+    >>> x = torch.randn(1, 3, 8, 8)
+    >>> y, moved = conv(x), conv(x.roll((-1, -1), (2, 3)))
+    >>> any(torch.equal(y.roll((i, j), (2, 3)), moved) for i in (-1, 0, 1) for j in (-1, 0, 1))
+    True
+    """
+
+    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.rule = rule
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+
+
+class MassMaxPool2d(CircularMaxPool2d):
+    """A shift-equivariant max pooling (paper, Figure 2). Arguments and shapes as `MassConv2d` and `nn.MaxPool2d`."""
+
+    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.return_indices:
+            raise ValueError("return_indices=True is not supported: the indices would refer to the shifted, wrapped map.")
+        self.rule = rule
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+
+
+class MassAvgPool2d(CircularAvgPool2d):
+    """A shift-equivariant average pooling. Arguments and shapes as `MassConv2d` and `nn.AvgPool2d`."""
+
+    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.rule = rule
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+
+
+class MassPool2d(nn.Module):
+    """Any pooling made shift-equivariant (l_p, soft, mixed, gated, learned; paper, section 3).
+
+    Args:
+        pool: a module (B, C, H, W) -> (B, C', H / stride, W / stride) that does not pad; it may have parameters.
+        stride: its stride, by default `pool.stride`.
+        kernel_size: its window, by default `pool.kernel_size`, else the stride; a wider window wraps.
+        rule: as `select_origin`.
+
+    >>> MassPool2d(nn.LPPool2d(norm_type=2, kernel_size=3, stride=2))(torch.rand(1, 4, 8, 8)).shape
+    torch.Size([1, 4, 4, 4])
+    """
+
+    def __init__(
+        self,
+        pool: nn.Module,
+        stride: int | tuple[int, int] | None = None,
+        kernel_size: int | tuple[int, int] | None = None,
+        rule: str = "l2",
+    ) -> None:
+        super().__init__()
+        self.pool, self.rule = pool, rule
+        stride = getattr(pool, "stride", None) if stride is None else stride
+        if stride is None:
+            raise ValueError(f"{type(pool).__name__} does not tell its stride; pass stride=….")
+        if getattr(pool, "padding", 0) not in (0, (0, 0)):
+            raise ValueError(f"the pool pads by {pool.padding}; give it padding=0, its window wraps instead.")
+        self.stride = as_pair(stride, "stride")
+        kernel = getattr(pool, "kernel_size", None) if kernel_size is None else kernel_size
+        self.kernel_size = self.stride if kernel is None else as_pair(kernel, "kernel_size")
+
+    def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
+        x = _to_origin(x, self.stride, self.rule, origin)
+        return self.pool(circular_pad(x, window_pads(self.kernel_size, self.stride, 0)))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, kernel_size={self.kernel_size}, rule={self.rule!r}"
+
+
+class Shift(nn.Module):
+    """`shift` as a node of a converted network."""
+
+    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        return shift(x, origin)
+
+
+class Restore(nn.Module):
+    """`restore` as a node of a converted network."""
+
+    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        return restore(x, origin)
+
+
+class ComposeOrigin(nn.Module):
+    """Total origin of a finer lattice's child: O + S o (mass.lattice)."""
+
+    def __init__(self, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, total: Tensor, origin: Tensor) -> Tensor:
+        return total + torch.stack((origin[:, 0] * self.stride[0], origin[:, 1] * self.stride[1]), 1)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class ReadDigit(nn.Module):
+    """One digit of an origin that was chosen with a larger period: (o // low) mod period."""
+
+    def __init__(self, low: tuple[int, int], period: tuple[int, int]) -> None:
+        super().__init__()
+        self.low, self.period = low, period
+
+    def forward(self, origin: Tensor) -> Tensor:
+        return torch.stack([origin[:, i] // self.low[i] % self.period[i] for i in (0, 1)], 1)
+
+    def extra_repr(self) -> str:
+        return f"low={self.low}, period={self.period}"
+
+
+class SelectOrigin(nn.Module):
+    """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin."""
+
+    def __init__(self, period: tuple[int, int], rule: str = "l2") -> None:
+        super().__init__()
+        self.period, self.rule = period, rule
+
+    def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
+        if self.rule == "zero":
+            return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
+        return select_origin(x, self.period, self.rule, source=source, source_origin=source_origin)
+
+    def extra_repr(self) -> str:
+        return f"period={self.period}, rule={self.rule!r}"

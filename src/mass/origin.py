@@ -1,0 +1,168 @@
+"""Origin selection: where to start sampling, read off the features themselves (paper, section 4.1).
+
+`select_origin(x, P)` returns, per image, the polyphase component o in [0, P)^2 that the rule likes best (the paper:
+of largest l2 norm). It is covariant, h(S_t x) = h(x) - t (mod P), and *exactly* so:
+
+* energies are sums of integers (|x| rounded to 15 bits, then the next 15), hence the same in any order;
+* phases that tie are told apart by their layout (`mass.layout`), never by their index;
+* what ties even then is a symmetry of the image, and every choice gives the same result up to that symmetry.
+
+In a network a tie is settled by the network's own input (`source`): all features are functions of it, so whatever
+breaks a symmetry on any branch shows there. Energies are cheap and nearly always decide; on the CPU a layout
+is computed only for ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .errors import as_pair, check_divides, check_map
+from .layout import layout_hash, mix, pixel_hash
+from .reduce import power_of_two_scale
+
+RULES = ("l2", "l1", "linf", "variance", "random")
+
+_BITS = 15
+_CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
+
+
+def _to_phases(x: Tensor, period: tuple[int, int]) -> Tensor:
+    """(B, H, W) -> (B, H/P, W/P, P * P): the values of each phase, phases last."""
+    batch, height, width = x.shape
+    (p, q) = period
+    blocks = x.view(batch, height // p, p, width // q, q)
+    return blocks.permute(0, 1, 3, 2, 4).reshape(batch, height // p, width // q, p * q)
+
+
+def _phase_sum(x: Tensor, period: tuple[int, int]) -> Tensor:
+    """Exact sums of integers held in float64, (B, C, H, W) -> (B, P * P) int64.
+
+    Exact while a pixel's sum over channels stays below 2^53 and a phase's below 2^63.
+    """
+    return _to_phases(x.sum(1).long(), period).sum((1, 2))
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """|x| times the power of two that brings the image's maximum into [2^14, 2^15); float32 (float64 for float64).
+
+    A maximum below 2^-100 counts as zero.
+    """
+    flat = x.flatten(1)
+    largest = torch.maximum(flat.amax(1), -flat.amin(1))
+    scale = power_of_two_scale(largest, _BITS)
+    scale = torch.where(largest < 2.0**-100, 0.0, scale).view(-1, 1, 1, 1)
+    return x.abs().mul_(scale.to(x.dtype))
+
+
+def _keys(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None) -> Iterator[Tensor]:
+    """What phases are compared by, most important first: tensors (B, P * P), larger is better."""
+    x = x.nan_to_num(nan=0.0)
+    x = x if x.dtype == torch.float64 else x.float()
+    if rule == "linf":
+        yield _to_phases(x.abs().amax(1), period).amax((1, 2))
+    elif rule == "random":
+        yield _to_phases(mix(pixel_hash(x)), period).sum((1, 2))
+    else:
+        scaled = _scaled(x)
+        high = scaled.round()  # the first 15 bits
+        if rule == "l2":
+            yield _phase_sum(high.double().square_(), period)
+        elif rule == "l1":
+            yield _phase_sum(high.double(), period)
+        else:
+            total = _phase_sum(high.copysign(x).double(), period).double()
+            power = _phase_sum(high.double().square_(), period).double()
+            yield power * (x[0].numel() // power.shape[1]) - total.square()
+        low = scaled.sub_(high).mul_(2.0**_BITS).round_().double()  # the next 15: an outlier must not erase the rest
+        yield _phase_sum(low.abs_() if rule == "l1" else low.square_(), period)
+    layout = layout_hash(source)
+    if source_origin is not None:
+        layout = torch.ops.mass.shift(layout[:, None], source_origin)[:, 0]
+    stride_h, stride_w = source.shape[2] // x.shape[2], source.shape[3] // x.shape[3]
+    yield _to_phases(layout[:, ::stride_h, ::stride_w].contiguous(), period).amax((1, 2))
+
+
+def _best(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None) -> Tensor:
+    alive = torch.ones(x.shape[0], period[0] * period[1], dtype=torch.bool, device=x.device)
+    for key in _keys(x, period, rule, source, source_origin):
+        lowest = torch.finfo(key.dtype).min if key.is_floating_point() else torch.iinfo(key.dtype).min
+        key = key.masked_fill(~alive, lowest)
+        alive &= key == key.amax(1, keepdim=True)
+        # The host may look at its own memory; on an accelerator looking would synchronise, so all keys are used.
+        if x.device.type == "cpu" and bool((alive.sum(1) == 1).all()):
+            break
+    phase = alive.int().argmax(1)
+    return torch.stack((phase // period[1], phase % period[1]), 1)
+
+
+@torch.library.custom_op("mass::select_origin", mutates_args=())
+def _select_origin(
+    x: Tensor, period_h: int, period_w: int, rule: str, source: Tensor | None, source_origin: Tensor | None
+) -> Tensor:
+    chunk = max(1, _CHUNK // x[0].numel()) if x.device.type == "cpu" else x.shape[0]
+    origins = []
+    for start in range(0, x.shape[0], chunk):
+        part = slice(start, start + chunk)
+        reading = (x if source is None else source)[part], None if source_origin is None else source_origin[part]
+        origins.append(_best(x[part], (period_h, period_w), rule, *reading))
+    return torch.cat(origins)
+
+
+@_select_origin.register_fake
+def _(x, period_h, period_w, rule, source, source_origin):
+    return x.new_empty((x.shape[0], 2), dtype=torch.int64)
+
+
+@_select_origin.register_vmap
+def _(info, in_dims, x, period_h, period_w, rule, source, source_origin):
+    def fold(t: Tensor | None, dim: int | None) -> Tensor | None:
+        if t is None:
+            return None
+        return (t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)).flatten(0, 1)
+
+    folded = _select_origin(
+        fold(x, in_dims[0]), period_h, period_w, rule, fold(source, in_dims[4]), fold(source_origin, in_dims[5])
+    )
+    return folded.unflatten(0, (info.batch_size, -1)), 0
+
+
+def select_origin(
+    x: Tensor,
+    period: int | tuple[int, int],
+    rule: str = "l2",
+    *,
+    source: Tensor | None = None,
+    source_origin: Tensor | None = None,
+) -> Tensor:
+    """The sampling origin h(x) of each image, covariant with circular shifts (paper, section 4.1, step 1).
+
+    Shape:
+        x (B, C, H, W), float16, bfloat16, float32 or float64; the period divides H and W
+        -> (B, 2) int64, (row, column) in [0, period). Carries no gradient.
+
+    Args:
+        period: the operation's period, an int or a pair (rows, columns); for a convolution or pool, its stride.
+        rule: what makes a phase the best one: 'l2' (the paper's), 'l1', 'linf', 'variance', or 'random', an
+            arbitrary choice that is covariant all the same (the phase whose content hashes largest).
+        source: what settles a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
+        source_origin: (B, 2) int64, where in `source` position (0, 0) of `x` lies; by default (0, 0).
+
+    Raises:
+        TypeError, ValueError: for another rank, an integer map, an empty batch, a period of 0 or one that does not
+        divide the size, an unknown rule.
+
+    >>> x = torch.zeros(1, 1, 4, 4); x[..., 2, 3] = 1.
+    >>> select_origin(x, 2)                                    # the bright pixel lies in phase (0, 1)
+    tensor([[0, 1]])
+    >>> select_origin(x.roll((-1, -1), (2, 3)), 2)             # moved by one, its phase moves along
+    tensor([[1, 0]])
+    """
+    check_map(x)
+    pair = as_pair(period)
+    check_divides(x, pair)
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
+    return _select_origin(x.detach(), *pair, rule, None if source is None else source.detach(), source_origin)

@@ -1,0 +1,113 @@
+"""Circular shifts by an origin per image, and back (paper, section 3, eq. 1).
+
+    shift(x, o)[b, c, n, m] = x[b, c, (n + o[b, 0]) mod H, (m + o[b, 1]) mod W]
+    restore(shift(x, o), o) == x
+
+One `torch.library` operator serves both: it copies (the memory format of `x` is kept), its backward pass is the
+opposite shift, and it has fake and vmap rules, so `torch.compile` and `torch.func` see one opaque node.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import check_map
+
+# Above this many elements an image is copied as four slices, at the speed of a plain copy; below it one
+# gather over the batch costs less than many small copies (2-core CPU: 0.9 against 1.7 ms at 64 x 112 x 112,
+# 2.8 against 0.8 ms for 256 images of 16 x 32 x 32).
+_SLICES = 1 << 15
+
+
+def _copy_slices(x: Tensor, origin: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    height, width = x.shape[-2:]
+    for source, target, (i, j) in zip(x, out, origin.tolist(), strict=True):
+        i, j = i % height, j % width
+        for to_rows, rows in ((slice(0, height - i), slice(i, None)), (slice(height - i, None), slice(0, i))):
+            target[:, to_rows, : width - j] = source[:, rows, j:]
+            target[:, to_rows, width - j :] = source[:, rows, :j]
+    return out
+
+
+def _gather(x: Tensor, origin: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    rows = (torch.arange(height, device=x.device) + origin[:, :1]) % height  # (B, H)
+    columns = (torch.arange(width, device=x.device) + origin[:, 1:]) % width  # (B, W)
+    index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H * W)
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        pixels = pixels.gather(1, index[:, :, None].expand(-1, -1, channels))
+        return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    out = x.flatten(2).gather(2, index[:, None].expand(-1, channels, -1)).view(x.shape)
+    return out if x.is_contiguous() else torch.empty_like(x).copy_(out)
+
+
+@torch.library.custom_op("mass::shift", mutates_args=())
+def _shift(x: Tensor, origin: Tensor) -> Tensor:
+    if x.device.type == "cpu" and x[0].numel() >= _SLICES:
+        return _copy_slices(x, origin)
+    return _gather(x, origin)
+
+
+@_shift.register_fake
+def _(x: Tensor, origin: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _backward(ctx, grad):
+    return _shift(grad, -ctx.saved_tensors[0]), None
+
+
+_shift.register_autograd(_backward, setup_context=_setup_context)
+
+
+@_shift.register_vmap
+def _(info, in_dims, x, origin):
+    x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
+    origin = origin.movedim(in_dims[1], 0) if in_dims[1] is not None else origin.expand(info.batch_size, *origin.shape)
+    return _shift(x.flatten(0, 1), origin.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
+
+
+def _check(x: Tensor, origin: Tensor) -> Tensor:
+    check_map(x)
+    if origin.dtype != torch.int64:
+        raise TypeError(f"origin must be int64, got {origin.dtype}; convert with origin.long().")
+    if origin.shape == (2,):
+        origin = origin.expand(x.shape[0], 2)
+    if origin.shape != (x.shape[0], 2):
+        raise ValueError(f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}.")
+    return origin
+
+
+def shift(x: Tensor, origin: Tensor) -> Tensor:
+    """Move each image's origin to position (0, 0), circularly (paper, eq. 1).
+
+    Shape:
+        x (B, C, H, W), floating point; origin (B, 2) or (2,), int64, any integers, read modulo (H, W)
+        -> (B, C, H, W), a copy in the memory format of `x`.
+
+    Raises:
+        TypeError, ValueError: for another rank, an integer map, an empty batch, an origin of another shape or dtype.
+
+    >>> shift(torch.arange(4.).view(1, 1, 1, 4), torch.tensor([[0, 1]])).flatten()
+    tensor([1., 2., 3., 0.])
+    """
+    return _shift(x, _check(x, origin))
+
+
+def restore(x: Tensor, origin: Tensor) -> Tensor:
+    """Undo `shift` by the same origin: `restore(shift(x, o), o) == x`.
+
+    Shape and errors: as `shift`.
+
+    >>> x = torch.arange(4.).view(1, 1, 1, 4)
+    >>> torch.equal(restore(shift(x, torch.tensor([[0, 3]])), torch.tensor([[0, 3]])), x)
+    True
+    """
+    return _shift(x, -_check(x, origin))

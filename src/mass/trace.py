@@ -1,0 +1,150 @@
+"""Tracing: the model as a graph of operations, each with the shapes it produces (`torch.fx`)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from .errors import NotEquivariantError, check_map
+
+# Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
+_LEAF_NAMES = {"StochasticDepth", "DropPath"}
+_marked: dict[type, int] = {}
+
+
+def mark_leaf(module_class: type[nn.Module], period: int = 1) -> type[nn.Module]:
+    """Declare that a module class is one operation that commutes with circular shifts by multiples of `period`.
+
+    `mass.convert` then calls it whole, on a map moved to its origin; with `period` s its output is 1 / s the size.
+    What is declared is believed at first and proved afterwards: `verify=True` compares the converted network on
+    shifted input. Returns the class, so it serves as a decorator.
+
+    >>> class Gate(nn.Module):
+    ...     def forward(self, x):
+    ...         return x * 2 if x.sum() > 0 else x     # reads a value: cannot be traced
+    >>> mark_leaf(Gate) is Gate
+    True
+    """
+    if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
+        raise TypeError(f"mark_leaf takes a subclass of torch.nn.Module, got {module_class!r}.")
+    if not isinstance(period, int) or period < 1:
+        raise ValueError(f"period must be an int of at least 1, got {period!r}.")
+    _marked[module_class] = period
+    return module_class
+
+
+def marked_period(module: nn.Module) -> int | None:
+    """The period with which a module's class was marked as a leaf, else None."""
+    return next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if marked_period(m) is not None or type(m).__name__ in _LEAF_NAMES:
+            return True
+        if parametrize.is_parametrized(m):
+            return False  # its weight is computed: trace the computation
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        self.inside.append(f"'{self.path_of_module(m)}' ({type(m).__name__})")
+        result = super().call_module(m, forward, args, kwargs)
+        self.inside.pop()  # not reached when tracing fails: the last entry then names the culprit
+        return result
+
+
+class _Shapes(fx.Interpreter):
+    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor)."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = shape_of(result)
+        return result
+
+
+def shape_of(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
+
+
+def _follow_training(module: fx.GraphModule) -> None:
+    """Functional dropout froze `training` as it was when traced: make it a module, which follows train() and eval()."""
+    layers = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and node.target in layers:
+            p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+            module.add_submodule(f"mass_{node.name}", layers[node.target](p))
+            node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", node.args[:1], {}
+
+
+def _trace(model: nn.Module) -> fx.GraphModule:
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(model)
+    except NotEquivariantError:
+        raise
+    except Exception as error:
+        where = f" in {tracer.inside[-1]}" if tracer.inside else ""
+        reason = f"{type(model).__name__} could not be traced{where}: {str(error).splitlines()[0].rstrip('.')}"
+        remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
+        raise NotEquivariantError("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)") from error
+    module = fx.GraphModule(model, graph, class_name=f"Mass{type(model).__name__}")
+    _follow_training(module)
+    return module
+
+
+def _signature(module: fx.GraphModule) -> list[str]:
+    return [f"{n.op} {n.target} {n.args} {n.kwargs}" for n in module.graph.nodes]
+
+
+def as_inputs(example_input: Any) -> tuple[Any, ...]:
+    """The example as positional arguments, the first of them a map (B, C, H, W)."""
+    inputs = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
+    check_map(inputs[0] if inputs else None)  # type: ignore[arg-type]
+    return inputs
+
+
+def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
+    """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
+
+    Raises:
+        NotEquivariantError: what could not be traced, and how to mark it as a leaf.
+    """
+    inputs = as_inputs(example_input)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    original = copy.deepcopy(model)
+    training = [(m, m.training) for m in original.modules()]
+    traced_training = _trace(original.train())
+    traced = _trace(original.eval())
+    for one, other in zip(_signature(traced), _signature(traced_training), strict=False):
+        if one != other:
+            reason = f"in training the model computes something else (in evaluation: {one[:80]})"
+            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+    with torch.no_grad():
+        try:
+            _Shapes(traced).run(*inputs)
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
+            first = str(error).splitlines()[0].rstrip(".")
+            raise NotEquivariantError("", f"the model does not run on the example input of shape {shapes}: {first}") from error
+    for name, child in original.named_children():  # what this input did not reach keeps its place in the state_dict
+        setattr(traced, name, child)
+    for name, parameter in original.named_parameters(recurse=False):
+        traced.register_parameter(name, parameter)
+    for name, buffer in original.named_buffers(recurse=False):
+        traced.register_buffer(name, buffer, persistent=name not in original._non_persistent_buffers_set)
+    for module, mode in training:
+        module.training = mode
+    traced.training = model.training
+    return traced
