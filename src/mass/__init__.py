@@ -8,9 +8,38 @@ One idea runs through the library: an operation of period P becomes equivariant 
 origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 """
 
+from .baselines import APS
+from .certify import Certificate, certify
 from .convert import convert
 from .errors import NotEquivariantError
+from .explain import Explanation, explain
 from .layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
-from .origin import select_origin
+from .metrics import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
+from .origin import RULES, margin, select_origin
 from .shift import restore, shift
 from .trace import mark_leaf
+
+__all__ = [
+    "APS",
+    "PROTOCOLS",
+    "RULES",
+    "Certificate",
+    "Explanation",
+    "MassAvgPool2d",
+    "MassConv2d",
+    "MassMaxPool2d",
+    "MassPool2d",
+    "NotEquivariantError",
+    "Protocol",
+    "certify",
+    "circular_consistency",
+    "consistency",
+    "convert",
+    "explain",
+    "margin",
+    "mark_leaf",
+    "restore",
+    "segmentation_consistency",
+    "select_origin",
+    "shift",
+]

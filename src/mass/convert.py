@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import fx, nn
 
-from . import layers
-from .infer import Plan, infer
-from .lattice import Digit, Grid, Lattice, Pair, stride, times
+from .errors import NotEquivariantError
+from .infer import infer
 from .origin import RULES
+from .rewrite import Rewriter
 from .trace import as_inputs, trace
-from .verify import Positions, verify_equivariance
+from .upsample import Symmetrise
+from .verify import verify_equivariance
 
 
 def convert(
@@ -56,114 +57,28 @@ def convert(
     plan = infer(trace(model, inputs))
     if plan.refusals:
         raise plan.refusals[0][1]
-    converted = _Rewriter(plan, origin).run()
+    converted = Rewriter(plan, origin).run()
+    if symmetrise:
+        _symmetrise(converted)
     if verify and origin != "zero":
         verify_equivariance(converted, inputs)
     return converted
 
 
-class _Rewriter:
-    """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
-
-    def __init__(self, plan: Plan, rule: str) -> None:
-        self.plan, self.rule = plan, rule
-        self.module, self.graph = plan.graph, plan.graph.graph
-        self.source = next(n for n in self.graph.nodes if n.op == "placeholder")
-        self.origins: dict[Any, fx.Node] = {}  # of digits (root, low)
-        self.totals: dict[Any, fx.Node] = {}  # of lattices
-        self.shifted: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
-
-    def run(self) -> fx.GraphModule:
-        for node in list(self.graph.nodes):
-            effect = self.plan.effects.get(node)
-            if effect is None:
-                continue
-            if effect.swap is not None:
-                self._swap(node)
-            if node in self.plan.digits:
-                self._align(node)
-            if _is_in_place(self.module, node):
-                self.shifted = {key: value for key, value in self.shifted.items() if key[0] not in node.all_input_nodes}
-        for node, value in self.plan.values.items():
-            if isinstance(value, Grid):
-                node.meta["positions"] = Positions(value.dims, self._path(value.lattice))
-        grids = [v.lattice for v in self.plan.values.values() if isinstance(v, Grid)]
-        self.graph.lint()
-        self.module.recompile()
-        self.module.total_stride = max(map(stride, grids))
-        return self.module
-
-    def _swap(self, node: fx.Node) -> None:
-        effect = self.plan.effects[node]
-        swap, target = effect.swap, str(node.target)
-        assert swap is not None
-        if node.op == "call_module":
-            there = self.module.get_submodule(target)
-            called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
-            if type(there) is type(swap):
-                return  # swapped at an earlier call
-            if not called_again or any(True for _ in there.parameters()):
-                self.module.set_submodule(target, swap)
-                return
-        name = f"mass_{node.name}"
-        self.module.add_submodule(name, swap)
-        node.op, node.target, node.args, node.kwargs = "call_module", name, tuple(effect.inputs), {}
-
-    def _align(self, node: fx.Node) -> None:
-        """Give the operation its map moved to the origin it shares with all operations of its group."""
-        source = self._map_of(node)
-        origin = self._origin(self.plan.digits[node], source, node)
-        if (source, origin) not in self.shifted:
-            self.shifted[source, origin] = self._call(node, "mass_shift", layers.Shift(), (source, origin))
-        node.replace_input_with(source, self.shifted[source, origin])
-
-    def _map_of(self, node: fx.Node) -> fx.Node:
-        return next(n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid))
-
-    def _origin(self, digit: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
-        root, low = digit.find()
-        if root not in self.origins:
-            select = layers.SelectOrigin(root.period, self.rule)
-            total = self._total(self.plan.values[source].lattice, before)
-            name = f"mass_origin_{len(self.origins) + 1}"
-            reading = (source,) if total is None and source is self.source else (source, self.source)
-            self.origins[root] = self._call(before, name, select, reading if total is None else (*reading, total))
-        if (low, digit.period) == ((1, 1), root.period):
-            return self.origins[root]
-        key = (root, low, digit.period)
-        if key not in self.origins:
-            name = f"mass_digit_{len(self.origins)}"
-            self.origins[key] = self._call(before, name, layers.ReadDigit(low, digit.period), (self.origins[root],))
-        return self.origins[key]
-
-    def _path(self, lattice: Lattice) -> tuple[tuple[str, Pair], ...]:
-        return tuple((self._origin(digit, self.source, self.source).name, digit.period) for digit in lattice)
-
-    def _total(self, lattice: Lattice, before: fx.Node) -> fx.Node | None:
-        """The total origin of a lattice, O = o1 + P1 o2 + …; None for the input's own."""
-        total, place, path = None, (1, 1), ()  # type: ignore[var-annotated]
-        for digit in lattice:
-            path = (*path, (*digit.find(), digit.period))
-            if path not in self.totals:
-                origin = self._origin(digit, self.source, before)
-                if total is None:
-                    self.totals[path] = origin
-                else:
-                    name = f"mass_total_{len(self.totals)}"
-                    self.totals[path] = self._call(before, name, layers.ComposeOrigin(place), (total, origin))
-            total, place = self.totals[path], times(place, digit.period)
-        return total
-
-    def _call(self, before: fx.Node, name: str, module: nn.Module, args: tuple) -> fx.Node:
-        if not hasattr(self.module, name):
-            self.module.add_submodule(name, module)
-        with self.graph.inserting_before(before):
-            return self.graph.call_module(name, args)
-
-
-def _is_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    name = getattr(node.target, "__name__", str(node.target))
-    return bool(node.kwargs.get("inplace")) or name.endswith("_") or name in ("iadd", "imul", "isub", "itruediv")
-
+def _symmetrise(module: fx.GraphModule) -> None:
+    """Average every output on the input's own lattice over the input's symmetries; refuse coarser maps."""
+    graph = module.graph
+    source = next(n for n in graph.nodes if n.op == "placeholder")
+    output = next(n for n in graph.nodes if n.op == "output")
+    module.add_submodule("mass_symmetrise", Symmetrise())
+    for node in output.all_input_nodes:
+        positions = node.meta.get("positions")
+        if positions is None:
+            continue
+        if positions.digits or positions.dims != (2, 3):
+            raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
+        with graph.inserting_before(output):
+            averaged = graph.call_module("mass_symmetrise", (node, source))
+        output.replace_input_with(node, averaged)
+        averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})
+    module.recompile()

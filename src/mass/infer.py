@@ -12,7 +12,7 @@ from typing import Any
 from torch import fx
 
 from .errors import NotEquivariantError
-from .lattice import Digit, Grid, Pair, stride, times, unify
+from .lattice import Digit, Grid, Lattice, Pair, rise, stride, times, unify
 from .operations import Effect, Site, rule_for
 
 
@@ -26,6 +26,7 @@ class Plan:
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
         digits: per operation with a period, the origin digit it samples at.
+        rises: per operation that enlarges its map, the digits it takes off the lattice.
         refusals: what cannot be made equivariant, in graph order.
     """
 
@@ -34,6 +35,7 @@ class Plan:
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
+    rises: dict[fx.Node, Lattice] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
 
 
@@ -69,6 +71,13 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
     plan.effects[node] = effect
     if effect.period != (1, 1):
         return _sample(site, effect, plan)
+    if effect.up != (1, 1):
+        risen = rise(effect.value.lattice, effect.up)
+        if risen is None:
+            here = stride(effect.value.lattice)
+            raise site.refuse(f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before")
+        lattice, plan.rises[node] = risen
+        return Grid(lattice, effect.value.dims)
     return effect.value
 
 

@@ -107,3 +107,31 @@ def unify(first: Lattice, second: Lattice) -> str | None:
                     return "it joins maps whose origins were chosen in ways that cannot agree"
                 low = times(low, digit.period)
     return None
+
+
+def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
+    """Take the finest digits of total period `factor` off a lattice: (the finer lattice, the digits taken off).
+
+    Going up by r, a map moves by O div (S / r), which those digits spell, and keeps O mod (S / r). A digit that is only
+    partly taken off is read as two. None if the factor does not divide the stride digit by digit.
+    """
+    kept, taken = list(lattice), []  # type: ignore[var-annotated]
+    left = factor
+    while left != (1, 1):
+        if not kept:
+            return None
+        digit = kept.pop()
+        (p, q), (r, s) = digit.period, left
+        if r % p == 0 and s % q == 0:
+            taken.insert(0, digit)
+            left = r // p, s // q
+        elif p % r == 0 and q % s == 0:
+            low, high = Digit((p // r, q // s)), Digit(left)
+            low.join(digit)
+            high.join(digit, low.period)
+            kept.append(low)
+            taken.insert(0, high)
+            left = (1, 1)
+        else:
+            return None
+    return tuple(kept), tuple(taken)

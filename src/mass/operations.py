@@ -21,6 +21,7 @@ from .errors import NotEquivariantError, as_pair
 from .kernels import conv2d, elementwise, pixelwise_linear
 from .lattice import Grid, Pair, stride
 from .trace import marked_period
+from .upsample import MODES, CircularUpsample
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Effect:
         swap: the module to call instead, or None to leave the operation as it is.
         inputs: the nodes given to `swap`, the map first.
         change, breaks: what conversion changes, and what breaks the plain model, in words.
+        up: the factor by which it enlarges the map.
     """
 
     value: Any
@@ -41,6 +43,7 @@ class Effect:
     inputs: tuple = ()
     change: str = ""
     breaks: str = ""
+    up: Pair = (1, 1)
 
 
 @dataclass
@@ -228,6 +231,22 @@ def _mean(site: Site) -> Effect:
     return Effect(None, swap=reduce.ExactMean(dims, keepdim), inputs=(site.input,), change="exact mean")
 
 
+def _interpolate(site: Site) -> Effect:
+    if site.map is None:
+        return Effect(None)
+    site.image_axes()
+    before, after = site.shape[2:], site.node.meta["shape"][2:]
+    mode = site.argument(3, "mode", "nearest")
+    if after[0] % before[0] or after[1] % before[1]:
+        raise site.refuse(f"interpolation from {before} to {after} is not by an integer factor")
+    if mode not in MODES:
+        raise site.refuse(f"interpolation by '{mode}'", f"use one of {', '.join(MODES)}")
+    factor = after[0] // before[0], after[1] // before[1]
+    change = "wraps, half-pixel centres, moved back" if mode != "nearest" else "moved back"
+    return Effect(site.map, up=factor, swap=CircularUpsample(factor, mode), inputs=(site.input,), change=change,
+                  breaks="" if mode == "nearest" else "repeats the border")  # fmt: skip
+
+
 def _drop_axes(site: Site, axes: tuple[int, ...]) -> Grid:
     rows, columns = (d - sum(a < d for a in axes) for d in site.map.dims)
     return Grid(site.map.lattice, (rows, columns))
@@ -361,6 +380,7 @@ _MODULES: dict[type[nn.Module], Callable[[Site], Effect]] = {
     nn.AvgPool2d: _pool(nn.AvgPool2d, layers.CircularAvgPool2d),
     nn.AdaptiveAvgPool2d: _adaptive_pool(True),
     nn.AdaptiveMaxPool2d: _adaptive_pool(False),
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _interpolate),
     nn.GroupNorm: _group_norm, nn.InstanceNorm2d: _group_norm, nn.LayerNorm: _layer_norm,
     nn.Linear: _linear, nn.Flatten: _reshape, nn.Unflatten: _reshape,
     **dict.fromkeys((nn.SiLU, nn.GELU, nn.Sigmoid, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Tanh, nn.LogSigmoid),
@@ -377,6 +397,7 @@ _FUNCTIONS: dict[str, Callable[[Site], Effect]] = {
     "avg_pool2d": _pool(nn.AvgPool2d, layers.CircularAvgPool2d),
     "adaptive_avg_pool2d": _adaptive_pool(True),
     "adaptive_max_pool2d": _adaptive_pool(False),
+    "interpolate": _interpolate,
     "group_norm": _group_norm, "instance_norm": _group_norm, "layer_norm": _layer_norm, "linear": _linear,
     "silu": _activation(nn.SiLU), "gelu": _activation(nn.GELU), "sigmoid": _activation(nn.Sigmoid),
     "mish": _activation(nn.Mish), "elu": _activation(nn.ELU), "softplus": _activation(nn.Softplus), "tanh": _activation(nn.Tanh),

@@ -166,3 +166,24 @@ def select_origin(
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     return _select_origin(x.detach(), *pair, rule, None if source is None else source.detach(), source_origin)
+
+
+def margin(x: Tensor, period: int | tuple[int, int]) -> Tensor:
+    """How far the best phase is ahead of the second best: (E1 - E2) / E1 of their energies, 0 for a tie.
+
+    A diagnostic of how near a flip other methods come; MASS itself settles ties of 0 (DESIGN, "The proof: exactness").
+
+    Shape: x (B, C, H, W) -> (B,) float64; 1 where there is a single phase.
+
+    >>> x = torch.zeros(1, 1, 2, 2); x[..., 0, 0], x[..., 1, 1] = 2., 1.
+    >>> margin(x, 2)
+    tensor([0.7500], dtype=torch.float64)
+    """
+    check_map(x)
+    pair = as_pair(period)
+    check_divides(x, pair)
+    energies = _to_phases(x.detach().double().square().sum(1), pair).sum((1, 2))
+    if energies.shape[1] == 1:
+        return torch.ones(len(x), dtype=torch.float64, device=x.device)
+    best = energies.topk(2, 1).values
+    return torch.where(best[:, 0] > 0, (best[:, 0] - best[:, 1]) / best[:, 0], 0.0)

@@ -64,7 +64,6 @@ class _Tracer(fx.Tracer):
 
 class _Shapes(fx.Interpreter):
     """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor)."""
-
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta["shape"] = shape_of(result)
@@ -133,7 +132,9 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
     with torch.no_grad():
         try:
-            _Shapes(traced).run(*inputs)
+            shapes = _Shapes(traced)
+            shapes.extra_traceback = False
+            shapes.run(*inputs)
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
             first = str(error).splitlines()[0].rstrip(".")

@@ -1,0 +1,58 @@
+# Two commands: `make repro` regenerates the results, `make test` checks the code. `make help` lists the rest.
+
+# Float32 convolutions on a CPU whose rounding does not depend on position (read before torch loads).
+export MKL_CBWR := AVX2,STRICT
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+ONLY :=
+MIRROR :=
+PROFILE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test lab census clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
+
+repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets]
+	@$(PYTHON) -m companion.repro --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
+
+test: $(INSTALLED) ## lint, types of src/mass, tests
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -n 2
+
+lab: $(INSTALLED) ## the notebooks in JupyterLab
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab notebooks/00_start_here.py
+
+census: $(INSTALLED) ## the slow sweep: every architecture, full size, all residues
+	$(PYTHON) benchmarks/census.py
+
+install: $(INSTALLED) ## only build .venv from requirements.lock
+
+clean: ## remove what runs and tools wrote (not .venv, not data, not DVC's cache)
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+
+# An environment knows its own path: one that was copied or moved along with the tree is built anew.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
+
+# First of uv, python3.13, 3.12, 3.11 that works. The project itself is a second step: an editable install is
+# refused under --require-hashes. The stamp comes last, so that an install that was cut short is taken up again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@if [ -e $@ ] && [ "$$(cat $@)" != "$(CURDIR)" ]; then rm -rf .venv; fi; rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { rm -rf .venv; \
+	  uv venv --quiet --seed --python '>=3.11,<3.14' .venv 2>/dev/null \
+	  || python3.13 -m venv .venv 2>/dev/null || { rm -rf .venv; python3.12 -m venv .venv 2>/dev/null; } \
+	  || { rm -rf .venv; python3.11 -m venv .venv 2>/dev/null; } \
+	  || { rm -rf .venv; echo "Install uv, or Python 3.11 to 3.13 with its venv module" \
+	       "(on Debian and Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; }; }
+	@echo "Installing requirements.lock into .venv (5.7 GB the first time)"
+	@if uv --version >/dev/null 2>&1; then pip="uv pip install --quiet --python $(PYTHON)"; \
+	  else pip="$(PYTHON) -m pip install --quiet --disable-pip-version-check"; fi; \
+	  $$pip --require-hashes -r requirements.lock && $$pip --no-deps --no-build-isolation -e .
+	@[ -e .git ] || $(PYTHON) -m dvc config --local core.no_scm true
+	@printf '%s' "$(CURDIR)" > $@

@@ -1,0 +1,49 @@
+"""Where a run's numbers come from: code, versions, machine. A file of its own, on which no stage depends."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_CODE = ("src", "notebooks", "params.yaml", "dvc.yaml", "requirements.lock")
+_PACKAGES = ("torch", "torchvision", "numpy", "matplotlib")
+
+
+def provenance(root: Path) -> dict[str, object]:
+    """The flat facts known when a run starts; the runner adds its seconds and its peak memory."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "modified": None if (changes := _git(root, "status", "--porcelain", "--", *_CODE)) is None else bool(changes),
+        "python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "MKL_CBWR": os.environ.get("MKL_CBWR"),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Git's answer about this tree, or None: in a source archive there is nobody to ask."""
+    if not (root / ".git").exists():  # git itself would look further up, into somebody else's repository
+        return None
+    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _cpu() -> str:
+    """The processor's name."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,80 @@
+"""What a notebook says to the pipeline: its settings in, its records and figures out.
+
+    run = Run("02_mass_layer", profile)
+    run.settings.size
+    run.record(method="mass", consistency=100.0)
+    run.figure(fig, "figure-2")
+
+Executed by the runner, a notebook writes where the runner says, and only a notebook that reached its end is moved to
+runs/<profile>/<notebook>/. Opened in Jupyter it writes under runs/interactive/, so that trying things out never
+disturbs results.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+
+from companion.config import load_config
+from companion.errors import Refusal
+from companion.files import write_json
+from companion.paths import find_root, run_folder
+from companion.provenance import provenance
+from companion.records import make_record, nest, record_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Set by the runner for the kernel: where this run writes.
+FOLDER_VARIABLE = "COMPANION_RUN"
+
+
+class Run:
+    """One run of one notebook in one profile."""
+
+    def __init__(self, notebook: str, profile: str) -> None:
+        root = find_root()
+        self.notebook, self.profile = notebook, profile
+        self.settings: Any = load_config(root).of(notebook, profile)
+        self.folder = self._folder(root)
+        self._records: dict[str, dict[str, Any]] = {}
+        for name in ("records", "figures"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
+        torch.manual_seed(self.settings.seed)
+        numpy.random.seed(self.settings.seed)
+        facts = {"notebook": notebook, "profile": profile, "seed": self.settings.seed} | provenance(root)
+        write_json(self.folder / "provenance.json", facts)
+        write_json(self.folder / "metrics.json", {})
+
+    def _folder(self, root: Path) -> Path:
+        given = os.environ.get(FOLDER_VARIABLE)
+        if given is None:
+            return run_folder(root, f"interactive/{self.profile}", self.notebook)
+        if Path(given).name != self.notebook:
+            raise Refusal(f"The notebook {Path(given).name} calls itself {self.notebook!r}: mend its Run(...).")
+        return Path(given)
+
+    def record(self, **fields: Any) -> None:
+        """Keep one measurement: flat fields, those in `companion.records.KEY` telling it from the run's others."""
+        row = {"row": len(self._records), "notebook": self.notebook, "profile": self.profile}
+        record = make_record(row | {"seed": self.settings.seed} | fields)
+        name = record_name(record)
+        if name in self._records:
+            raise Refusal(f"Two records are both named {name!r}: let one of the fields that identify differ (KEY).")
+        self._records[name] = record
+        write_json(self.folder / "records" / f"{name}.json", record)
+        write_json(self.folder / "metrics.json", nest(self._records.values()))
+
+    def figure(self, fig: Figure, name: str) -> None:
+        """Keep a matplotlib figure as PNG; the same picture gives the same bytes."""
+        path = self.folder / "figures" / f"{name}.png"
+        fig.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
+
+    def __repr__(self) -> str:
+        return f"Run({self.notebook!r}, {self.profile!r})"

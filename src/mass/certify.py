@@ -1,0 +1,221 @@
+"""Certificates: does this model give the same output for these images wherever they lie?
+
+A converted network is exact by construction, up to the kernels it runs on. `certify` checks the construction and the
+kernels together, bit by bit: all residues of the total stride, each with a random multiple of it added. Shifts
+are compared at equal batch size with each image in the same row, because kernels may treat rows differently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .errors import as_pair, check_map
+from .evaluation import evaluating, not_finite
+from .layers import SelectOrigin
+from .layout import layout_hash
+from .origin import margin
+from .shift import shift
+
+# Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
+_GROSS = 1e-3
+
+
+@dataclass
+class Certificate:
+    """What `certify` found, per image.
+
+    Attributes:
+        identical: bool (B,): every output equal, bit for bit, under every shift tried.
+        max_difference: float64 (B,): largest absolute difference of an output; NaN where outputs are not finite.
+        margin: float64 (B,): smallest relative gap between the best and the second-best phase over all origins chosen
+            (a diagnostic: how near a flip the energies alone came); NaN where the model chooses none.
+        symmetry: per image None, or the translation symmetry of the input up to which a dense output is equivariant.
+        shifts: the shifts tried.
+        verdict: the same in one sentence.
+    """
+
+    identical: Tensor
+    max_difference: Tensor
+    margin: Tensor
+    symmetry: list[tuple[int, int] | None]
+    shifts: list[tuple[int, int]]
+    verdict: str
+
+    def __str__(self) -> str:
+        margins = self.margin[self.margin.isfinite()]
+        lines = [
+            self.verdict,
+            f"  images            {len(self.identical)}, identical: {int(self.identical.sum())}",
+            f"  circular shifts   {len(self.shifts)} each",
+            f"  max difference    {self.max_difference.max().item():.3g}",
+        ]
+        if len(margins):
+            lines.append(f"  smallest margin   {margins.min().item():.2g}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[int, int]]:
+    generator = torch.Generator().manual_seed(0)
+    shifts = []
+    for i in range(min(stride[0], size[0])):
+        for j in range(min(stride[1], size[1])):
+            steps = [int(torch.randint(n // s or 1, (), generator=generator)) for n, s in zip(size, stride, strict=True)]
+            shifts.append((i + steps[0] * stride[0], j + steps[1] * stride[1]))
+    return shifts
+
+
+def _tensors(output: object) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
+def _candidates(y: Tensor, size: tuple[int, int], t: tuple[int, int]) -> Iterable[Tensor]:
+    """What `y` may have become under an input shift by t: itself, for logits; moved along, for a dense output.
+
+    An output of stride r lies on a lattice whose origin is not told: k = (t + O' - O) / r with O, O' in [0, r).
+    """
+    if y.ndim != 4 or y.shape[2:] == (1, 1) or size[0] % y.shape[2] or size[1] % y.shape[3]:
+        yield y
+        return
+    r = size[0] // y.shape[2], size[1] // y.shape[3]
+    steps = [range(math.ceil((t[a] - r[a] + 1) / r[a]), (t[a] + r[a] - 1) // r[a] + 1) for a in (0, 1)]
+    for i in steps[0]:
+        for j in steps[1]:
+            yield shift(y, torch.tensor([i, j], device=y.device))
+
+
+def _same(a: Tensor, b: Tensor) -> Tensor:
+    return ((a == b) | (a.isnan() & b.isnan())).flatten(1).all(1).cpu()
+
+
+def _symmetries(x: Tensor) -> list[tuple[int, int]]:
+    """Circular shifts, other than none, that leave one image (1, C, H, W) as it is."""
+    layout = layout_hash(x)[0]
+    return [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
+
+
+def certify(
+    model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, int]] | None = None
+) -> Certificate:
+    """Compare a model's outputs, bit by bit, on images and on their circular shifts.
+
+    Args:
+        model: any model; evaluated in eval mode without gradients. Outputs (B, classes) must stay, dense outputs
+            (B, C, H, W) must move along, coarser maps must move along on their lattice.
+        images: a batch (B, C, H, W).
+        shifts: None for all residues of the model's total stride (32 for a model that was not converted), each plus a
+            random multiple of it; an int for so many random shifts; or pairs (rows, columns).
+
+    Raises:
+        TypeError, ValueError: for anything but a non-empty floating-point batch. NaN and infinity are reported
+        in the certificate.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> bool(certify(model, torch.rand(2, 3, 16, 16), shifts=4).identical.any())
+    False
+    """
+    check_map(images)
+    size = images.shape[2], images.shape[3]
+    stride = as_pair(getattr(model, "total_stride", (32, 32)), "total_stride")
+    if shifts is None:
+        tried = _all_residues(size, stride)
+    elif isinstance(shifts, int):
+        generator = torch.Generator().manual_seed(0)
+        tried = [tuple(int(torch.randint(n, (), generator=generator)) for n in size) for _ in range(shifts)]
+    else:
+        tried = [(int(i), int(j)) for i, j in shifts]
+    if not tried:
+        raise ValueError("no shifts were given; give at least one, or None for all residues.")
+    count = len(images)
+    identical, difference = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
+    symmetry: list[tuple[int, int] | None] = [None] * count
+    explained = torch.ones(count, dtype=torch.bool)  # every deviation is one of the input's own symmetries
+    worst: tuple[int, int] | None = None
+    with evaluating(model):
+        with _margins(model, count) as margins:
+            reference = _tensors(model(images))
+        for t in tried:
+            moved = _tensors(model(shift(images, torch.tensor(t, device=images.device))))
+            for y, z in zip(reference, moved, strict=True):
+                same, least = torch.zeros(count, dtype=torch.bool), torch.full((count,), torch.inf, dtype=torch.float64)
+                for expected in _candidates(y, size, t):
+                    same |= _same(expected, z)
+                    distance = (expected.double() - z.double()).abs().flatten(1).amax(1).cpu()
+                    least = torch.where(distance.isnan() | (distance < least), distance, least)
+                least[same] = 0.0
+                if (least > difference).any():
+                    worst = t
+                difference = torch.maximum(difference, least)
+                for row in (~same).nonzero().flatten().tolist():
+                    found = _own_symmetry(images[row : row + 1], y[row : row + 1], z[row : row + 1], t)
+                    symmetry[row] = symmetry[row] or found
+                    explained[row] &= found is not None
+                identical &= same
+    broken = sorted({*not_finite(images), *(row for y in reference if y.is_floating_point() for row in not_finite(y))})
+    difference[broken] = torch.nan
+    identical[broken] = False
+    symmetry = [s if bool(explained[row]) else None for row, s in enumerate(symmetry)]
+    largest = max((y.double().abs().nan_to_num(0, 0, 0).max().item() for y in reference), default=0.0)
+    verdict = _verdict(identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None)
+    return Certificate(identical, difference, margins.smallest, symmetry, tried, verdict)
+
+
+def _own_symmetry(x: Tensor, y: Tensor, z: Tensor, t: tuple[int, int]) -> tuple[int, int] | None:
+    if y.ndim != 4 or y.shape[2:] != x.shape[2:]:
+        return None
+    for g in _symmetries(x):
+        if bool(_same(shift(y, torch.tensor((t[0] + g[0], t[1] + g[1]), device=y.device)), z).all()):
+            return g
+    return None
+
+
+def _verdict(identical, difference, symmetry, broken, worst, largest, tried, residues) -> str:
+    count = len(identical)
+    extent = f"{tried} circular shifts" + (f" (all residues of the total stride {residues[0]} x {residues[1]})" if residues else "")
+    if broken:
+        return f"NOT CERTIFIED: image {broken[0]} gives NaN or infinity ({len(broken)} of {count} images); nothing can be said of it."
+    if bool(identical.all()):
+        return f"CERTIFIED: bit-identical output for {count} of {count} images under {extent}."
+    if all(bool(same) or g is not None for same, g in zip(identical, symmetry, strict=True)):
+        row, g = next((row, g) for row, g in enumerate(symmetry) if g is not None)
+        return (
+            f"CERTIFIED up to the input's own symmetry: image {row} looks the same when moved by {g}, so no choice of origin is "
+            f"equivariant for it; convert with symmetrise=True to average over such choices ({extent})."
+        )
+    changed = f"{int((~identical).sum())} of {count} images change, by up to {difference.max().item():.3g} (shift {worst})"
+    if difference.max().item() <= _GROSS * largest:
+        return (
+            f"NOT CERTIFIED: {changed}, a matter of rounding: a kernel rounds differently by position. On the CPU set "
+            "MKL_CBWR=AVX2,STRICT in the environment before Python starts, or enable torch.backends.mkldnn."
+        )
+    return f"NOT CERTIFIED: {changed}: the model samples another grid when the image moves."
+
+
+class _margins:
+    """While entered, records the smallest margin of every origin that the model selects."""
+
+    def __init__(self, model: nn.Module, count: int) -> None:
+        self.modules = [m for m in model.modules() if isinstance(m, SelectOrigin) and m.rule != "zero"]
+        self.smallest = torch.full((count,), torch.inf if self.modules else torch.nan, dtype=torch.float64)
+
+    def __enter__(self) -> _margins:
+        self.handles = [m.register_forward_hook(self._read) for m in self.modules]
+        return self
+
+    def _read(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        assert isinstance(module, SelectOrigin)
+        if len(args[0]) == len(self.smallest):
+            self.smallest = torch.minimum(self.smallest, margin(args[0], module.period).cpu())
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()

@@ -1,0 +1,139 @@
+"""Rewriting: a plan carried out on its graph, each operation on a map moved to the origin that it shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from . import layers
+from .infer import Plan
+from .lattice import Digit, Grid, Lattice, Pair, stride, times
+from .verify import Positions
+
+
+class Rewriter:
+    """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
+
+    def __init__(self, plan: Plan, rule: str) -> None:
+        self.plan, self.rule = plan, rule
+        self.module, self.graph = plan.graph, plan.graph.graph
+        self.source = next(n for n in self.graph.nodes if n.op == "placeholder")
+        self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
+        self.digits: dict[tuple, fx.Node] = {}  # the digits that are read off them
+        self.totals: dict[Any, fx.Node] = {}  # of lattices
+        self.shifted: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
+        self.restored: dict[fx.Node, fx.Node] = {}  # what stands for an enlarged map from then on
+
+    def run(self) -> fx.GraphModule:
+        for node in list(self.graph.nodes):
+            effect = self.plan.effects.get(node)
+            if effect is None:
+                continue
+            if effect.swap is not None:
+                self._swap(node)
+            if node in self.plan.digits:
+                self._align(node)
+            if node in self.plan.rises:
+                self._restore(node)
+            if _is_in_place(self.module, node):
+                self.shifted = {key: value for key, value in self.shifted.items() if key[0] not in node.all_input_nodes}
+        for node, value in self.plan.values.items():
+            if isinstance(value, Grid):
+                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node))
+        grids = [v.lattice for v in self.plan.values.values() if isinstance(v, Grid)]
+        self.graph.lint()
+        self.module.recompile()
+        self.module.total_stride = max(map(stride, grids))
+        return self.module
+
+    def _swap(self, node: fx.Node) -> None:
+        effect = self.plan.effects[node]
+        swap, target = effect.swap, str(node.target)
+        assert swap is not None
+        if node.op == "call_module":
+            there = self.module.get_submodule(target)
+            called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
+            if type(there) is type(swap):
+                return  # swapped at an earlier call
+            if not called_again or any(True for _ in there.parameters()):
+                self.module.set_submodule(target, swap)
+                return
+        name = f"mass_{node.name}"
+        self.module.add_submodule(name, swap)
+        node.op, node.target, node.kwargs = "call_module", name, {}
+        node.args = tuple(self.restored.get(n, n) for n in effect.inputs)
+
+    def _align(self, node: fx.Node) -> None:
+        """Give the operation its map moved to the origin it shares with all operations of its group."""
+        source = self._map_of(node)
+        origin = self._origin(self.plan.digits[node], source, node)
+        if (source, origin) not in self.shifted:
+            self.shifted[source, origin] = self._call(node, "mass_shift", layers.Shift(), (source, origin))
+        node.replace_input_with(source, self.shifted[source, origin])
+
+    def _restore(self, node: fx.Node) -> None:
+        """Move an enlarged map back by the digits it leaves behind."""
+        following = node.next
+        origin = self._total(self.plan.rises[node], following)
+        restored = self._call(following, "mass_restore", layers.Restore(), (node, origin))
+        node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
+        self.restored[node] = restored
+        restored.meta["shape"] = node.meta.pop("shape")
+        self.plan.values[restored] = value = self.plan.values.pop(node)
+        self._path(value.lattice, following)
+
+    def _map_of(self, node: fx.Node) -> fx.Node:
+        return next(n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid))
+
+    def _origin(self, digit: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
+        root, low = digit.find()
+        if root not in self.roots:
+            self.roots[root] = self._select(root, source, before)
+        if (low, digit.period) == ((1, 1), root.period):
+            return self.roots[root]
+        key = (root, low, digit.period)
+        if key not in self.digits:
+            name = f"mass_digit_{len(self.digits) + 1}"
+            self.digits[key] = self._call(before, name, layers.ReadDigit(low, digit.period), (self.roots[root],))
+        return self.digits[key]
+
+    def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
+        """Choose an origin from the first map of its group; a tie is settled by the network's input."""
+        total = self._total(self.plan.values[source].lattice, before)
+        args = (source,) if source is self.source else (source, self.source)
+        name = f"mass_origin_{len(self.roots) + 1}"
+        return self._call(before, name, layers.SelectOrigin(root.period, self.rule), args if total is None else (*args, total))
+
+    def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
+        """The origin node and the period of every digit of a lattice."""
+        return tuple((self._origin(digit, self.source, before).name, digit.period) for digit in lattice)
+
+    def _total(self, lattice: Lattice, before: fx.Node) -> fx.Node | None:
+        """The total origin of a lattice, O = o1 + P1 o2 + …; None for the input's own."""
+        total, place, path = None, (1, 1), ()  # type: ignore[var-annotated]
+        for digit in lattice:
+            path = (*path, (*digit.find(), digit.period))
+            if path not in self.totals:
+                origin = self._origin(digit, self.source, before)
+                if total is None:
+                    self.totals[path] = origin
+                else:
+                    name = f"mass_total_{len(self.totals)}"
+                    self.totals[path] = self._call(before, name, layers.ComposeOrigin(place), (total, origin))
+            total, place = self.totals[path], times(place, digit.period)
+        return total
+
+    def _call(self, before: fx.Node, name: str, module: nn.Module, args: tuple) -> fx.Node:
+        if not hasattr(self.module, name):
+            self.module.add_submodule(name, module)
+        with self.graph.inserting_before(before):
+            return self.graph.call_module(name, args)
+
+
+def _is_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    name = getattr(node.target, "__name__", str(node.target))
+    return bool(node.kwargs.get("inplace")) or name.endswith("_") or name in ("iadd", "imul", "isub", "itruediv")
+
