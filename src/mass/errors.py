@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 
@@ -25,7 +27,7 @@ class NotEquivariantError(ValueError):
 
 def as_pair(value: object, name: str = "period") -> tuple[int, int]:
     """An int or a pair of ints, each at least 1, as a pair (rows, columns)."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)  # type: ignore[arg-type]
+    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Iterable) else ()
     if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}.")
     if min(pair) < 1:

@@ -75,13 +75,14 @@ class Rewriter:
     def _restore(self, node: fx.Node) -> None:
         """Move an enlarged map back by the digits it leaves behind."""
         following = node.next
+        value = self.plan.values.pop(node)
+        self._path(value.lattice, following)
         origin = self._total(self.plan.rises[node], following)
         restored = self._call(following, "mass_restore", layers.Restore(), (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
-        self.restored[node] = restored
         restored.meta["shape"] = node.meta.pop("shape")
-        self.plan.values[restored] = value = self.plan.values.pop(node)
-        self._path(value.lattice, following)
+        self.plan.values[restored] = value
+        self.restored[node] = restored
 
     def _map_of(self, node: fx.Node) -> fx.Node:
         return next(n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid))

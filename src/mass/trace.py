@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from typing import Any
 
 import torch
@@ -94,7 +95,9 @@ def _trace(model: nn.Module) -> fx.GraphModule:
         raise
     except Exception as error:
         where = f" in {tracer.inside[-1]}" if tracer.inside else ""
-        reason = f"{type(model).__name__} could not be traced{where}: {str(error).splitlines()[0].rstrip('.')}"
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+        line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
+        reason = f"{type(model).__name__} could not be traced{where}{line}: {str(error).splitlines()[0].rstrip('.')}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
         raise NotEquivariantError("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)") from error
     module = fx.GraphModule(model, graph, class_name=f"Mass{type(model).__name__}")

@@ -1,0 +1,18 @@
+"""Shared by all tests: deterministic seeds, a quiet hypothesis profile, one thread setting restored after each test."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "mass", deadline=None, max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("mass")
+
+
+@pytest.fixture(autouse=True)
+def _reproducible():
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

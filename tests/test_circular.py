@@ -1,0 +1,118 @@
+"""Borders that wrap: H / s outputs, output n reading positions s n - p + d j (mod H)."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mass.circular import circular_pad, window_pads
+from mass.kernels import conv2d, elementwise, pixelwise_linear
+from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
+
+
+@given(
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    pad=st.tuples(*[st.integers(-1, 9)] * 4),
+    channels_last=st.booleans(),
+)
+def test_padding_reads_modulo_the_size(size, pad, channels_last):
+    left, right, top, bottom = pad
+    if min(size[0] + top + bottom, size[1] + left + right) < 1 or min(size) < 3 and min(pad) < 0:
+        return
+    x = torch.randn(2, 3, *size)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    rows = [i % size[0] for i in range(-top, size[0] + bottom)]
+    columns = [j % size[1] for j in range(-left, size[1] + right)]
+    padded = circular_pad(x, pad)
+    assert torch.equal(padded, x[:, :, rows][..., columns])
+    if channels_last and min(padded.shape) > 1 and min(x.shape) > 1:
+        assert padded.is_contiguous(memory_format=torch.channels_last)
+
+
+windows = st.fixed_dictionaries(
+    {
+        "kernel": st.integers(1, 7),
+        "stride": st.integers(1, 4),
+        "dilation": st.integers(1, 3),
+        "padding": st.integers(0, 4),
+        "blocks": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    }
+)
+
+
+def gather(x, w):
+    """The windows themselves: (B, C, H / s, W / s, k, k), output n reading s n - p + d j."""
+    height, width = x.shape[2:]
+
+    def places(size):
+        n, j = torch.arange(size // w["stride"])[:, None], torch.arange(w["kernel"])[None]
+        return (n * w["stride"] - w["padding"] + j * w["dilation"]) % size
+
+    return x[:, :, places(height)[:, None, :, None], places(width)[None, :, None, :]]
+
+
+@given(w=windows)
+def test_convolution(w):
+    x = torch.randn(2, 3, w["blocks"][0] * w["stride"], w["blocks"][1] * w["stride"], dtype=torch.float64)
+    conv = CircularConv2d(3, 4, w["kernel"], w["stride"], w["padding"], w["dilation"]).double()
+    expected = torch.einsum("bchwij,ocij->bohw", gather(x, w), conv.weight) + conv.bias.view(1, -1, 1, 1)
+    assert torch.allclose(conv(x), expected)
+
+
+@given(w=windows)
+def test_pooling(w):
+    padding = min(w["padding"], w["kernel"] // 2)
+    w = {**w, "padding": padding}
+    x = torch.randn(2, 3, w["blocks"][0] * w["stride"], w["blocks"][1] * w["stride"], dtype=torch.float64)
+    pool = CircularMaxPool2d(w["kernel"], w["stride"], padding, w["dilation"])
+    assert torch.equal(pool(x), gather(x, w).amax((4, 5)))
+    w["dilation"] = 1
+    pool = CircularAvgPool2d(w["kernel"], w["stride"], padding)
+    assert torch.allclose(pool(x), gather(x, w).mean((4, 5)))
+
+
+def test_named_padding():
+    assert window_pads(4, 1, "same") == (1, 2, 1, 2)
+    assert window_pads(3, 2, "valid") == (0, 1, 0, 1)
+    conv = CircularConv2d(2, 2, 4, padding="same")
+    assert conv(torch.randn(1, 2, 6, 6)).shape == (1, 2, 6, 6)
+
+
+def test_interior_equals_zero_padding():
+    """Away from the border a converted convolution computes what the plain one does."""
+    conv = CircularConv2d(3, 4, 3, padding=1)
+    x = torch.randn(1, 3, 10, 10)
+    plain = F.conv2d(x, conv.weight, conv.bias, padding=1)
+    assert torch.allclose(conv(x)[..., 1:-1, 1:-1], plain[..., 1:-1, 1:-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("shape", [(1, 512, 2, 3), (1, 256, 4, 6), (3, 512, 2, 3), (1, 10, 7, 9)])
+def test_float32_kernels_treat_positions_alike(threads, shape):
+    """The problems on which plain kernels round by position (batch 1, small maps, odd sizes)."""
+    torch.set_num_threads(threads)
+    channels = shape[1]
+    weight, small = torch.randn(64, channels, 3, 3), torch.randn(64, channels)
+    activations = [torch.sigmoid, torch.tanh, F.silu, F.gelu, F.mish, F.elu, F.softplus]
+    x = torch.randn(shape)
+    for t in ((1, 0), (0, 1), (1, 2)):
+        moved = x.roll(t, (2, 3))
+        for f in (
+            lambda x: conv2d(circular_pad(x, (1, 1, 1, 1)), weight, None),
+            lambda x: conv2d(x, small[..., None, None], None),
+            lambda x: pixelwise_linear(x.permute(0, 2, 3, 1), small, None).permute(0, 3, 1, 2),
+            *(lambda x, a=a: elementwise(a, x) for a in activations),
+        ):
+            assert torch.equal(f(moved), f(x).roll(t, (2, 3)))
+
+
+def test_elementwise_keeps_format_and_gradient():
+    x = torch.randn(2, 3, 5, 7, requires_grad=True)
+    y = elementwise(torch.sigmoid, x)
+    assert torch.allclose(y, torch.sigmoid(x))
+    y.sum().backward()
+    assert torch.allclose(x.grad, torch.sigmoid(x) * (1 - torch.sigmoid(x)))
+    x = torch.randn(2, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    assert elementwise(torch.sigmoid, x).is_contiguous(memory_format=torch.channels_last)
