@@ -16,7 +16,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 
 repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets]
-	@$(PYTHON) -m companion.repro --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
+	@exec $(PYTHON) -m companion.repro --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
 
 test: $(INSTALLED) ## lint, types of src/mass, tests
 	$(PYTHON) -m ruff check .

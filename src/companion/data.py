@@ -31,7 +31,7 @@ def photographs(size: int | tuple[int, int] = 224) -> Tensor:
     Each is scaled until it covers `size` (height, width) and cropped at its centre.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    return torch.stack([_cover(torch.from_numpy(photo), height, width) for photo in load_sample_images().images])
+    return torch.stack([_cover(torch.tensor(photo), height, width) for photo in load_sample_images().images])
 
 
 def _cover(photo: Tensor, height: int, width: int) -> Tensor:
@@ -59,7 +59,9 @@ class ImageSubset(Dataset[tuple[Tensor, int]]):
         entry = self.entries[index]
         path = self.folder / entry["file"]
         if not path.exists():
-            raise Refusal(f"The picture {entry['file']} is gone since it was fetched: run `make repro MIRROR=...` again.")
+            raise Refusal(
+                f"The picture {entry['file']} is gone since it was fetched: run `make repro MIRROR=...` again."
+            )
         with Image.open(path) as picture:
             return self.transform(picture.convert("RGB")), entry["label"]
 

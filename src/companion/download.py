@@ -81,8 +81,11 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     options = ["download", "--no-deps", "--only-binary=:all:", "--no-input", "--retries=1", "--dest", str(folder)]
     # An environment made by uv may lack pip; uv can lend it.
     for pip in ([sys.executable, "-m", "pip"], ["uv", "tool", "run", "pip"]):
-        if shutil.which(pip[0]) and subprocess.run([*pip, "--version"], capture_output=True).returncode == 0:
-            answer = subprocess.run([*pip, *options, requirement], capture_output=True, text=True)
+        if (
+            shutil.which(pip[0])
+            and subprocess.run([*pip, "--version"], check=False, capture_output=True).returncode == 0
+        ):
+            answer = subprocess.run([*pip, *options, requirement], check=False, capture_output=True, text=True)
             if "No space left on device" in answer.stderr:
                 raise OSError(28, "No space left on device")
             wheels = list(folder.glob("*.whl"))

@@ -9,6 +9,9 @@ from companion.errors import Refusal
 
 PARAMS = "params.yaml"
 
+# Set by the runner for the kernel: where this run writes.
+FOLDER_VARIABLE = "COMPANION_RUN"
+
 
 def find_root(start: Path | None = None) -> Path:
     """The project's folder: the first one upwards of `start` (default: here) that holds params.yaml and dvc.yaml."""

@@ -35,7 +35,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     """Git's answer about this tree, or None: in a source archive there is nobody to ask."""
     if not (root / ".git").exists():  # git itself would look further up, into somebody else's repository
         return None
-    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    answer = subprocess.run(["git", "-C", str(root), *arguments], check=False, capture_output=True, text=True)
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

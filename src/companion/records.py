@@ -6,6 +6,7 @@ that the key names the file and, later, the row in a table.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,7 +43,7 @@ def make_record(fields: dict[str, Any]) -> Record:
     for name, value in record.items():
         if not isinstance(value, (str, int, float, bool, type(None))):
             raise Refusal(f"A record is flat: {name!r} must be a number or a text, not {type(value).__name__}.")
-        if isinstance(value, float) and value - value != 0:
+        if isinstance(value, float) and not math.isfinite(value):
             raise Refusal(f"A record holds finite numbers: {name!r} is {value}.")
     return record
 
@@ -71,7 +72,7 @@ def nest(records: Iterable[Record]) -> dict[str, Any]:
         numbers = {
             name: value
             for name, value in record.items()
-            if name not in (*KEY, "row") and isinstance(value, (int, float)) and value is not None
+            if name not in (*KEY, "row") and isinstance(value, (int, float))
         }
         branch.update(numbers)
     return tree

@@ -23,15 +23,12 @@ import torch
 from companion.config import load_config
 from companion.errors import Refusal
 from companion.files import write_json
-from companion.paths import find_root, run_folder
+from companion.paths import FOLDER_VARIABLE, find_root, run_folder
 from companion.provenance import provenance
 from companion.records import make_record, nest, record_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Set by the runner for the kernel: where this run writes.
-FOLDER_VARIABLE = "COMPANION_RUN"
 
 
 class Run:
@@ -41,6 +38,7 @@ class Run:
         root = find_root()
         self.notebook, self.profile = notebook, profile
         self.settings: Any = load_config(root).of(notebook, profile)
+        self.interactive = FOLDER_VARIABLE not in os.environ
         self.folder = self._folder(root)
         self._records: dict[str, dict[str, Any]] = {}
         for name in ("records", "figures"):
@@ -53,19 +51,19 @@ class Run:
         write_json(self.folder / "metrics.json", {})
 
     def _folder(self, root: Path) -> Path:
-        given = os.environ.get(FOLDER_VARIABLE)
-        if given is None:
+        if self.interactive:
             return run_folder(root, f"interactive/{self.profile}", self.notebook)
-        if Path(given).name != self.notebook:
-            raise Refusal(f"The notebook {Path(given).name} calls itself {self.notebook!r}: mend its Run(...).")
-        return Path(given)
+        given = Path(os.environ[FOLDER_VARIABLE])
+        if given.name != self.notebook:
+            raise Refusal(f"The notebook {given.name} calls itself {self.notebook!r}: mend its Run(...).")
+        return given
 
     def record(self, **fields: Any) -> None:
         """Keep one measurement: flat fields, those in `companion.records.KEY` telling it from the run's others."""
         row = {"row": len(self._records), "notebook": self.notebook, "profile": self.profile}
         record = make_record(row | {"seed": self.settings.seed} | fields)
         name = record_name(record)
-        if name in self._records:
+        if name in self._records and not self.interactive:  # where a cell may well be run again
             raise Refusal(f"Two records are both named {name!r}: let one of the fields that identify differ (KEY).")
         self._records[name] = record
         write_json(self.folder / "records" / f"{name}.json", record)

@@ -100,7 +100,7 @@ IMAGE_SETS = (
         place=Mirrored("imagenet-val-1300"),
         labels="dataset.txt",
         count=1300,
-        sha256="?",
+        sha256="47300472bd0fa3d52a8fa7dd3e58907654b9ff00f517a2f755d99aa7829ef6f5",
         licence="ImageNet terms of access: non-commercial research and education",
         official="https://image-net.org/challenges/LSVRC/2012/",
     ),

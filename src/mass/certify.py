@@ -195,7 +195,7 @@ def _verdict(identical, difference, symmetry, broken, worst, largest, tried, res
     if difference.max().item() <= _GROSS * largest:
         return (
             f"NOT CERTIFIED: {changed}, a matter of rounding: a kernel rounds differently by position. On the CPU set "
-            "MKL_CBWR=AVX2,STRICT in the environment before Python starts, or enable torch.backends.mkldnn."
+            "MKL_CBWR=AVX2,STRICT in the environment before Python starts, or use a PyTorch built with oneDNN."
         )
     return f"NOT CERTIFIED: {changed}: the model samples another grid when the image moves."
 

@@ -32,9 +32,8 @@ class Explanation:
 
     def __str__(self) -> str:
         widths = {c: max([len(c), *(len(row[c]) for row in self.rows)]) for c in _COLUMNS}
-        lines = ["  ".join(c.ljust(widths[c]) for c in _COLUMNS), "  ".join("-" * widths[c] for c in _COLUMNS)]
-        lines += ["  ".join(row[c].ljust(widths[c]) for c in _COLUMNS).rstrip() for row in self.rows]
-        return "\n".join([*lines, self.summary])
+        table = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), {c: "-" * widths[c] for c in _COLUMNS}, *self.rows]
+        return "\n".join([*("  ".join(row[c].ljust(widths[c]) for c in _COLUMNS).rstrip() for row in table), self.summary])
 
     __repr__ = __str__
 
@@ -65,9 +64,11 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
     >>> print(explain(model, torch.rand(1, 3, 8, 8)))
-    operation  kind               period  origin  changes                                 breaks the plain model
-    ---------  -----------------  ------  ------  --------------------------------------  ---------------------------------------------------------------
-    0          Conv2d             2       1       origin from the features, circular border  samples a grid fixed to the frame, zero padding marks the border
+    operation  kind               period  origin  changes                                    breaks the plain model
+    ---------  -----------------  ------  ------  -----------------------------------------  --------------------------------------------------
+    0          Conv2d             2       1       origin from the features, circular border  samples the frame's grid, padding marks the border
+    2          AdaptiveAvgPool2d                  exact mean                                 adds in the frame's order
+    1 operation with a period in 1 origin group.
     """
     plan = infer(trace(model, as_inputs(example_input)))
     refused = dict(plan.refusals)
@@ -82,15 +83,19 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
             group = str(groups.setdefault(root, len(groups) + 1)) + ("" if low == (1, 1) else f" / {low[0]}")
             rows.append(_row(node, plan, _period(effect.period), group, effect.change, effect.breaks))
         elif effect is not None and effect.change.startswith("exact"):
-            rows.append(_row(node, plan, "", "", effect.change, "adds positions in an order that a shift changes"))
+            rows.append(_row(node, plan, "", "", effect.change, "adds in the frame's order"))
         elif effect is not None and effect.change:
             quiet[effect.change] += 1
-    others = "".join(f" {n} more operation{'s' * (n > 1)}: {change}." for change, n in quiet.items())
+    others = "".join(f" {_count(n, 'more operation')}: {change}." for change, n in quiet.items())
     if plan.refusals:
-        summary = f"Cannot be converted: {len(plan.refusals)} refusal{'s' * (len(plan.refusals) > 1)}; the first, {plan.refusals[0][1]}"
+        summary = f"Cannot be converted: {_count(len(plan.refusals), 'refusal')}; the first, {plan.refusals[0][1]}"
     else:
-        summary = f"{len(plan.digits)} operations with a period in {len(groups)} origin groups.{others}"
+        summary = f"{_count(len(plan.digits), 'operation')} with a period in {_count(len(groups), 'origin group')}.{others}"
     return Explanation(rows, summary, not plan.refusals)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + "s" * (n != 1)
 
 
 def _period(period: tuple[int, int]) -> str:

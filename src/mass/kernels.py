@@ -8,7 +8,7 @@ Float32 on the CPU has two that do not (measured; DESIGN, "Kernels must treat po
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
-only where oneDNN is missing or switched off.
+only where PyTorch was built without oneDNN.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from torch import Tensor
 
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 _GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile cannot look into torch.backends
 
 
 def _calls_onednn(x: Tensor) -> bool:
+    """Whether `x` is a real float32 map on the CPU; compilers and fake tensors do not know the operator."""
     return (
-        x.device.type == "cpu"
+        _HAS_ONEDNN
+        and not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
     )
 
 
@@ -52,7 +55,7 @@ def conv2d(
 
 def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C')."""
-    if _calls_onednn(x) and x.ndim == 4:
+    if x.ndim == 4 and _calls_onednn(x):
         return conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
     return F.linear(x, weight, bias)
 

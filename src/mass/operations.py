@@ -89,8 +89,8 @@ class Site:
             raise self.refuse(f"a windowed operation on a map whose rows and columns are not axes 2 and 3 of {self.shape}")
 
 
-_FRAME = "samples a grid fixed to the frame"
-_BORDER = "zero padding marks the border"
+_FRAME = "samples the frame's grid"
+_BORDER = "padding marks the border"
 
 
 def _windowed(site: Site, period: Pair, padded: bool, swap: nn.Module, inputs: tuple = ()) -> Effect:
@@ -303,7 +303,7 @@ def _reshape(site: Site) -> Effect:
         return Effect(None)
     if site.map.dims != (2, 3) or len(before) != 4:
         raise site.refuse(f"flattening {before} to {after} mixes positions with channels")
-    return Effect(None, site.sizes, change="the whole map starts at its origin", breaks="flattening gives each position its own weights")
+    return Effect(None, site.sizes, change="the whole map starts at its origin", breaks="weights differ by position")
 
 
 def _permute(site: Site) -> Effect:
@@ -342,7 +342,10 @@ def _getitem(site: Site) -> Effect:
     if value is None:
         return Effect(None)
     index = index if isinstance(index, tuple) else (index,)
-    if any(i is None or i is Ellipsis or isinstance(i, fx.Node) for i in index):
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *[slice(None)] * (len(site.shape) - len(index) + 1), *index[at + 1 :])
+    if any(not isinstance(i, int | slice) for i in index):
         raise site.refuse(f"indexing a map by {index}", "index it with plain slices")
     period, dropped = [1, 1], []
     for axis, i in enumerate(index):

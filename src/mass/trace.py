@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import traceback
 from typing import Any
 
@@ -106,7 +107,8 @@ def _trace(model: nn.Module) -> fx.GraphModule:
 
 
 def _signature(module: fx.GraphModule) -> list[str]:
-    return [f"{n.op} {n.target} {n.args} {n.kwargs}" for n in module.graph.nodes]
+    """What the graph computes, without the running numbers that tensors made in `forward` get at each tracing."""
+    return [re.sub(r"_tensor_constant\d+", "constant", f"{n.op} {n.target} {n.args} {n.kwargs}") for n in module.graph.nodes]
 
 
 def as_inputs(example_input: Any) -> tuple[Any, ...]:
