@@ -275,7 +275,7 @@ class Call(nn.Module):
     ("model", "x", "error", "message"),
     [
         (torchvision.models.resnet18(), torch.randn(1, 3, 100, 64), mass.NotEquivariantError,
-         "node 'layer2_0_conv1': the map has height 25 there.*input height 100 comes to a total stride of 8: 96 or 104 would do"),
+         "node 'layer2_0_conv1': the map has height 25 there.*total stride is 32 and the input's height 100: 96 or 128 would do"),
         (Positional(), X, mass.NotEquivariantError, "node 'add'.*'embedding' of shape .* differs from position to position"),
         (Training(), X, mass.NotEquivariantError, "in training the model computes something else"),
         (Cropping(), X, mass.NotEquivariantError, "node 'getitem': cropping a map"),

@@ -17,8 +17,8 @@ from companion.sources import Web, Wheel
 
 # Seconds. An address that does not answer at once costs little: the next mirror is asked instead.
 _CONNECT, _READ = 4, 30
-_ATTEMPTS = 3
-_CHUNK = 1 << 18
+_ATTEMPTS = 3  # as long as each brings something
+_CHUNK = 1 << 16
 
 
 class Unavailable(Exception):

@@ -21,7 +21,6 @@ import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
@@ -44,13 +43,14 @@ from companion.strip import strip
 _OUTS = ("records", "figures", "metrics.json", "provenance.json", "notebook.ipynb")
 
 
-class _OwnKernel(AsyncKernelManager):
+def _own_kernel(variables: dict[str, str]) -> type[AsyncKernelManager]:
     """This very Python as kernel, whichever kernels the machine has installed under the same name."""
+    argv = [sys.executable, "-m", "companion.kernel", "-f", "{connection_file}", "--log-level=ERROR"]
 
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "companion.kernel", "-f", "{connection_file}", "--log-level=ERROR"]
-        return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python", env=variables)
+
+    return OwnKernel
 
 
 def run_notebook(root: Path, notebook: str, profile: str) -> float:
@@ -75,9 +75,13 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
 def _execute(root: Path, notebook: str, profile: str, folder: Path) -> NotebookNode:
     source = read_source(notebook_source(root, notebook))
     set_parameters(source, {"profile": profile}, f"notebooks/{notebook}.py")
-    os.environ.update({FOLDER_VARIABLE: str(folder), "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1"})
-    os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # as the Makefile, for those who call dvc themselves
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    variables = {
+        FOLDER_VARIABLE: str(folder),
+        "MKL_CBWR": os.environ.get("MKL_CBWR", "AVX2,STRICT"),  # as the Makefile, for those who call dvc themselves
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONHASHSEED": "0",
+        "TQDM_DISABLE": "1",
+    }
     logging.getLogger("papermill").setLevel(logging.ERROR)
     return papermill.execute_notebook(
         source,
@@ -86,7 +90,7 @@ def _execute(root: Path, notebook: str, profile: str, folder: Path) -> NotebookN
         kernel_name="python3",
         language="python",
         progress_bar=False,
-        kernel_manager_class=_OwnKernel,
+        kernel_manager_class=_own_kernel(variables),
         coalesce_streams=True,  # how a stream is cut into messages is chance
         record_timing=False,
     )
@@ -117,7 +121,7 @@ def _put_in_place(folder: Path, target: Path) -> None:
         os.replace(folder / name, old)
 
 
-def _describe(error: PapermillExecutionError) -> str:
+def describe(error: PapermillExecutionError) -> str:
     """The failing cell and its error, briefly."""
     cell = textwrap.indent(error.source, "    ")
     return f"failed in cell {error.cell_index}:\n\n{cell}\n\n{error.ename}: {error.evalue}"
@@ -136,9 +140,13 @@ def main() -> None:
     except Refusal as refusal:
         sys.exit(f"{name}: {refusal}")
     except PapermillExecutionError as error:
-        sys.exit(f"{name} {_describe(error)}")
-    except DeadKernelError:
-        sys.exit(f"{name}: its kernel died (killed, or out of memory); run it again.")
+        sys.exit(f"{name} {describe(error)}")
+    except (
+        RuntimeError
+    ) as error:  # a kernel that never came up; DeadKernelError, one that was killed or ran out of memory
+        sys.exit(f"{name}: its kernel ended early ({error}); run it again.")
+    except KeyboardInterrupt:
+        sys.exit(f"{name}: interrupted, nothing was kept.")
     print(f"{name}: {seconds} s")
 
 

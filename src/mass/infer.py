@@ -6,13 +6,14 @@ and unifies what meets. The result is a `Plan`; `mass.convert` carries it out, `
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import fx
 
 from .errors import NotEquivariantError
-from .lattice import Digit, Grid, Lattice, Pair, rise, stride, times, unify
+from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import Effect, Site, rule_for
 
 
@@ -28,6 +29,7 @@ class Plan:
         digits: per operation with a period, the origin digit it samples at.
         rises: per operation that enlarges its map, the digits it takes off the lattice.
         refusals: what cannot be made equivariant, in graph order.
+        indivisible: operations whose period does not divide their map: node, axis, size, period.
     """
 
     graph: fx.GraphModule
@@ -37,6 +39,7 @@ class Plan:
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
     rises: dict[fx.Node, Lattice] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
+    indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
 
 
 def infer(graph: fx.GraphModule) -> Plan:
@@ -55,6 +58,8 @@ def infer(graph: fx.GraphModule) -> Plan:
             except NotEquivariantError as refusal:
                 plan.refusals.append((node, refusal))
                 plan.values[node] = None
+    if plan.indivisible:
+        _refuse_size(plan)
     return plan
 
 
@@ -112,17 +117,26 @@ def _weights(site: Site) -> set[str]:
 
 
 def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
-    for axis, size, period in zip(("height", "width"), site.sizes, effect.period, strict=True):
-        if size % period:
-            total = times(stride(site.map.lattice), effect.period)["hw".index(axis[0])]
-            full = size * total // period
-            below = full // total * total
-            would = f"{below} or {below + total}" if below else str(total)
-            what = f"the map has {axis} {size} there, not a multiple of the operation's period {period}"
-            raise site.refuse(what, f"input {axis} {full} comes to a total stride of {total}: {would} would do")
+    for axis in (0, 1):
+        if site.sizes[axis] % effect.period[axis]:
+            plan.indivisible.append((site.node, axis, site.sizes[axis], effect.period[axis]))
+            break
     digit = Digit(effect.period)
     digit.operations.append(site.node)
     plan.digits[site.node] = digit
     if effect.value is None:
         return None
     return Grid((*effect.value.lattice, digit), effect.value.dims)
+
+
+def _refuse_size(plan: Plan) -> None:
+    """One refusal for a size that is not divisible, naming sizes that all operations of the network can divide."""
+    node, axis, size, period = plan.indivisible[0]
+    strides = [stride(value.lattice)[axis] for value in plan.values.values() if isinstance(value, Grid)]
+    total = math.lcm(*strides)
+    name, given = ("height", "width")[axis], plan.image[axis]
+    below = given // total * total
+    would = f"{below} or {below + total}" if below else str(total)
+    reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
+    remedy = f"the network's total stride is {total} and the input's {name} {given}: {would} would do"
+    plan.refusals.insert(0, (node, NotEquivariantError(node.name, reason, remedy)))

@@ -1,0 +1,142 @@
+# %% [markdown]
+# # Start here: the same network, the same weights, and an answer that stays
+#
+# A convolutional network changes its answer when an image moves by one pixel, because its strided layers sample a
+# grid that is fixed to the frame. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) picks the sampling
+# origin from the features themselves. Any CNN, pretrained ones included, becomes **exactly** equivariant to
+# circular shifts, with no new parameter and no training.
+#
+# This notebook converts torchvision's MobileNetV2 with its official ImageNet weights, in one call, and shows the
+# certificate. It is an independent reproduction of the paper; the other notebooks follow its sections.
+
+# %% tags=["parameters"]
+profile = "quick"
+
+# %%
+import pandas as pd
+
+import mass
+from companion import plots
+from companion.data import normalize, photographs
+from companion.models import imagenet_classes, mobilenet_v2
+from companion.run import Run
+from companion.slider import draw_predictions, predictions, slider
+
+run = Run("00_start_here", profile)
+plots.use_style()
+
+# %% [markdown]
+# ## The problem, in one picture
+#
+# Two photographs, moved along the diagonal by 0 to 32 pixels. What leaves on one side comes back on the other
+# (a *circular* shift), so nothing is lost: a shift-invariant network would give a flat line.
+
+# %%
+images, classes = photographs(run.settings.size), imagenet_classes()
+plots.image_row(images, ["temple", "flower"])
+
+# %%
+plain = mobilenet_v2()
+converted = mass.convert(plain, normalize(images))
+
+# %% [markdown]
+# That was the conversion. Now both networks say how sure they are of the plain network's first answer, at each shift:
+
+# %%
+rows = []
+for name, image in zip(["temple", "flower"], images, strict=True):
+    answer = int(predictions(plain, image).argmax())
+    for shift in range(33):
+        for method, model in (("plain", plain), ("MASS", converted)):
+            p = predictions(model, image.roll((-shift, -shift), (1, 2)))[answer].item()
+            rows.append({"panel": f"{name}: '{classes[answer]}'", "shift": shift, "method": method, "p": p})
+
+# %%
+fig = plots.lines_over_shifts(pd.DataFrame(rows), "p", "One pixel moves a plain network's answer", "probability")
+run.figure(fig, "probability_over_shifts")
+fig
+
+# %% [markdown]
+# The grey line jumps from pixel to pixel: another grid is sampled. Even a shift by 32, the total stride, does not bring
+# it back, because zero padding marks the border and what lies there has changed. The blue line is flat, and not
+# nearly flat: the logits are the same *bits*.
+
+# %% [markdown]
+# ## Convert your model in five lines
+#
+# ```python
+# import mass
+#
+# model = mass.convert(model, images)      # a copy, same weights, exactly equivariant to circular shifts
+# print(mass.certify(model, images))       # the proof, on your own images
+# ```
+
+# %%
+certificate = mass.certify(converted, normalize(images), run.settings.shifts)
+certificate
+
+# %% [markdown]
+# The same question put to the plain network:
+
+# %%
+mass.certify(plain, normalize(images), run.settings.shifts)
+
+# %%
+for method, model in (("plain", plain), ("MASS", converted)):
+    c = mass.certify(model, normalize(images), run.settings.shifts)
+    run.record(model="mobilenet_v2", method=method, dataset="photographs", n=len(images), shifts=len(c.shifts),
+               identical=int(c.identical.sum()), max_difference=c.max_difference.max())  # fmt: skip
+
+# %% [markdown]
+# ## What changed?
+#
+# Five operations of MobileNetV2 have a stride, and each now starts at an origin that is read off its own input. Zero
+# padding marks the border, so it became circular. Nothing else changed, and `state_dict` has the same keys.
+
+# %%
+mass.explain(plain, normalize(images))
+
+# %% [markdown]
+# ## Move it yourself
+#
+# In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Elsewhere
+# a slider is only text; the strip below it shows the same.)
+
+# %%
+slider({"plain": plain, "MASS": converted}, images[1], classes)
+
+# %%
+moves = [(0, 0), (1, 1), (7, 7), (13, 13), (21, 21), (32, 32)]
+captions = {}
+for method, model in (("plain", plain), ("MASS", converted)):
+    found = [predictions(model, images[1].roll((-i, -j), (1, 2))).max(0) for i, j in moves]
+    captions[method] = [f"{classes[int(label)]} {p:.4f}" for p, label in found]
+fig = plots.strip(images[1], captions, moves)
+run.figure(fig, "strip")
+fig
+
+# %%
+draw_predictions({"plain": plain, "MASS": converted}, images[0], classes, shift=5)
+
+# %% [markdown]
+# ## What it costs
+#
+# The converted network is not the plain one: borders wrap, and the grid it samples may differ from the one its weights
+# were trained on, so its accuracy before fine-tuning is a little lower (notebook 06 measures it on real images).
+# Shifts are circular, and the image's sides must be multiples of the total stride, 32 here: other sizes are refused
+# with a sentence that says which would do.
+
+# %%
+try:
+    mass.convert(plain, normalize(images)[..., :200])
+except mass.NotEquivariantError as refusal:
+    print(refusal)
+
+# %% [markdown]
+# ## Summary
+#
+# * A plain network's answer depends on where the object lies on the network's sampling grid.
+# * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular shift.
+# * `mass.certify(model, images)` proves it on your images; `mass.explain(model, x)` says what was changed and why.
+#
+# Next: **02** the layer · **03** whole networks · **06** weight transfer on ImageNet images.

@@ -1,0 +1,170 @@
+# %% [markdown]
+# # The MASS layer (paper, sections 4.1 and 4.2, Figures 1 and 2)
+#
+# A strided operation $f$ looks at its input through a grid of windows. The grid is fixed to the frame, so when the
+# image moves by one pixel the windows cut it elsewhere. MASS leaves the operation alone and moves its input:
+#
+# 1. select an origin from the features, $o = h(x)$, such that $h(S_t x) = h(x) - t \pmod s$;
+# 2. shift the map to it, $\hat x = S_o x$;
+# 3. apply the operation, unchanged: $y = f(\hat x)$.
+#
+# Because the origin moves along with the image, $\hat x$ is the same map whatever the shift, up to whole windows.
+
+# %% tags=["parameters"]
+profile = "quick"
+
+# %%
+import pandas as pd
+import torch
+
+import mass
+from companion import plots
+from companion.awkward import awkward_images
+from companion.measure import grids_by_method, phase_rounding, rule_agreement
+from companion.paper_figures import digit, figure_1, figure_2, phase_energies
+from companion.run import Run
+
+run = Run("02_mass_layer", profile)
+plots.use_style()
+
+# %% [markdown]
+# ## The origin is read off the features
+#
+# Take a digit of 8 x 8 pixels and windows of 2 x 2. There are four places to start, that is, four *phases*. The paper
+# starts at the one of largest $\ell_2$ norm. When the digit moves, the energies change places and the origin follows.
+
+# %%
+x = digit()  # (1, 1, 8, 8)
+energies = phase_energies(x)  # (2, 2)
+energies, mass.select_origin(x, 2)
+
+# %%
+rows = []
+for t in [(0, 0), (0, 1), (1, 0), (3, 2)]:
+    moved = mass.shift(x, torch.tensor(t))  # moved[n] = x[n + t]
+    expected = (mass.select_origin(x, 2) - torch.tensor(t)) % 2
+    rows.append({"t": t, "h(S_t x)": mass.select_origin(moved, 2).tolist()[0], "h(x) - t mod 2": expected.tolist()[0]})
+pd.DataFrame(rows)
+
+# %% [markdown]
+# ## Figure 1: select, shift, apply
+#
+# The upper row is the digit, the lower row the digit moved by one pixel. Plain max pooling gives two different maps. At
+# its own origin the digit meets the same windows both times, so MASS gives one map, moved by a whole pixel at most.
+
+# %%
+fig = figure_1(x)
+run.figure(fig, "figure_1")
+fig
+
+# %% [markdown]
+# ## Figure 2: max pooling, polyphase sampling, MASS
+#
+# Polyphase sampling (APS) also follows the features, but it *is* the pooling: three of four values are dropped, whatever
+# they are. MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
+
+# %%
+fig = figure_2(digit(channels=2))
+run.figure(fig, "figure_2")
+fig
+
+# %% [markdown]
+# ## In code
+#
+# `MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` take the arguments of their `torch.nn` namesakes; `MassPool2d` wraps
+# any other pooling. With one origin for both maps, the outputs of moved inputs are the same bits:
+
+# %%
+layer = mass.MassConv2d(3, 8, kernel_size=3, stride=2, padding=1)
+image = awkward_images(64, 96)["photograph"]  # (1, 3, 64, 96)
+y, z = layer(image), layer(mass.shift(image, torch.tensor((5, 7))))
+[(i, j) for i in range(32) for j in range(48) if torch.equal(y.roll((-i, -j), (2, 3)), z)]
+
+# %% [markdown]
+# The map `z` is the map `y`, moved by (2, 3) or (3, 4) or in between: half of (5, 7), rounded by the origins.
+# Selecting needs no gradient; shifting has the opposite shift as its gradient, so the layer trains as the plain one does.
+
+# %% [markdown]
+# ## When phases tie
+#
+# Norms are sums, and sums cannot tell everything apart. Two equal objects at odd distance give two phases the *same*
+# values; a mirrored image gives two phases the same values in another order, and float sums then differ by rounding alone.
+# What remains is to choose by index, which does not move with the image. That is how published methods break.
+
+# %%
+names = ["two equal objects", "mirrored about an edge", "one square on black", "lattice with equal defects"]
+images = awkward_images(run.settings.size, run.settings.size)
+plots.image_row([images[n][0] for n in names], names)
+
+# %% [markdown]
+# How far is the best phase ahead of the second best? 0 is a tie, exactly; the unit of float32 rounding is 6e-8, of bfloat16
+# 4e-3. On photographs the first origin is chosen with room to spare in float32, but not in bfloat16.
+
+# %%
+pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
+
+# %% [markdown]
+# MASS compares integers (|x| in 15 bits, then the next 15), which add up the same in any order; a tie is settled by
+# the *layout*, what the map looks like from each position. Positions are compared by a hash of the whole map as read
+# from there, and the largest wins: no rounding, no index. What ties even then is a symmetry of the image, and then every
+# choice gives the same result.
+#
+# Below, a ResNet-18 (random weights, calibrated on photographs) made equivariant in three ways, on thirteen images: the share of
+# circular shifts under which *another grid* is picked, so that logits change by far more than rounding.
+
+# %%
+rows = []
+for dtype in (torch.float32, torch.bfloat16):
+    rows += grids_by_method("resnet18", images, run.settings.shifts, dtype)
+found = pd.DataFrame(rows)
+tables = {d: t.pivot_table(index="image", columns="method", values="another grid", sort=False) for d, t in found.groupby("dtype", sort=False)}
+fig = plots.heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
+run.figure(fig, "another_grid")
+fig
+
+# %%
+for row in rows:
+    run.record(model="resnet18", dataset="awkward", size=run.settings.size, **{k.replace(" ", "_"): v for k, v in row.items()})
+found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
+
+# %% [markdown]
+# "Layer by layer" replaces each strided layer on its own and compares floating-point norms: the straightforward reading of
+# the paper. APS compares floats as well, of dense outputs; in bfloat16 its norms tie on photographs. In the last table,
+# "any bit" counts rounding too: MASS has none, since reductions add exactly and kernels treat positions alike.
+
+# %% [markdown]
+# ## Does the rule matter?
+#
+# "The selection rule can be a crucial factor", the paper says, and compares none. The rules that come by name are all
+# covariant, hence all exact; they differ in *which* grid they pick. How often two rules agree on the first origin of
+# a network, over crops of photographs (chance is 25%):
+
+# %%
+agreement = rule_agreement(mass.RULES, size=run.settings.size, seed=run.settings.seed)
+fig = plots.heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
+run.figure(fig, "rule_agreement")
+fig
+
+# %% [markdown]
+# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Whether a network's
+# accuracy depends on the rule is measured in notebook 06.
+
+# %% [markdown]
+# ## Beside other answers
+#
+# * **APS** (Chaman & Dokmanić, 2021) samples the output where MASS moves the input: the operation runs densely, at stride 1,
+#   and one phase is kept. LPS learns which. Both pay for the dense operation.
+# * **BlurPool** (Zhang, 2019) filters before sampling. It makes the answer *smoother* in the shift, not invariant to it.
+# * **Group equivariant subsampling** (Xu et al., 2021) is the same idea for any group: an equivariant map to the cosets,
+#   sampling from there, and the coset handed on to the decoder. MASS is its case of translations, applied to whole operations.
+# * **Canonicalisation** moves the input once, in front of the network. It needs one origin for the whole grid at once, and
+#   the network's own borders still mark the frame. MASS moves each map by less than a stride, where it is needed.
+
+# %% [markdown]
+# ## Summary
+#
+# * MASS is three steps around an untouched operation; the origin follows the image, so the windows do.
+# * Exactness is decided at ties. Integers and layouts keep it; float sums and first indices lose it.
+# * All rules are exact. Which one is best for accuracy is an experiment, not a theorem.
+#
+# Next: **03** whole networks, where parallel branches must agree.

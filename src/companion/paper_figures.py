@@ -1,0 +1,106 @@
+"""The paper's Figures 1 to 3, drawn from computation: every number and pixel comes out of the code that runs."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+import mass
+from companion.plots import draw_map, draw_table
+
+
+def digit(index: int = 3, channels: int = 1) -> Tensor:
+    """One of scikit-learn's 8 x 8 digits as a feature map (1, channels, 8, 8); channel 2 holds its vertical edges."""
+    x = torch.tensor(load_digits().images[index], dtype=torch.float32)[None, None]
+    edges = (x - x.roll(1, 3)).abs()
+    return torch.cat((x, edges), 1)[:, :channels]
+
+
+def phase_energies(x: Tensor, period: int = 2) -> Tensor:
+    """Squared l2 norm of each polyphase component, (1, C, H, W) -> (P, P)."""
+    return torch.stack([torch.stack([x[..., i::period, j::period].square().sum() for j in range(period)]) for i in range(period)])
+
+
+def moved_alike(y: Tensor, z: Tensor) -> bool:
+    """Whether one map is a circular shift of the other."""
+    return any(torch.equal(y.roll((i, j), (2, 3)), z) for i in range(y.shape[2]) for j in range(y.shape[3]))
+
+
+def figure_1(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
+    """Figure 1: select an origin from the map, shift the map to it, apply the operation unchanged."""
+    fig, axes = plt.subplots(2, 5, figsize=(12.5, 5.4))
+    for row, (name, image) in enumerate((("x", x), (f"x moved by {t}", mass.shift(x, torch.tensor(t))))):
+        origin = mass.select_origin(image, 2)
+        i, j = origin[0].tolist()
+        aligned = mass.shift(image, origin)
+        draw_map(axes[row, 0], image[0, 0], f"{name}, on the frame's grid", 2)
+        draw_map(axes[row, 1], F.max_pool2d(image, 2)[0, 0], "plain max pooling")
+        draw_table(axes[row, 2], phase_energies(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
+        draw_map(axes[row, 3], aligned[0, 0], "shift(x, o), the same grid", 2)
+        draw_map(axes[row, 4], F.max_pool2d(aligned, 2)[0, 0], "MASS max pooling")
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+
+def figure_2(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
+    """Figure 2: max pooling, polyphase sampling and MASS max pooling of a two-channel map and of the moved map."""
+    methods = {
+        "max pooling": torch.nn.MaxPool2d(2),
+        "polyphase sampling (APS)": mass.APS(2),
+        "MASS max pooling": mass.MassMaxPool2d(2),
+    }
+    moved = mass.shift(x, torch.tensor(t))
+    fig, axes = plt.subplots(3, 6, figsize=(12.5, 6.6), width_ratios=[1.25, 1.25, 1, 1, 1, 1])
+    for row, (name, method) in enumerate(methods.items()):
+        y, z = method(x), method(moved)
+        verdict = "same up to a shift" if moved_alike(y, z) else "not the same"
+        for k in range(2):
+            draw_map(axes[row, k], x[0, k], f"x, channel {k + 1}", 2)
+            draw_map(axes[row, 2 + k], y[0, k], f"output, ch. {k + 1}")
+            draw_map(axes[row, 4 + k], z[0, k], f"of moved x, ch. {k + 1}")
+        kept = y.square().sum() / x.square().sum() * 100
+        axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{kept:.0f}% of the energy", fontsize=10)
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+
+def figure_3(plain: list[str], converted: list[str]) -> Figure:
+    """Figure 3: one residual block before and after weight transfer, operation by operation, read off the graphs."""
+    rows = max(len(plain), len(converted))
+    fig, ax = plt.subplots(figsize=(10, 0.4 * rows + 0.8))
+    columns = {"plain": plain, "MASS, same weights": converted}
+    for column, (title, names) in enumerate(columns.items()):
+        ax.text(column, 1, title, ha="center", weight="bold")
+        for k, text in enumerate(names):
+            new = text not in plain
+            ax.text(column, -k, text, ha="center", va="center", fontsize=9.5, family="monospace",
+                    bbox={"boxstyle": "round,pad=0.3", "fc": "#cfe3f5" if new else "#f0f0f0", "ec": "#999999"})  # fmt: skip
+    ax.set(xlim=(-0.5, 1.5), ylim=(-rows, 1.6))
+    ax.axis("off")
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+
+def lattice_points(image: Tensor, origins: list[Tensor], t: tuple[int, int]) -> Figure:
+    """Where the samples of each stage lie in the image: points of the lattice (S, O), for S = 2, 4, 8, …"""
+    fig, axes = plt.subplots(1, len(origins), figsize=(3.1 * len(origins), 3.3))
+    total = torch.zeros(2, dtype=torch.int64)
+    for k, (ax, origin) in enumerate(zip(axes, origins, strict=True)):
+        total = total + origin * 2**k
+        stride = 2 ** (k + 1)
+        ax.imshow(image.permute(1, 2, 0))
+        rows, columns = (torch.arange(total[a] % stride, image.shape[a + 1], stride) for a in (0, 1))
+        points = torch.cartesian_prod(rows, columns)
+        ax.scatter(points[:, 1], points[:, 0], s=max(2, stride * 1.2), color="#d95f02", edgecolors="white", linewidths=0.3)
+        ax.set(xticks=[], yticks=[], title=f"S = {stride}, O = ({total[0]}, {total[1]})")
+    fig.suptitle(f"image moved by {t}" if any(t) else "image")
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
