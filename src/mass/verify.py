@@ -17,8 +17,9 @@ from torch import Tensor, fx
 from .errors import NotEquivariantError
 from .lattice import Pair, times
 
-# Float64 noise accumulates to about 1e-13 of a map's maximum; a wrong origin moves it by 1e-3 and more.
-_TOLERANCE = 1e-8
+# Float64 noise is about 1e-13 of a map's maximum, 2e-8 in the worst-conditioned network met (an EfficientNet with
+# random weights); a wrong origin moves it by 1e-3 and more.
+_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
