@@ -52,11 +52,23 @@ def test_gradient_is_the_opposite_shift():
     assert torch.autograd.gradgradcheck(lambda x: mass.shift(x, origin), x)
 
 
-def test_operators_pass_torch_library_checks():
-    x, origin = torch.randn(2, 3, 6, 6, requires_grad=True), torch.tensor([[1, 2], [0, 5]])
-    torch.library.opcheck(torch.ops.mass.shift.default, (x, origin))
-    torch.library.opcheck(torch.ops.mass.exact_mean.default, (x, [2, 3]))
-    torch.library.opcheck(torch.ops.mass.select_origin.default, (x.detach(), 2, 2, "l2", None, None))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_operators_pass_torch_library_checks(dtype):
+    """Among them: no operator writes to its input, in any dtype."""
+    x, origin = torch.randn(2, 3, 6, 6).to(dtype), torch.tensor([[1, 2], [0, 5]])
+    cases = [
+        (torch.ops.mass.shift.default, (x, origin)),
+        (torch.ops.mass.exact_mean.default, (x, [2, 3])),
+        (torch.ops.mass.symmetrise.default, (x, x)),
+        *((torch.ops.mass.select_origin.default, (x, 2, 2, rule, x.sign(), origin)) for rule in mass.RULES),
+    ]
+    for operator, arguments in cases:
+        before = [a.clone() for a in arguments if isinstance(a, torch.Tensor)]
+        operator(*arguments)
+        after = [a for a in arguments if isinstance(a, torch.Tensor)]
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), operator
+    for operator, arguments in cases[:4]:
+        torch.library.opcheck(operator, arguments)
 
 
 def test_vmap():

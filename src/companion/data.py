@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
 
 from companion.errors import Refusal
@@ -77,3 +77,14 @@ def imagenet_subset(limit: int | None = None, size: int = 224) -> ImageSubset | 
     if entries is None:
         return None
     return ImageSubset(set_folder(root, IMAGENET) / "images", entries[:limit], size)
+
+
+def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[tuple[Tensor, int]], str]:
+    """ImageNet validation images where they were fetched, else the two photographs; and what they are called.
+
+    The photographs' labels are those of ImageNet that fit: palace (698) and daisy (985).
+    """
+    subset = imagenet_subset(limit, size)
+    if subset is not None:
+        return subset, IMAGENET
+    return TensorDataset(photographs(size), torch.tensor([698, 985])), "photographs"

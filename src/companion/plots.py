@@ -110,6 +110,21 @@ def bars(table: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Figure
     return fig
 
 
+def accuracy_against(table: pd.DataFrame, x: str, y: str, title: str) -> Figure:
+    """One labelled point per method: accuracy against consistency, both in percent."""
+    fig, ax = plt.subplots(figsize=(6.4, 4))
+    sns.scatterplot(table, x=x, y=y, hue="method", palette=COLOURS, s=110, ax=ax, legend=False)
+    for row in table.itertuples():
+        place = getattr(row, "method")
+        ax.annotate(place, (table.loc[row.Index, x], table.loc[row.Index, y]), xytext=(8, -14), textcoords="offset points")
+    ax.set(title=title, xlabel=f"{x}, %", ylabel=f"{y}, %")
+    ax.margins(x=0.25, y=0.15)
+    sns.despine(fig)
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+
 def draw_map(axes: Axes, values: Tensor, title: str, grid: int | None = None, start: tuple[int, int] = (0, 0)) -> None:
     """A feature map (H, W) with its values as grey levels and, if asked, the windows of a sampling grid."""
     axes.imshow(values, cmap="Greys", interpolation="nearest")

@@ -69,12 +69,12 @@ def _keys(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_
         scaled = _scaled(x)
         high = scaled.round()  # the first 15 bits
         if rule == "l2":
-            yield _phase_sum(high.double().square_(), period)
+            yield _phase_sum(high.double().square(), period)
         elif rule == "l1":
             yield _phase_sum(high.double(), period)
         else:
             total = _phase_sum(high.copysign(x).double(), period).double()
-            power = _phase_sum(high.double().square_(), period).double()
+            power = _phase_sum(high.double().square(), period).double()
             yield power * (x[0].numel() // power.shape[1]) - total.square()
         low = scaled.sub_(high).mul_(2.0**_BITS).round_().double()  # the next 15: an outlier must not erase the rest
         yield _phase_sum(low.abs_() if rule == "l1" else low.square_(), period)

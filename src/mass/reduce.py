@@ -30,7 +30,7 @@ def _exact_mean(x: Tensor, dims: list[int]) -> Tensor:
     count = math.prod(x.shape[d] for d in dims)
     bits = 52 - math.ceil(math.log2(count))
     scale = power_of_two_scale(torch.maximum(x.amax(dims, keepdim=True), -x.amin(dims, keepdim=True)), bits)
-    total = x.double().mul_(scale).round_().sum(dims, keepdim=True)
+    total = (x.double() * scale).round_().sum(dims, keepdim=True)
     return (total / scale / count).to(x.dtype)
 
 

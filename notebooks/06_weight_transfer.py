@@ -1,0 +1,160 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Weight transfer (paper, section 5.1.2, Table 3)
+#
+# The paper's main discovery: pretrained weights can be *kept*. Replace padding and downsampling, load the weights, do not train;
+# consistency is 100%, at a small loss of accuracy. Its Table 3 reports this for torchvision's ImageNet networks.
+#
+# Here, the official weights of MobileNetV2, on true ImageNet validation images where they are at hand, in four versions: plain;
+# circular padding alone; MASS; and APS.
+
+# %% tags=["parameters"]
+profile = "quick"
+
+# %%
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+import mass
+from companion import plots
+from companion.data import labelled_images, normalize
+from companion.evaluate import evaluate
+from companion.models import imagenet_classes, mobilenet_v2
+from companion.run import Run
+from companion.slider import predictions
+from mass.baselines import convert_to_aps
+
+run = Run("06_weight_transfer", profile)
+plots.use_style()
+
+# %% [markdown]
+# ## The images
+#
+# `make repro MIRROR=…` finds 1,300 images of the ImageNet validation set. They are whole pictures squashed to 227 x 227, of 725
+# classes, and easier than the full set: good for comparing networks with each other, never to be quoted as ImageNet accuracy.
+# Without them, the notebook falls back on two photographs, and says so.
+
+# %%
+images, dataset = labelled_images(run.settings.images, run.settings.size)
+plots.image_row([images[k][0] for k in range(min(6, len(images)))], [""] * min(6, len(images)))
+
+# %%
+print(f"{len(images)} images of {dataset}")
+
+# %% [markdown]
+# ## Four versions of one network
+
+# %%
+x = normalize(images[0][0])[None]  # (1, 3, 224, 224)
+plain = mobilenet_v2()
+versions = {
+    "plain": plain,
+    "circular padding": mass.convert(plain, x, origin="zero"),
+    "MASS": mass.convert(plain, x),
+    "APS": convert_to_aps(plain, x),
+}
+
+# %% [markdown]
+# Each is asked for its top-1 accuracy on the images as they are, for circular consistency (eq. 4: do two random shifts in
+# {0, …, 31} give one label?), and for its stability: the share of labels that change under noise of two grey levels.
+
+# %%
+batches = [(normalize(x), y) for x, y in DataLoader(images, run.settings.batch)]
+grey_level = 1 / 255 / 0.226  # in normalised units
+rows = []
+for method, model in versions.items():
+    found = evaluate(model, batches, noise=run.settings.noise * grey_level, seed=run.settings.seed, description=method)
+    rows.append({"method": method, **found})
+    run.record(model="mobilenet_v2", dataset=dataset, protocol="mass", size=run.settings.size, **rows[-1])
+
+# %%
+table = pd.DataFrame(rows).set_index("method")
+table.rename(columns={"changed_by_noise": "changed by noise", "shifted_top1": "top-1, shifted", "top1": "top-1"}).round(2)
+
+# %% [markdown]
+# * **Consistency** of MASS is 100%, by construction: the labels of *all* images agree under *all* shifts.
+# * **Accuracy** falls by a point or two before any fine-tuning, and most of that is the border: circular padding alone costs it.
+#   Against that version, which is what MASS adds origins to, selecting origins costs next to nothing.
+# * **APS** carries the same weights here, because each operation runs densely and only its output is sampled. The paper's own APS
+#   rows replace the strided layers, so that its weights do not fit, and fall 'significantly'. APS pays in time instead (notebook 12, to come).
+
+# %%
+shown = pd.DataFrame(rows).rename(columns={"top1": "top-1 on unshifted images"})
+fig = plots.accuracy_against(shown, "top-1 on unshifted images", "consistency", f"MobileNetV2, official weights, {len(images)} images")
+run.figure(fig, "accuracy_consistency")
+fig
+
+# %% [markdown]
+# ## Consistency is not stability
+#
+# A label that never changes under shifts may still change under noise. Noise moves energies too, and where two phases are
+# nearly equal, it picks another grid; so MASS changes a few more labels under noise than the plain network.
+
+# %%
+fig = plots.bars(pd.DataFrame(rows), "changed_by_noise", "method", "Labels that change under noise of 2 grey levels", "% of images")
+run.figure(fig, "noise")
+fig
+
+# %% [markdown]
+# ## Does the rule matter?
+#
+# The five selection rules choose different grids (notebook 02). With the same weights:
+
+# %%
+rules = []
+for rule in mass.RULES:
+    model = mass.convert(plain, x, origin=rule, verify=False)
+    found = evaluate(model, batches, noise=run.settings.noise * grey_level, seed=run.settings.seed, description=rule)
+    rules.append({"rule": rule, **found})
+    run.record(model="mobilenet_v2", method="MASS", dataset=dataset, protocol="mass", size=run.settings.size, **rules[-1])
+pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"]].round(2)
+
+# %% [markdown]
+# ## One image that flips
+#
+# The first image whose label changes in the plain network when it moves, and what both networks say of it:
+
+# %%
+classes = imagenet_classes()
+moves = [(0, 0), (3, 1), (7, 12), (14, 9), (21, 30), (31, 5)]
+moved = {k: [predictions(plain, images[k][0].roll((-i, -j), (1, 2))).argmax().item() for i, j in moves] for k in range(min(40, len(images)))}
+flips = next((k for k, labels in moved.items() if len(set(labels)) > 1), 0)
+
+# %%
+captions = {}
+for method in ("plain", "MASS"):
+    found = [predictions(versions[method], images[flips][0].roll((-i, -j), (1, 2))).max(0) for i, j in moves]
+    captions[method] = [f"{classes[int(label)]} {p:.2f}" for p, label in found]
+fig = plots.strip(images[flips][0], captions, moves)
+run.figure(fig, "flip")
+fig
+
+# %% [markdown]
+# ## The paper's Table 3
+#
+# The body of Table 3 is lost in the text at hand. What the text still states: every converted model has 100% circular
+# consistency; ConvNeXt-L loses 0.73 points of top-1; APS transfer is 'significantly' worse, and impossible for ConvNeXt.
+#
+# | statement of the paper | here |
+# |---|---|
+# | 100% circular consistency after conversion | reproduced for MobileNetV2, on all images tried |
+# | a marginal loss of accuracy | see the table above (MobileNetV2, a subset of the validation set) |
+# | ConvNeXt-L loses 0.73 points | not run: neither its weights nor all of ImageNet are at hand |
+# | APS transfer is significantly worse | not reproduced with APS on dense outputs, which carries the weights over |
+
+# %% [markdown]
+# ## Summary
+#
+# * Weights transfer without training; consistency is 100% and bit-exact.
+# * What accuracy is lost comes mostly from circular padding, not from the origins.
+# * Invariance to shifts does not buy stability to noise; report both.
+#
+# Next: **07** fine-tuning (to come), which recovers the loss.
