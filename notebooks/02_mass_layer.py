@@ -125,14 +125,19 @@ rows = []
 for dtype in (torch.float32, torch.bfloat16):
     rows += grids_by_method("resnet18", images, run.settings.shifts, dtype)
 found = pd.DataFrame(rows)
-tables = {d: t.pivot_table(index="image", columns="method", values="another grid", sort=False) for d, t in found.groupby("dtype", sort=False)}
+tables = {
+    d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
+    for d, t in found.groupby("dtype", sort=False)
+}
 fig = plots.heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
 run.figure(fig, "another_grid")
 fig
 
 # %%
 for row in rows:
-    run.record(model="resnet18", dataset="awkward", size=run.settings.size, **{k.replace(" ", "_"): v for k, v in row.items()})
+    run.record(
+        model="resnet18", dataset="awkward", size=run.settings.size, **{k.replace(" ", "_"): v for k, v in row.items()}
+    )
 found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
 
 # %% [markdown]

@@ -51,21 +51,19 @@ table_1()
 # Behind downsamplings with periods $P_1, P_2, …$ and origins $o_1, o_2, …$ a map lives on a *lattice*: its position $n$ lies
 # at input position $O + S n$, with
 # $$S = P_1 P_2 \cdots \qquad O = o_1 + P_1 o_2 + P_1 P_2 o_3 + \dots$$
-# Below, the sampling points of a converted ResNet-18 stage by stage, on an image and on the image moved by (9, 14).
-# The points move along with the image: the same blades of the same petals are sampled.
+# Below, the sampling points of three stages of a converted ResNet-18, on an image and on the image moved by (9, 14).
+# The points move along with the flower: the same petals are sampled.
 
 # %%
 model, size = calibrated("resnet18"), run.settings.size
 converted = mass.convert(model, torch.zeros(1, 3, size, size))
-image, t = photographs(size)[1], (9, 14)
-fig = lattice_points(image, [o[0] for o in origins_of(converted, image[None])], (0, 0))
-run.figure(fig, "lattice")
-fig
+image = photographs(size)[1]
+shown = {"image": image, "moved": mass.shift(image[None], torch.tensor((9, 14)))[0]}
 
 # %%
-moved = mass.shift(image[None], torch.tensor(t))[0]
-fig = lattice_points(moved, [o[0] for o in origins_of(converted, moved[None])], t)
-run.figure(fig, "lattice_moved")
+origins = {name: [o[0] for o in origins_of(converted, x[None])] for name, x in shown.items()}
+fig = lattice_points(shown, origins, stages=(3, 4, 5))
+run.figure(fig, "lattices")
 fig
 
 # %% [markdown]
@@ -83,7 +81,9 @@ for name in ("resnet18", "resnet50"):
     for method, network in (("layer by layer", layer_by_layer(model)), ("MASS", mass.convert(model, images))):
         worst = max(relative_error(network, images, shifts))
         rows.append({"network": name, "method": method, "worst": worst})
-        run.record(model=name, method=method, dataset="photographs", size=size, shifts=len(shifts), relative_error=worst)
+        run.record(
+            model=name, method=method, dataset="photographs", size=size, shifts=len(shifts), relative_error=worst
+        )
 
 # %%
 pd.DataFrame(rows).pivot_table(index="network", columns="method", values="worst", sort=False).map("{:.1e}".format)
@@ -149,12 +149,27 @@ except mass.NotEquivariantError as refusal:
 # %%
 rows = []
 x = photographs(64) * 4 - 2
-for name in ("resnet18", "resnet50", "densenet121", "mobilenet_v3_small", "convnext_tiny", "efficientnet_b0", "regnet_y_400mf"):
+for name in (
+    "resnet18",
+    "resnet50",
+    "densenet121",
+    "mobilenet_v3_small",
+    "convnext_tiny",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+):
     model = calibrated(name)
     explained, certificate = mass.explain(model, x), mass.certify(mass.convert(model, x), x, 8)
     origins = {row["origin"] for row in explained.rows if row["origin"]}
     operations = sum(bool(row["period"]) for row in explained.rows)
-    rows.append({"network": name, "operations": operations, "origins": len(origins), "identical": bool(certificate.identical.all())})
+    rows.append(
+        {
+            "network": name,
+            "operations": operations,
+            "origins": len(origins),
+            "identical": bool(certificate.identical.all()),
+        }
+    )
 
 # %%
 pd.DataFrame(rows).set_index("network")

@@ -20,7 +20,6 @@ profile = "quick"
 
 # %%
 import pandas as pd
-import torch
 from torch.utils.data import DataLoader
 
 import mass
@@ -77,7 +76,9 @@ for method, model in versions.items():
 
 # %%
 table = pd.DataFrame(rows).set_index("method")
-table.rename(columns={"changed_by_noise": "changed by noise", "shifted_top1": "top-1, shifted", "top1": "top-1"}).round(2)
+table.rename(columns={"changed_by_noise": "changed by noise", "shifted_top1": "top-1, shifted", "top1": "top-1"}).round(
+    2
+)
 
 # %% [markdown]
 # * **Consistency** of MASS is 100%, by construction: the labels of *all* images agree under *all* shifts.
@@ -88,7 +89,9 @@ table.rename(columns={"changed_by_noise": "changed by noise", "shifted_top1": "t
 
 # %%
 shown = pd.DataFrame(rows).rename(columns={"top1": "top-1 on unshifted images"})
-fig = plots.accuracy_against(shown, "top-1 on unshifted images", "consistency", f"MobileNetV2, official weights, {len(images)} images")
+fig = plots.accuracy_against(
+    shown, "top-1 on unshifted images", "consistency", f"MobileNetV2, official weights, {len(images)} images"
+)
 run.figure(fig, "accuracy_consistency")
 fig
 
@@ -99,7 +102,9 @@ fig
 # nearly equal, it picks another grid; so MASS changes a few more labels under noise than the plain network.
 
 # %%
-fig = plots.bars(pd.DataFrame(rows), "changed_by_noise", "method", "Labels that change under noise of 2 grey levels", "% of images")
+fig = plots.bars(
+    pd.DataFrame(rows), "changed_by_noise", "method", "Labels that change under noise of 2 grey levels", "% of images"
+)
 run.figure(fig, "noise")
 fig
 
@@ -114,7 +119,9 @@ for rule in mass.RULES:
     model = mass.convert(plain, x, origin=rule, verify=False)
     found = evaluate(model, batches, noise=run.settings.noise * grey_level, seed=run.settings.seed, description=rule)
     rules.append({"rule": rule, **found})
-    run.record(model="mobilenet_v2", method="MASS", dataset=dataset, protocol="mass", size=run.settings.size, **rules[-1])
+    run.record(
+        model="mobilenet_v2", method="MASS", dataset=dataset, protocol="mass", size=run.settings.size, **rules[-1]
+    )
 pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"]].round(2)
 
 # %% [markdown]
@@ -125,7 +132,10 @@ pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"
 # %%
 classes = imagenet_classes()
 moves = [(0, 0), (3, 1), (7, 12), (14, 9), (21, 30), (31, 5)]
-moved = {k: [predictions(plain, images[k][0].roll((-i, -j), (1, 2))).argmax().item() for i, j in moves] for k in range(min(40, len(images)))}
+moved = {
+    k: [predictions(plain, images[k][0].roll((-i, -j), (1, 2))).argmax().item() for i, j in moves]
+    for k in range(min(40, len(images)))
+}
 flips = next((k for k, labels in moved.items() if len(set(labels)) > 1), 0)
 
 # %%

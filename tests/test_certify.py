@@ -16,7 +16,9 @@ X = torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
 def plain():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
 
 
 def test_a_plain_and_a_converted_model():

@@ -18,7 +18,7 @@ from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
 )
 def test_padding_reads_modulo_the_size(size, pad, channels_last):
     left, right, top, bottom = pad
-    if min(size[0] + top + bottom, size[1] + left + right) < 1 or min(size) < 3 and min(pad) < 0:
+    if min(size[0] + top + bottom, size[1] + left + right) < 1 or (min(size) < 3 and min(pad) < 0):
         return
     x = torch.randn(2, 3, *size)
     if channels_last:

@@ -37,7 +37,9 @@ def test_the_original_is_untouched(resnet, converted):
     converted.load_state_dict(resnet.state_dict())
 
 
-@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v3_small", "convnext_tiny", "densenet121", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize(
+    "name", ["resnet50", "mobilenet_v3_small", "convnext_tiny", "densenet121", "shufflenet_v2_x0_5"]
+)
 def test_same_keys_in_the_same_order(name):
     model = torchvision.models.get_model(name, weights=None)
     assert list(mass.convert(model, X, verify=False).state_dict()) == list(model.state_dict())
@@ -68,7 +70,11 @@ def test_aligned_input_needs_no_conversion(converted, resnet):
     first = next(m for m in converted.modules() if isinstance(m, SelectOrigin))
     assert first.period == (2, 2)
     origins = []
-    handles = [m.register_forward_hook(lambda m, a, o: origins.append(o)) for m in converted.modules() if isinstance(m, SelectOrigin)]
+    handles = [
+        m.register_forward_hook(lambda m, a, o: origins.append(o))
+        for m in converted.modules()
+        if isinstance(m, SelectOrigin)
+    ]
     logits = converted(X)
     for handle in handles:
         handle.remove()
@@ -208,13 +214,18 @@ def test_in_place_operations_keep_their_order():
     model = Net().eval()
     zero = mass.convert(model, X, origin="zero")
     pad = nn.functional.pad
-    a, b = (F.conv2d(pad(v, (1, 1, 1, 1), "circular")[..., :-1, :-1], m.weight, m.bias, 2) for v, m in ((X, model.a), (X.relu() * 2, model.b)))
+    a, b = (
+        F.conv2d(pad(v, (1, 1, 1, 1), "circular")[..., :-1, :-1], m.weight, m.bias, 2)
+        for v, m in ((X, model.a), (X.relu() * 2, model.b))
+    )
     assert torch.allclose(zero(X), (a + b).mean((2, 3)), atol=1e-5)
     assert mass.certify(mass.convert(model, X), X, shifts=6).identical.all()
 
 
 def test_flatten_has_the_whole_map_as_its_period():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16 * 24, 5)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16 * 24, 5)
+    ).eval()
     assert mass.certify(mass.convert(model, X), X).identical.all()
 
 
@@ -228,7 +239,9 @@ def test_marked_leaf():
             return x * torch.arange(x.shape[3]) if x.shape[3] > 0 and bool(x.isfinite().all()) else x
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Twice(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    with pytest.raises(mass.NotEquivariantError, match=r"could not be traced in '1' \(Twice\) at `return x \* 2 if.*mass.mark_leaf"):
+    with pytest.raises(
+        mass.NotEquivariantError, match=r"could not be traced in '1' \(Twice\) at `return x \* 2 if.*mass.mark_leaf"
+    ):
         mass.convert(model, X)
     mass.mark_leaf(Twice)
     assert mass.certify(mass.convert(model, X), X, shifts=5).identical.all()
@@ -285,9 +298,17 @@ class Call(nn.Module):
         (Call(lambda x: torch.fft.fft2(x).abs()), X, mass.NotEquivariantError, "'fft_fft2': fft_fft2 is not known to commute"),
         (Call(lambda x: F.interpolate(x, scale_factor=1.5)), X, mass.NotEquivariantError, "not by an integer factor"),
         (Call(lambda x: F.interpolate(x, scale_factor=2)), X, mass.NotEquivariantError, "past or between the strides"),
-        (Call(lambda x: torch.cat((x, x), 2)), X, mass.NotEquivariantError, "'cat' along axis 2, a position axis"),
+        (Call(lambda x: torch.cat((x, x), 2)), X, mass.NotEquivariantError, "'cat' along axis 2, which is no axis of channels"),
         (Call(lambda x: x + torch.arange(96.0)), X, mass.NotEquivariantError, "differs from position"),
         (Call(lambda x: x @ x.transpose(2, 3)), X, mass.NotEquivariantError, "matmul is not known to commute"),
+        (Call(lambda x: F.glu(x)), X, mass.NotEquivariantError, "'glu' along axis -1"),
+        (Call(lambda x: torch.cat((x, x))), X, mass.NotEquivariantError, "'cat' along axis 0, which is no axis of channels"),
+        (Call(lambda x: x[:1]), X, mass.NotEquivariantError, "picking images out of the batch"),
+        (Call(lambda x: F.max_pool2d(x.view(6, 1, 64, 96), 2)), X, mass.NotEquivariantError, "its batch of 6 is not the input's of 2"),
+        (Call(lambda x: x.mT.mean((2, 3))), X, mass.NotEquivariantError, "the attribute 'mT' of a map"),
+        (Call(lambda x: x.chunk(3, 1).__len__()), X, mass.NotEquivariantError, "could not be traced"),
+        (Call(lambda x: F.layer_norm(x, x.shape[2:])), X, mass.NotEquivariantError, "layer normalisation over positions"),
+        (Call(lambda x: F.group_norm(x, 3)), X, mass.NotEquivariantError, "functional normalisation over positions"),
         (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), X, mass.NotEquivariantError, "returns indices"),
         (nn.Conv2d(3, 4, 3), torch.randn(3, 64, 64), ValueError, "add the batch axis"),
         (nn.Conv2d(3, 4, 3), torch.ones(1, 3, 64, 64).long(), TypeError, "torch.int64"),

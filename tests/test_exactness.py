@@ -68,5 +68,5 @@ shifts = [(i * 7 % 64, i * 13 % 96) for i in range(1, 10)]
 print(mass.certify(mass.convert(model, x), x, shifts).identical.all().item())
 """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MKL_")}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "True", done.stderr
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "True"

@@ -7,7 +7,18 @@ import mass
 
 
 def test_importing_mass_loads_no_heavy_package():
-    heavy = "seaborn pandas dvc papermill timm segmentation_models_pytorch torchvision sklearn matplotlib companion".split()
+    heavy = [
+        "seaborn",
+        "pandas",
+        "dvc",
+        "papermill",
+        "timm",
+        "segmentation_models_pytorch",
+        "torchvision",
+        "sklearn",
+        "matplotlib",
+        "companion",
+    ]
     program = f"import sys, mass, mass.baselines; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -72,7 +72,9 @@ class Random(nn.Module):
                 branch["twice"] = nn.Sequential(nn.Conv2d(c, c, 3, 2, 1), nn.SiLU(), nn.Conv2d(c, c, 2, 2))
             names = sorted(branch)
             chosen = [names[self.draw[10 + k] % len(names)], names[self.draw[20 + k] % len(names)]]
-            self.stages.append(nn.ModuleDict({"a": branch[chosen[0]], "b": branch[chosen[1]], "mix": nn.Conv2d(c, c, 3, 1, 1)}))
+            self.stages.append(
+                nn.ModuleDict({"a": branch[chosen[0]], "b": branch[chosen[1]], "mix": nn.Conv2d(c, c, 3, 1, 1)})
+            )
         self.norm = nn.BatchNorm2d(4)
         self.head = nn.Linear(4, 3)
 

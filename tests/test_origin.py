@@ -1,5 +1,7 @@
 """h(S_t x) = h(x) - t (mod P): exactly, for every rule, dtype and input, ties included."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -101,9 +103,8 @@ def test_layout_hash_against_brute_force(channels):
             for j in range(x.shape[3]):
                 readings[i, j] = tuple(x.roll((-i, -j), (2, 3)).flatten().tolist())
         hashes = layout_hash(x)[0]
-        for a in readings:
-            for b in readings:
-                assert (hashes[a] == hashes[b]).item() == (readings[a] == readings[b])
+        for (a, here), (b, there) in itertools.product(readings.items(), repeat=2):
+            assert (hashes[a] == hashes[b]).item() == (here == there)
 
 
 def test_ties_are_broken_by_layout_against_brute_force():

@@ -17,7 +17,9 @@ from mass.reduce import ExactGroupNorm, ExactInstanceNorm2d, exact_mean, power_o
 )
 def test_any_order_gives_the_same_bits(size, dtype, spread, seed):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(2, 3, *size, generator=generator) * 10 ** (spread * torch.rand(2, 3, *size, generator=generator) - spread / 2)
+    x = torch.randn(2, 3, *size, generator=generator) * 10 ** (
+        spread * torch.rand(2, 3, *size, generator=generator) - spread / 2
+    )
     x = x.to(dtype)
     order = torch.randperm(size[0] * size[1], generator=generator)
     shuffled = x.flatten(2)[..., order].view(x.shape)

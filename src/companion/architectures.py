@@ -90,7 +90,9 @@ def block_of(module: torch.fx.GraphModule, prefix: str) -> list[str]:
         if isinstance(layer, nn.Conv2d):
             padded = layer.padding != (0, 0)
             border = " cpad" if isinstance(layer, CircularConv2d) else " zpad"
-            text += f": conv {layer.kernel_size[0]} x {layer.kernel_size[1]}" + (f", stride {layer.stride[0]}" if layer.stride[0] > 1 else "")
+            text += f": conv {layer.kernel_size[0]} x {layer.kernel_size[1]}" + (
+                f", stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
+            )
             text += border if padded else ""
         rows.append(text)
     return rows

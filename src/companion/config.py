@@ -35,6 +35,17 @@ class StartHere(Settings):
 
 
 @dataclass(frozen=True)
+class WhyNotInvariant(Settings):
+    """01: why networks are not invariant."""
+
+    size: int  # side of the picture that goes through MobileNetV2
+    small: int  # side of the picture that single layers see
+    filters: tuple[int, ...]  # sizes of the blur
+    seeds: int  # random networks per filter
+    max_shift: int  # shifts from 0 to here
+
+
+@dataclass(frozen=True)
 class MassLayer(Settings):
     """02: one layer."""
 
@@ -57,12 +68,12 @@ class WeightTransfer(Settings):
     size: int
     images: int  # how many of the ImageNet images at hand
     batch: int
-    max_shift: int  # both shifts are uniform in {0 .. max_shift - 1}
     noise: float  # standard deviation, in grey levels
 
 
 NOTEBOOKS: dict[str, type[Settings]] = {
     "00_start_here": StartHere,
+    "01_why_not_invariant": WhyNotInvariant,
     "02_mass_layer": MassLayer,
     "03_lattices": Lattices,
     "06_weight_transfer": WeightTransfer,

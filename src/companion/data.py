@@ -15,8 +15,10 @@ from torchvision.transforms import v2
 from companion.errors import Refusal
 from companion.manifest import read_manifest, set_folder
 from companion.paths import find_root
+from companion.sources import IMAGE_SETS
 
-IMAGENET = "imagenet-val-1300"
+IMAGENET, SUBSET = "imagenet-val", "imagenet-val-1300"
+_A_FEW = 200  # pictures: so many are asked for to look at, and photographs will do as well
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what ImageNet networks are trained on
 
 
@@ -46,11 +48,12 @@ def _cover(photo: Tensor, height: int, width: int) -> Tensor:
 class ImageSubset(Dataset[tuple[Tensor, int]]):
     """Pictures of a manifest with their labels; an item is (picture (3, size, size) in [0, 1], label)."""
 
-    def __init__(self, folder: Path, entries: list[dict[str, Any]], size: int) -> None:
+    def __init__(self, folder: Path, entries: list[dict[str, Any]], size: int, scaled: bool = False) -> None:
         self.folder = folder
         self.entries = entries
         # The 1,300 pictures were squashed to 227 x 227 as wholes: there is no shorter side to scale, only to crop.
-        self.transform = v2.Compose([v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+        scale = [v2.Resize(round(size / 224 * 256), antialias=True)] if scaled else []
+        self.transform = v2.Compose([*scale, v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -72,19 +75,31 @@ def imagenet_subset(limit: int | None = None, size: int = 224) -> ImageSubset | 
     They are easier than the whole validation set (725 classes, whole pictures squashed to 227 x 227): good for
     comparing networks with each other, never to be quoted as ImageNet accuracy.
     """
+    return _images(SUBSET, limit, size)
+
+
+def _images(name: str, limit: int | None, size: int) -> ImageSubset | None:
     root = find_root()
-    entries = read_manifest(root, IMAGENET)
+    entries = read_manifest(root, name)
     if entries is None:
         return None
-    return ImageSubset(set_folder(root, IMAGENET) / "images", entries[:limit], size)
+    return ImageSubset(set_folder(root, name) / "images", entries[:limit], size, scaled=name == IMAGENET)
 
 
 def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[tuple[Tensor, int]], str]:
-    """ImageNet validation images where they were fetched, else the two photographs; and what they are called.
+    """`limit` ImageNet validation images, and what their set is called: the smallest set that has so many.
 
-    The photographs' labels are those of ImageNet that fit: palace (698) and daisy (985).
+    A few are asked for to look at: then the two photographs stand in where there is no ImageNet. Their labels are
+    those of ImageNet that fit: palace (698) and daisy (985).
     """
-    subset = imagenet_subset(limit, size)
-    if subset is not None:
-        return subset, IMAGENET
+    for name in (SUBSET, IMAGENET):
+        images = _images(name, limit, size)
+        if images is not None and len(images) == limit:
+            return images, name
+    if limit > _A_FEW:
+        (wanted,) = (images for images in IMAGE_SETS if images.name == (SUBSET if limit <= 1300 else IMAGENET))
+        raise Refusal(
+            f"This profile reads {limit:,} images, and {wanted.name} ({wanted.count:,}) has not been fetched: "
+            f"run `make repro MIRROR=...` with a folder that holds {wanted.place.path}/."
+        )
     return TensorDataset(photographs(size), torch.tensor([698, 985])), "photographs"

@@ -45,7 +45,9 @@ def evaluate(
             images, labels = images.to(device), labels.to(device)
             by = [PROTOCOLS[protocol].draw(len(images), generator).to(device) for _ in range(2)]
             noisy = images + noise * torch.randn(images.shape, generator=generator).to(device)
-            plain, first, second, moved = (model(x).argmax(1) for x in (images, shift(images, by[0]), shift(images, by[1]), noisy))
+            plain, first, second, moved = (
+                model(x).argmax(1) for x in (images, shift(images, by[0]), shift(images, by[1]), noisy)
+            )
             counts["top1"] += int((plain == labels).sum())
             counts["shifted_top1"] += int((first == labels).sum())
             counts["consistency"] += int((first == second).sum())

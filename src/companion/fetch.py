@@ -1,4 +1,4 @@
-"""Fetch the project's inputs: `python -m companion.fetch [--mirror FOLDER]`.
+"""Fetch the project's inputs: `python -m companion.fetch [NAMES] [--mirror FOLDER]`.
 
 Whatever fails does so with one sentence and leaves nothing behind, but for a download that was cut short: it waits in
 data/.partial and is taken up by the next attempt.
@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from companion.download import Unavailable, from_file, from_web, from_wheel
@@ -19,12 +20,13 @@ from companion.files import sha256
 from companion.manifest import link_images
 from companion.paths import find_root
 from companion.process import exclusive
-from companion.sources import FILES, IMAGE_SETS, Mirrored, Source, Web, Wheel
+from companion.sources import FILES, IMAGE_SETS, TREES, Mirrored, Source, Tree, Web, Wheel
+from companion.trees import is_tree, settle
 
 
-def fetch(source: Source, root: Path, mirror: Path | None = None) -> str:
-    """Bring one file to data/<name>/, trying its places in turn; says where it came from."""
-    target = root / "data" / source.name / source.file
+def fetch(source: Source, root: Path, mirror: Path | None = None, target: Path | None = None) -> str:
+    """Bring one file to data/<name>/, or to `target`, trying its places in turn; says where it came from."""
+    target = target or root / "data" / source.name / source.file
     if _is(target, source):
         return "already there"
     partial = root / "data" / ".partial"
@@ -79,29 +81,71 @@ def _is(path: Path, source: Source) -> bool:
     return path.is_file() and path.stat().st_size == source.size and sha256(path) == source.sha256
 
 
-def fetch_inputs(root: Path, mirror: Path | None = None) -> None:
-    """Everything the quick profile needs and, with a mirror folder, whatever else that folder has."""
+def fetch_tree(tree: Tree, root: Path, mirror: Path | None = None) -> str:
+    """Bring a folder to data/<name>/, from the mirror folder if that has it, else from the official archive."""
+    target = root / "data" / tree.name
+    if is_tree(target, tree):
+        return "already there"
+    if target.exists():  # DVC may own it, or the reader: neither wants it overwritten
+        raise Refusal(f"data/{tree.name} is there, but is not {tree.name}: remove it, then fetch again.")
+    reasons = []
+    if mirror is not None and tree.mirrored is not None:
+        try:
+            settle(tree, root, mirror, None)
+            return f"from {tree.mirrored}"
+        except Unavailable as reason:
+            reasons.append(f"{tree.mirrored} {reason}")
+    if tree.archive is not None and tree.archive.places:
+        archive = root / "data" / ".partial" / "archives" / tree.archive.file
+        try:
+            fetch(tree.archive, root, mirror, archive)
+            settle(tree, root, None, archive)
+            return f"from {tree.archive.places[0]}"
+        except Unavailable as reason:
+            reasons.append(f"{tree.archive.file} {reason}")
+        finally:
+            archive.unlink(missing_ok=True)
+    why = "; ".join(reasons) or "it comes from a mirror folder alone: name one with MIRROR=..."
+    raise Refusal(f"data/{tree.name} could not be fetched ({why}).")
+
+
+def fetch_inputs(root: Path, mirror: Path | None = None, names: Sequence[str] = ()) -> None:
+    """What the quick profile needs and whatever else the mirror folder has; or just what is named."""
     if mirror is not None and not mirror.is_dir():
         raise Refusal(f"The mirror folder {mirror} does not exist.")
+    known = [entry.name for entry in (*FILES, *TREES, *IMAGE_SETS)]
+    for name in names:
+        if name not in known:
+            raise Refusal(f"There is no data set or file named {name!r}; known: {', '.join(known)}.")
     with exclusive(root / "data" / ".partial" / "lock", "Fetching", patience=600):
         for source in FILES:
-            offered = mirror is not None and any(
-                isinstance(place, Mirrored) and (mirror / place.path).is_file() for place in source.places
-            )
-            if source.required or offered:
+            offered = any(_offers(mirror, place) for place in source.places)
+            if source.name in names or (not names and (source.required or offered)):
                 print(f"{source.file}: {fetch(source, root, mirror)}")
+        for tree in TREES:
+            if tree.name in names or (not names and _offers(mirror, tree.mirrored)):
+                print(f"{tree.name}: {fetch_tree(tree, root, mirror)}")
         for images in IMAGE_SETS:
+            if names and images.name not in names:
+                continue
             if mirror is not None and link_images(images, root, mirror):
                 print(f"{images.name}: {images.count:,} pictures, linked from {images.place}")
+            elif names:
+                raise Refusal(f"{images.name} comes from a mirror folder alone (MIRROR=...); see {images.official}.")
+
+
+def _offers(mirror: Path | None, place: object) -> bool:
+    return mirror is not None and isinstance(place, Mirrored) and (mirror / place.path).exists()
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m companion.fetch", description=__doc__)
-    parser.add_argument("--mirror", type=Path, help="a folder that has data sets and weights already")
+    parser.add_argument("names", nargs="*", help="what to fetch; default: what the quick profile and the mirror say")
+    parser.add_argument("--mirror", default="", help="a folder that has data sets and weights already")
     arguments = parser.parse_args()
     try:
-        fetch_inputs(find_root(), arguments.mirror)
+        fetch_inputs(find_root(), Path(arguments.mirror) if arguments.mirror else None, arguments.names)
     except Refusal as refusal:
         sys.exit(f"fetch: {refusal}")
 

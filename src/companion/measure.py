@@ -70,7 +70,9 @@ def rule_agreement(rules: Sequence[str], size: int, seed: int, crops: int = 400)
     generator = torch.Generator().manual_seed(seed)
     photos = [photograph(256, 384, which) for which in (0, 1)]
     places = [torch.randint(0, n - size, (crops,), generator=generator).tolist() for n in (256, 384)]
-    x = torch.cat([photos[k % 2][..., i : i + size, j : j + size] for k, (i, j) in enumerate(zip(*places, strict=True))])
+    x = torch.cat(
+        [photos[k % 2][..., i : i + size, j : j + size] for k, (i, j) in enumerate(zip(*places, strict=True))]
+    )
     chosen = {rule: mass.select_origin(x, 2, rule) for rule in rules}
     table = {a: {b: (chosen[a] == chosen[b]).all(1).double().mean().item() * 100 for b in rules} for a in rules}
     return pd.DataFrame(table)

@@ -22,7 +22,9 @@ def digit(index: int = 3, channels: int = 1) -> Tensor:
 
 def phase_energies(x: Tensor, period: int = 2) -> Tensor:
     """Squared l2 norm of each polyphase component, (1, C, H, W) -> (P, P)."""
-    return torch.stack([torch.stack([x[..., i::period, j::period].square().sum() for j in range(period)]) for i in range(period)])
+    return torch.stack(
+        [torch.stack([x[..., i::period, j::period].square().sum() for j in range(period)]) for i in range(period)]
+    )
 
 
 def moved_alike(y: Tensor, z: Tensor) -> bool:
@@ -88,19 +90,18 @@ def figure_3(plain: list[str], converted: list[str]) -> Figure:
     return fig
 
 
-def lattice_points(image: Tensor, origins: list[Tensor], t: tuple[int, int]) -> Figure:
-    """Where the samples of each stage lie in the image: points of the lattice (S, O), for S = 2, 4, 8, …"""
-    fig, axes = plt.subplots(1, len(origins), figsize=(3.1 * len(origins), 3.3))
-    total = torch.zeros(2, dtype=torch.int64)
-    for k, (ax, origin) in enumerate(zip(axes, origins, strict=True)):
-        total = total + origin * 2**k
-        stride = 2 ** (k + 1)
-        ax.imshow(image.permute(1, 2, 0))
-        rows, columns = (torch.arange(total[a] % stride, image.shape[a + 1], stride) for a in (0, 1))
-        points = torch.cartesian_prod(rows, columns)
-        ax.scatter(points[:, 1], points[:, 0], s=max(2, stride * 1.2), color="#d95f02", edgecolors="white", linewidths=0.3)
-        ax.set(xticks=[], yticks=[], title=f"S = {stride}, O = ({total[0]}, {total[1]})")
-    fig.suptitle(f"image moved by {t}" if any(t) else "image")
+def lattice_points(images: dict[str, Tensor], origins: dict[str, list[Tensor]], stages: tuple[int, ...]) -> Figure:
+    """Where the samples of some stages lie in images: the points O + S n of each lattice, S = 2, 4, 8, … (one row an image)."""
+    fig, axes = plt.subplots(len(images), len(stages), figsize=(3.5 * len(stages), 3.8 * len(images)), squeeze=False)
+    for row, (name, image) in zip(axes, images.items(), strict=True):
+        for ax, stage in zip(row, stages, strict=True):
+            stride = 2**stage
+            total = sum(origin * 2**k for k, origin in enumerate(origins[name][:stage]))
+            rows, columns = (torch.arange(int(total[a]) % stride, image.shape[a + 1], stride) for a in (0, 1))
+            points = torch.cartesian_prod(rows, columns)
+            ax.imshow(image.permute(1, 2, 0))
+            ax.scatter(points[:, 1], points[:, 0], s=stride * 1.3, color="#1f77b4", edgecolors="white", linewidths=0.6)
+            ax.set(xticks=[], yticks=[], title=f"{name}: S = {stride}, O = ({total[0]}, {total[1]})")
     fig.tight_layout()
     plt.close(fig)
     return fig

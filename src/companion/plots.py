@@ -32,7 +32,9 @@ def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
     image = image.detach().float()
     if image.min() < 0 or image.max() > 1:
         image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)
-    axes.imshow(image.permute(1, 2, 0) if image.ndim == 3 else image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        image.permute(1, 2, 0) if image.ndim == 3 else image, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title)
@@ -41,7 +43,9 @@ def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
 def image_row(images: Sequence[Tensor], titles: Sequence[str], height: float = 2.6) -> Figure:
     """Images side by side, each with its title."""
     widths = [image.shape[-1] / image.shape[-2] for image in images]
-    fig, axes = plt.subplots(1, len(images), figsize=(height * sum(widths) * 1.08, height + 0.5), width_ratios=widths, squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(images), figsize=(height * sum(widths) * 1.08, height + 0.5), width_ratios=widths, squeeze=False
+    )
     for ax, image, title in zip(axes[0], images, titles, strict=True):
         draw_image(ax, image, title)
     fig.tight_layout()
@@ -54,7 +58,16 @@ def lines_over_shifts(table: pd.DataFrame, y: str, title: str, ylabel: str) -> F
     panels = list(dict.fromkeys(table["panel"]))
     fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.4), sharey=True, squeeze=False)
     for ax, panel in zip(axes[0], panels, strict=True):
-        sns.lineplot(table[table["panel"] == panel], x="shift", y=y, hue="method", palette=COLOURS, marker="o", markersize=4, ax=ax)
+        sns.lineplot(
+            table[table["panel"] == panel],
+            x="shift",
+            y=y,
+            hue="method",
+            palette=COLOURS,
+            marker="o",
+            markersize=4,
+            ax=ax,
+        )
         ax.set(title=panel, xlabel="circular shift in pixels, rows and columns", ylabel=ylabel, ylim=(-0.03, 1.03))
         ax.get_legend().set_title("")
     fig.suptitle(title)
@@ -81,7 +94,9 @@ def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good:
     """Tables of percentages side by side as annotated heat maps on one scale, green where it is good."""
     widths = [len(table.columns) for table in tables.values()]
     height = 1.5 + 0.36 * max(map(len, tables.values()))
-    fig, axes = plt.subplots(1, len(tables), figsize=(2.4 + 1.15 * sum(widths), height), width_ratios=widths, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(tables), figsize=(2.4 + 1.15 * sum(widths), height), width_ratios=widths, sharey=True, squeeze=False
+    )
     for k, (ax, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         last = k == len(tables) - 1
         sns.heatmap(table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="RdYlGn" if good == "high" else "RdYlGn_r", linewidths=1,
@@ -115,8 +130,10 @@ def accuracy_against(table: pd.DataFrame, x: str, y: str, title: str) -> Figure:
     fig, ax = plt.subplots(figsize=(6.4, 4))
     sns.scatterplot(table, x=x, y=y, hue="method", palette=COLOURS, s=110, ax=ax, legend=False)
     for row in table.itertuples():
-        place = getattr(row, "method")
-        ax.annotate(place, (table.loc[row.Index, x], table.loc[row.Index, y]), xytext=(8, -14), textcoords="offset points")
+        place = row.method
+        ax.annotate(
+            place, (table.loc[row.Index, x], table.loc[row.Index, y]), xytext=(8, -14), textcoords="offset points"
+        )
     ax.set(title=title, xlabel=f"{x}, %", ylabel=f"{y}, %")
     ax.margins(x=0.25, y=0.15)
     sns.despine(fig)
@@ -144,7 +161,9 @@ def draw_table(axes: Axes, values: Tensor, title: str, best: tuple[int, int] | N
     axes.imshow(values, cmap="Blues", interpolation="nearest", vmin=float(values.min()) * 0.7)
     for i, j in torch.cartesian_prod(*[torch.arange(n) for n in values.shape]).tolist():
         dark = values[i, j] > values.float().mean()
-        axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", fontsize=10, color="white" if dark else "black")
+        axes.text(
+            j, i, f"{values[i, j]:.0f}", ha="center", va="center", fontsize=10, color="white" if dark else "black"
+        )
     if best is not None:
         axes.add_patch(plt.Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, ec="#d95f02", lw=2.5))
     axes.set_xticks(range(values.shape[1]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-_CODE = ("src", "notebooks", "params.yaml", "dvc.yaml", "requirements.lock")
+_CODE = ("src", "notebooks", ":!notebooks/*.ipynb", "params.yaml", "dvc.yaml", "requirements.lock")
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib")
 
 

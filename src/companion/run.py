@@ -26,6 +26,7 @@ from companion.files import write_json
 from companion.paths import FOLDER_VARIABLE, find_root, run_folder
 from companion.provenance import provenance
 from companion.records import make_record, nest, record_name
+from companion.sources import fingerprint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +62,9 @@ class Run:
     def record(self, **fields: Any) -> None:
         """Keep one measurement: flat fields, those in `companion.records.KEY` telling it from the run's others."""
         row = {"row": len(self._records), "notebook": self.notebook, "profile": self.profile}
-        record = make_record(row | {"seed": self.settings.seed} | fields)
+        known = fingerprint(str(fields.get("dataset")))
+        data = {"dataset_sha256": known} if known else {}
+        record = make_record(row | {"seed": self.settings.seed} | fields | data)
         name = record_name(record)
         if name in self._records and not self.interactive:  # where a cell may well be run again
             raise Refusal(f"Two records are both named {name!r}: let one of the fields that identify differ (KEY).")

@@ -21,7 +21,9 @@ def predictions(model: nn.Module, image: Tensor) -> Tensor:
 def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[str], shift: int, top: int = 4) -> None:
     """The image moved diagonally by `shift`, and each model's most likely classes there, as bars of their logits."""
     moved = image.roll((-shift, -shift), (1, 2))
-    fig, axes = plt.subplots(1, 1 + len(models), figsize=(3.2 + 3.9 * len(models), 2.9), width_ratios=[1, *[1.15] * len(models)])
+    fig, axes = plt.subplots(
+        1, 1 + len(models), figsize=(3.2 + 3.9 * len(models), 2.9), width_ratios=[1, *[1.15] * len(models)]
+    )
     draw_image(axes[0], moved, f"moved by {shift} pixels")
     for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
         with torch.no_grad():
@@ -39,5 +41,7 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
 def slider(models: dict[str, nn.Module], image: Tensor, classes: list[str], largest: int = 32) -> ipywidgets.Widget:
     """A slider from 0 to `largest` pixels above `draw_predictions`; needs a live kernel."""
     control = ipywidgets.IntSlider(0, 0, largest, description="shift", continuous_update=False)
-    drawn = ipywidgets.interactive_output(lambda shift: draw_predictions(models, image, classes, shift), {"shift": control})
+    drawn = ipywidgets.interactive_output(
+        lambda shift: draw_predictions(models, image, classes, shift), {"shift": control}
+    )
     return ipywidgets.VBox([control, drawn])

@@ -50,14 +50,29 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """A folder of files: it comes to data/<name>/ as a whole or not at all, and a .dvc file versions it."""
+
+    name: str
+    size: int  # bytes, unpacked
+    sha256: str | None  # of its listing (trees.listing); None where only the archive's hash is known
+    licence: str
+    archive: Source | None  # official
+    skip: tuple[str, ...]  # what the archive has and the folder leaves out
+    mirrored: Mirrored | None
+    rebuild: str  # what the mirror holds: a "copy", or CIFAR-10's lossless "mosaics"
+    dvc: str | None  # the file that versions it
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """A folder of pictures with labels that stays where it is: data/<name>/manifest.json stands for it."""
 
     name: str
     place: Mirrored
-    labels: str  # the file in the folder that lists "picture, label" by line
+    labels: str | None  # the file in the folder that lists "picture, label" by line; None: a folder per class, in order
     count: int
-    sha256: str  # of the manifest
+    sha256: str | None  # of the manifest; None where it is not known: names and counts are checked all the same
     licence: str
     official: str
 
@@ -94,6 +109,59 @@ FILES = (
     ),
 )
 
+TREES = (
+    Tree(
+        name="cifar10",
+        size=186_214_026,
+        sha256="29b08ea2c78e847a426ab274a57a0497a9b95e437a53d0d9f80c14c4314639a9",
+        licence="none stated; the authors ask to cite the technical report (Krizhevsky, 2009)",
+        archive=Source(
+            name="cifar10",
+            file="cifar-10-python.tar.gz",
+            size=170_498_071,
+            sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            licence="as above",
+            places=(Web("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"),),
+            required=False,
+        ),
+        skip=("cifar-10-batches-py/readme.html",),
+        mirrored=Mirrored("cifar10"),
+        rebuild="mosaics",
+        dvc="data.dvc",
+    ),
+    Tree(
+        name="voc2012",
+        size=2_050_000_000,
+        sha256=None,
+        licence="Flickr's terms of use for the pictures; the annotations are free to use (PASCAL VOC)",
+        archive=Source(
+            name="voc2012",
+            file="VOCtrainval_11-May-2012.tar",
+            size=1_999_639_040,
+            sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+            licence="as above",
+            places=(Web("http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"),),
+            required=False,
+        ),
+        skip=(),
+        mirrored=None,
+        rebuild="",
+        dvc=None,  # its hash becomes known where it was fetched: `dvc add data/voc2012` there
+    ),
+    # 462 pictures of val and 560 of train_aug, JPEGs encoded anew: good for comparisons, not the official set.
+    Tree(
+        name="voc-subset",
+        size=47_395_096,
+        sha256="a56b1f747dc1d375ba83779ca70d20a725908b2b8a509ab572a0fd3baf482b8a",
+        licence="as voc2012",
+        archive=None,
+        skip=(),
+        mirrored=Mirrored("voc-subset"),
+        rebuild="copy",
+        dvc="data-voc.dvc",
+    ),
+)
+
 IMAGE_SETS = (
     ImageSet(
         name="imagenet-val-1300",
@@ -104,4 +172,18 @@ IMAGE_SETS = (
         licence="ImageNet terms of access: non-commercial research and education",
         official="https://image-net.org/challenges/LSVRC/2012/",
     ),
+    ImageSet(
+        name="imagenet-val",
+        place=Mirrored("imagenet-val"),
+        labels=None,
+        count=50_000,
+        sha256=None,  # the official archive's md5 is 29b22e2961454d5413ddabcf34fc5622
+        licence="ImageNet terms of access: non-commercial research and education",
+        official="https://image-net.org/challenges/LSVRC/2012/ (ILSVRC2012_img_val.tar)",
+    ),
 )
+
+
+def fingerprint(dataset: str) -> str | None:
+    """The hash that tells a data set of the tables from any other of that name."""
+    return next((source.sha256 for source in (*TREES, *IMAGE_SETS) if source.name == dataset), None)

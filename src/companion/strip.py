@@ -9,8 +9,37 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from companion.errors import Refusal
+
 # A slider is only text where no kernel runs: what it shows stands in the static figure beside it.
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# What tells of one machine: folders that only it has, and where its packages come from.
+_TRACES = re.compile(
+    r"(?<![\w.~/])/(?:home|root|Users|work|workspace|tmp|mnt|opt|srv|private|scratch)/[\w.-]+"
+    r"|[A-Z]:\\\\?Users|index-url|\bhttps?://[^\s)>\"']*(?:/simple\b|artifactory|nexus|:\d{2,5}\b)",
+)
+
+
+def traces(text: str) -> list[str]:
+    """What in a text tells of the machine it was made on: absolute paths, registry hosts."""
+    return _TRACES.findall(text)
+
+
+def refuse_traces(text: str, what: str) -> None:
+    """Refuse a text to be published that tells of the machine it was made on."""
+    if found := traces(text):
+        raise Refusal(f"{what} names something of this machine ({found[0]}): keep it out of what is shown or recorded.")
+
+
+def output_texts(notebook: NotebookNode) -> list[str]:
+    """What a notebook's outputs say. Pictures are no text, though base64 has slashes too."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found += [output.get("text", ""), *output.get("traceback", [])]
+            found += [str(text) for kind, text in output.get("data", {}).items() if not kind.startswith("image/png")]
+    return found
 
 
 def strip(notebook: NotebookNode, root: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +62,15 @@ class Certificate:
     __repr__ = __str__
 
 
-def _all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[int, int]]:
+def all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[int, int]]:
+    """Every shift in [0, stride)^2, each with a random multiple of the stride added that stays within `size`."""
     generator = torch.Generator().manual_seed(0)
     shifts = []
     for i in range(min(stride[0], size[0])):
         for j in range(min(stride[1], size[1])):
-            steps = [int(torch.randint(n // s or 1, (), generator=generator)) for n, s in zip(size, stride, strict=True)]
+            steps = [
+                int(torch.randint(n // s or 1, (), generator=generator)) for n, s in zip(size, stride, strict=True)
+            ]
             shifts.append((i + steps[0] * stride[0], j + steps[1] * stride[1]))
     return shifts
 
@@ -103,9 +107,7 @@ def _symmetries(x: Tensor) -> list[tuple[int, int]]:
     return [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
 
 
-def certify(
-    model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, int]] | None = None
-) -> Certificate:
+def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, int]] | None = None) -> Certificate:
     """Compare a model's outputs, bit by bit, on images and on their circular shifts.
 
     Args:
@@ -127,10 +129,11 @@ def certify(
     size = images.shape[2], images.shape[3]
     stride = as_pair(getattr(model, "total_stride", (32, 32)), "total_stride")
     if shifts is None:
-        tried = _all_residues(size, stride)
+        tried = all_residues(size, stride)
     elif isinstance(shifts, int):
         generator = torch.Generator().manual_seed(0)
-        tried = [tuple(int(torch.randint(n, (), generator=generator)) for n in size) for _ in range(shifts)]
+        draw = [torch.randint(n, (shifts,), generator=generator).tolist() for n in size]
+        tried = list(zip(*draw, strict=True))
     else:
         tried = [(int(i), int(j)) for i, j in shifts]
     if not tried:
@@ -165,7 +168,9 @@ def certify(
     identical[broken] = False
     symmetry = [s if bool(explained[row]) else None for row, s in enumerate(symmetry)]
     largest = max((y.double().abs().nan_to_num(0, 0, 0).max().item() for y in reference), default=0.0)
-    verdict = _verdict(identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None)
+    verdict = _verdict(
+        identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None
+    )
     return Certificate(identical, difference, margins.smallest, symmetry, tried, verdict)
 
 
@@ -178,9 +183,20 @@ def _own_symmetry(x: Tensor, y: Tensor, z: Tensor, t: tuple[int, int]) -> tuple[
     return None
 
 
-def _verdict(identical, difference, symmetry, broken, worst, largest, tried, residues) -> str:
+def _verdict(
+    identical: Tensor,
+    difference: Tensor,
+    symmetry: list[tuple[int, int] | None],
+    broken: list[int],
+    worst: tuple[int, int] | None,
+    largest: float,
+    tried: int,
+    residues: tuple[int, int] | None,
+) -> str:
     count = len(identical)
-    extent = f"{tried} circular shifts" + (f" (all residues of the total stride {residues[0]} x {residues[1]})" if residues else "")
+    extent = f"{tried} circular shifts" + (
+        f" (all residues of the total stride {residues[0]} x {residues[1]})" if residues else ""
+    )
     if broken:
         return f"NOT CERTIFIED: image {broken[0]} gives NaN or infinity ({len(broken)} of {count} images); nothing can be said of it."
     if bool(identical.all()):
@@ -191,7 +207,9 @@ def _verdict(identical, difference, symmetry, broken, worst, largest, tried, res
             f"CERTIFIED up to the input's own symmetry: image {row} looks the same when moved by {g}, so no choice of origin is "
             f"equivariant for it; convert with symmetrise=True to average over such choices ({extent})."
         )
-    changed = f"{int((~identical).sum())} of {count} images change, by up to {difference.max().item():.3g} (shift {worst})"
+    changed = (
+        f"{int((~identical).sum())} of {count} images change, by up to {difference.max().item():.3g} (shift {worst})"
+    )
     if difference.max().item() <= _GROSS * largest:
         return (
             f"NOT CERTIFIED: {changed}, a matter of rounding: a kernel rounds differently by position. On the CPU set "
@@ -207,7 +225,7 @@ class _margins:
         self.modules = [m for m in model.modules() if isinstance(m, SelectOrigin) and m.rule != "zero"]
         self.smallest = torch.full((count,), torch.inf if self.modules else torch.nan, dtype=torch.float64)
 
-    def __enter__(self) -> _margins:
+    def __enter__(self) -> Self:
         self.handles = [m.register_forward_hook(self._read) for m in self.modules]
         return self
 

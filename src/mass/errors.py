@@ -45,7 +45,9 @@ def check_map(x: Tensor) -> None:
     if not x.is_floating_point():
         raise TypeError(f"expected floating-point values, got {x.dtype}; convert with x.float().")
     if 0 in x.shape:
-        raise ValueError(f"the map is empty, its shape is {tuple(x.shape)}; give at least one image, channel and pixel.")
+        raise ValueError(
+            f"the map is empty, its shape is {tuple(x.shape)}; give at least one image, channel and pixel."
+        )
 
 
 def check_divides(x: Tensor, period: tuple[int, int]) -> None:

@@ -45,4 +45,6 @@ def require_finite(x: Tensor, what: str) -> None:
     """Refuse NaN and infinity: a comparison with them says nothing."""
     rows = not_finite(x)
     if rows:
-        raise ValueError(f"{what} contain NaN or infinity in row {rows[0]} of a batch ({len(rows)} rows); clean them first.")
+        raise ValueError(
+            f"{what} contain NaN or infinity in row {rows[0]} of a batch ({len(rows)} rows); clean them first."
+        )

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from .effects import name_of
 from .infer import Plan, infer
-from .operations import name_of
 from .trace import as_inputs, trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
@@ -33,13 +33,17 @@ class Explanation:
     def __str__(self) -> str:
         widths = {c: max([len(c), *(len(row[c]) for row in self.rows)]) for c in _COLUMNS}
         table = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), {c: "-" * widths[c] for c in _COLUMNS}, *self.rows]
-        return "\n".join([*("  ".join(row[c].ljust(widths[c]) for c in _COLUMNS).rstrip() for row in table), self.summary])
+        return "\n".join(
+            [*("  ".join(row[c].ljust(widths[c]) for c in _COLUMNS).rstrip() for row in table), self.summary]
+        )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         def cells(tag: str, values: Any) -> str:
-            return "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(v)}</{tag}>" for v in values) + "</tr>"
+            return (
+                "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(v)}</{tag}>" for v in values) + "</tr>"
+            )
 
         body = "".join(cells("td", (row[c] for c in _COLUMNS)) for row in self.rows)
         return f"<table>{cells('th', _COLUMNS)}{body}</table><p>{html.escape(self.summary)}</p>"
@@ -90,7 +94,9 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     if plan.refusals:
         summary = f"Cannot be converted: {_count(len(plan.refusals), 'refusal')}; the first, {plan.refusals[0][1]}"
     else:
-        summary = f"{_count(len(plan.digits), 'operation')} with a period in {_count(len(groups), 'origin group')}.{others}"
+        summary = (
+            f"{_count(len(plan.digits), 'operation')} with a period in {_count(len(groups), 'origin group')}.{others}"
+        )
     return Explanation(rows, summary, not plan.refusals)
 
 

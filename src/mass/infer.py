@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import fx
 
+from .effects import Effect, Site
 from .errors import NotEquivariantError
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
-from .operations import Effect, Site, rule_for
+from .operations import rule_for
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Plan:
 
     Attributes:
         graph: the traced model.
-        image: height and width of its input.
+        image: height and width of its input; batch: how many images it holds.
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
         digits: per operation with a period, the origin digit it samples at.
@@ -34,6 +35,7 @@ class Plan:
 
     graph: fx.GraphModule
     image: Pair
+    batch: int
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
@@ -45,7 +47,8 @@ class Plan:
 def infer(graph: fx.GraphModule) -> Plan:
     """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised."""
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
-    plan = Plan(graph, inputs[0].meta["shape"][2:])
+    shape = inputs[0].meta["shape"]
+    plan = Plan(graph, shape[2:], shape[0])
     for node in graph.graph.nodes:
         if node in inputs:
             is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
@@ -80,7 +83,9 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         risen = rise(effect.value.lattice, effect.up)
         if risen is None:
             here = stride(effect.value.lattice)
-            raise site.refuse(f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before")
+            raise site.refuse(
+                f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before"
+            )
         lattice, plan.rises[node] = risen
         return Grid(lattice, effect.value.dims)
     return effect.value
@@ -105,7 +110,9 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
             continue
         varying = [d for d in first.dims if len(shape) >= rank - d and shape[d - rank] != 1]
         if varying and len(site.node.meta["shape"]) == rank and other.name not in _weights(site):
-            reason = f"it combines the map with '{other.name}' of shape {shape}, which differs from position to position"
+            reason = (
+                f"it combines the map with '{other.name}' of shape {shape}, which differs from position to position"
+            )
             raise site.refuse(reason, "make it the same at all positions")
 
 
@@ -117,6 +124,8 @@ def _weights(site: Site) -> set[str]:
 
 
 def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
+    if site.shape[0] != plan.batch:
+        raise site.refuse(f"its batch of {site.shape[0]} is not the input's of {plan.batch}, so origins have no image")
     for axis in (0, 1):
         if site.sizes[axis] % effect.period[axis]:
             plan.indivisible.append((site.node, axis, site.sizes[axis], effect.period[axis]))
@@ -129,11 +138,16 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     return Grid((*effect.value.lattice, digit), effect.value.dims)
 
 
+def total_stride(plan: Plan) -> Pair:
+    """What the input's height and width must be multiples of: the total stride of the coarsest lattice."""
+    strides = [stride(value.lattice) for value in plan.values.values() if isinstance(value, Grid)]
+    return math.lcm(*(s[0] for s in strides)), math.lcm(*(s[1] for s in strides))
+
+
 def _refuse_size(plan: Plan) -> None:
     """One refusal for a size that is not divisible, naming sizes that all operations of the network can divide."""
     node, axis, size, period = plan.indivisible[0]
-    strides = [stride(value.lattice)[axis] for value in plan.values.values() if isinstance(value, Grid)]
-    total = math.lcm(*strides)
+    total = total_stride(plan)[axis]
     name, given = ("height", "width")[axis], plan.image[axis]
     below = given // total * total
     would = f"{below} or {below + total}" if below else str(total)

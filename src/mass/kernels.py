@@ -83,8 +83,8 @@ def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     dense = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
     excess = _excess(x.numel())
+    padded = F.pad(dense.flatten(), (0, excess)) if excess else dense
+    out = function(padded)
     if excess:
-        out = function(F.pad(dense.flatten(), (0, excess)))[: x.numel()].view(dense.shape)
-    else:
-        out = function(dense)
+        out = out[: x.numel()].view(dense.shape)
     return out.permute(0, 3, 1, 2) if channels_last else out

@@ -10,6 +10,8 @@ Two layers that leave the same map and meet again must share one origin: choose 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +29,8 @@ class CircularConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation)
         x = circular_pad(input, pads)
-        return conv2d(x, self.weight, self.bias, self.stride, self.dilation, self.groups)
+        stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
+        return conv2d(x, self.weight, self.bias, stride, dilation, self.groups)
 
 
 class CircularMaxPool2d(nn.MaxPool2d):
@@ -68,7 +71,7 @@ class MassConv2d(CircularConv2d):
     True
     """
 
-    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+    def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rule = rule
 
@@ -79,10 +82,12 @@ class MassConv2d(CircularConv2d):
 class MassMaxPool2d(CircularMaxPool2d):
     """A shift-equivariant max pooling (paper, Figure 2). Arguments and shapes as `MassConv2d` and `nn.MaxPool2d`."""
 
-    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+    def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.return_indices:
-            raise ValueError("return_indices=True is not supported: the indices would refer to the shifted, wrapped map.")
+            raise ValueError(
+                "return_indices=True is not supported: the indices would refer to the shifted, wrapped map."
+            )
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -92,7 +97,7 @@ class MassMaxPool2d(CircularMaxPool2d):
 class MassAvgPool2d(CircularAvgPool2d):
     """A shift-equivariant average pooling. Arguments and shapes as `MassConv2d` and `nn.AvgPool2d`."""
 
-    def __init__(self, *args, rule: str = "l2", **kwargs) -> None:
+    def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rule = rule
 

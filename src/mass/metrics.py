@@ -41,7 +41,10 @@ class Protocol:
             return shift(x, by.to(x.device))
         if self.kind == "zero":
             framed = torch.nn.functional.pad(x, [self.high] * 4)
-            rows = [r[:, i : i + x.shape[2], j : j + x.shape[3]] for r, (i, j) in zip(framed, (by + self.high).tolist(), strict=True)]
+            rows = [
+                r[:, i : i + x.shape[2], j : j + x.shape[3]]
+                for r, (i, j) in zip(framed, (by + self.high).tolist(), strict=True)
+            ]
             return torch.stack(rows)
         margin = self.high + 1
         height, width = x.shape[2] - margin, x.shape[3] - margin
@@ -67,9 +70,7 @@ def _scores(model: nn.Module, x: Tensor) -> Tensor:
     return scores
 
 
-def consistency(
-    model: nn.Module, images: Tensor | Iterable, protocol: str | Protocol = "mass", seed: int = 0
-) -> float:
+def consistency(model: nn.Module, images: Tensor | Iterable, protocol: str | Protocol = "mass", seed: int = 0) -> float:
     """Percentage of images whose predicted label is the same after two random shifts, by a protocol's name.
 
     Args:

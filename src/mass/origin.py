@@ -15,6 +15,7 @@ is computed only for ties.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,9 @@ def _scaled(x: Tensor) -> Tensor:
     return x.abs().mul_(scale.to(x.dtype))
 
 
-def _keys(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None) -> Iterator[Tensor]:
+def _keys(
+    x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None
+) -> Iterator[Tensor]:
     """What phases are compared by, most important first: tensors (B, P * P), larger is better."""
     x = x.nan_to_num(nan=0.0)
     x = x if x.dtype == torch.float64 else x.float()
@@ -112,12 +115,12 @@ def _select_origin(
 
 
 @_select_origin.register_fake
-def _(x, period_h, period_w, rule, source, source_origin):
+def _(x: Tensor, period_h: Any, period_w: Any, rule: Any, source: Any, source_origin: Any) -> Tensor:
     return x.new_empty((x.shape[0], 2), dtype=torch.int64)
 
 
 @_select_origin.register_vmap
-def _(info, in_dims, x, period_h, period_w, rule, source, source_origin):
+def _(info: Any, in_dims: Any, x: Any, period_h: Any, period_w: Any, rule: Any, source: Any, source_origin: Any) -> Any:
     def fold(t: Tensor | None, dim: int | None) -> Tensor | None:
         if t is None:
             return None

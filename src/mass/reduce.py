@@ -9,6 +9,7 @@ float32 has.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,15 +36,15 @@ def _exact_mean(x: Tensor, dims: list[int]) -> Tensor:
 
 
 @_exact_mean.register_fake
-def _(x, dims):
+def _(x: Tensor, dims: list[int]) -> Tensor:
     return x.new_empty([1 if d in dims else size for d, size in enumerate(x.shape)])
 
 
-def _setup_context(ctx, inputs, output) -> None:
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.shape, ctx.dims = inputs[0].shape, inputs[1]
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return grad.expand(ctx.shape) / math.prod(ctx.shape[d] for d in ctx.dims), None
 
 
@@ -51,7 +52,7 @@ _exact_mean.register_autograd(_backward, setup_context=_setup_context)
 
 
 @_exact_mean.register_vmap
-def _(info, in_dims, x, dims):
+def _(info: Any, in_dims: Any, x: Tensor, dims: list[int]) -> tuple[Tensor, int]:
     return _exact_mean(x.movedim(in_dims[0], 0), [d + 1 for d in dims]), 0
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from torch import fx, nn
 
 from . import layers
-from .infer import Plan
-from .lattice import Digit, Grid, Lattice, Pair, stride, times
+from .infer import Plan, total_stride
+from .lattice import Digit, Grid, Lattice, Pair, times
 from .verify import Positions
 
 
@@ -41,10 +41,9 @@ class Rewriter:
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
                 node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node))
-        grids = [v.lattice for v in self.plan.values.values() if isinstance(v, Grid)]
         self.graph.lint()
         self.module.recompile()
-        self.module.total_stride = max(map(stride, grids))
+        self.module.total_stride = total_stride(self.plan)  # type: ignore[assignment]
         return self.module
 
     def _swap(self, node: fx.Node) -> None:
@@ -104,7 +103,9 @@ class Rewriter:
         total = self._total(self.plan.values[source].lattice, before)
         args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
-        return self._call(before, name, layers.SelectOrigin(root.period, self.rule), args if total is None else (*args, total))
+        return self._call(
+            before, name, layers.SelectOrigin(root.period, self.rule), args if total is None else (*args, total)
+        )
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
         """The origin node and the period of every digit of a lattice."""
@@ -112,7 +113,8 @@ class Rewriter:
 
     def _total(self, lattice: Lattice, before: fx.Node) -> fx.Node | None:
         """The total origin of a lattice, O = o1 + P1 o2 + …; None for the input's own."""
-        total, place, path = None, (1, 1), ()  # type: ignore[var-annotated]
+        total: fx.Node | None = None
+        place, path = (1, 1), tuple[Any, ...]()
         for digit in lattice:
             path = (*path, (*digit.find(), digit.period))
             if path not in self.totals:
@@ -137,4 +139,3 @@ def _is_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     name = getattr(node.target, "__name__", str(node.target))
     return bool(node.kwargs.get("inplace")) or name.endswith("_") or name in ("iadd", "imul", "isub", "itruediv")
-

@@ -9,6 +9,8 @@ opposite shift, and it has fake and vmap rules, so `torch.compile` and `torch.fu
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,11 +58,11 @@ def _(x: Tensor, origin: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def _setup_context(ctx, inputs, output) -> None:
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return _shift(grad, -ctx.saved_tensors[0]), None
 
 
@@ -68,7 +70,7 @@ _shift.register_autograd(_backward, setup_context=_setup_context)
 
 
 @_shift.register_vmap
-def _(info, in_dims, x, origin):
+def _(info: Any, in_dims: Any, x: Tensor, origin: Tensor) -> tuple[Tensor, int]:
     x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
     origin = origin.movedim(in_dims[1], 0) if in_dims[1] is not None else origin.expand(info.batch_size, *origin.shape)
     return _shift(x.flatten(0, 1), origin.flatten(0, 1)).unflatten(0, x.shape[:2]), 0
@@ -81,7 +83,9 @@ def _check(x: Tensor, origin: Tensor) -> Tensor:
     if origin.shape == (2,):
         origin = origin.expand(x.shape[0], 2)
     if origin.shape != (x.shape[0], 2):
-        raise ValueError(f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}.")
+        raise ValueError(
+            f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}."
+        )
     return origin
 
 

@@ -66,9 +66,12 @@ class _Tracer(fx.Tracer):
 
 class _Shapes(fx.Interpreter):
     """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor)."""
+
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta["shape"] = shape_of(result)
+        if not isinstance(result, Tensor):
+            n.meta["value"] = result  # a size, say, that later operations take as an argument
         return result
 
 
@@ -108,7 +111,9 @@ def _trace(model: nn.Module) -> fx.GraphModule:
 
 def _signature(module: fx.GraphModule) -> list[str]:
     """What the graph computes, without the running numbers that tensors made in `forward` get at each tracing."""
-    return [re.sub(r"_tensor_constant\d+", "constant", f"{n.op} {n.target} {n.args} {n.kwargs}") for n in module.graph.nodes]
+    return [
+        re.sub(r"_tensor_constant\d+", "constant", f"{n.op} {n.target} {n.args} {n.kwargs}") for n in module.graph.nodes
+    ]
 
 
 def as_inputs(example_input: Any) -> tuple[Any, ...]:
@@ -137,13 +142,15 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
     with torch.no_grad():
         try:
-            shapes = _Shapes(traced)
-            shapes.extra_traceback = False
-            shapes.run(*inputs)
+            interpreter = _Shapes(traced)
+            interpreter.extra_traceback = False
+            interpreter.run(*inputs)
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
             first = str(error).splitlines()[0].rstrip(".")
-            raise NotEquivariantError("", f"the model does not run on the example input of shape {shapes}: {first}") from error
+            raise NotEquivariantError(
+                "", f"the model does not run on the example input of shape {shapes}: {first}"
+            ) from error
     for name, child in original.named_children():  # what this input did not reach keeps its place in the state_dict
         setattr(traced, name, child)
     for name, parameter in original.named_parameters(recurse=False):

@@ -8,12 +8,13 @@ Weights depend on n mod r alone, so each of the r phases is one sum of shifted m
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .reduce import power_of_two_scale
 from .layout import layout_hash
+from .reduce import power_of_two_scale
 
 MODES = ("nearest", "bilinear", "bicubic")
 
@@ -73,7 +74,7 @@ class CircularUpsample(nn.Module):
 
 @torch.library.custom_op("mass::symmetrise", mutates_args=())
 def _symmetrise(y: Tensor, source: Tensor) -> Tensor:
-    batch, channels, height, width = y.shape
+    _, channels, height, width = y.shape
     layout, order = layout_hash(source).flatten(1).sort(1)  # equal hashes: positions that a symmetry of the input joins
     fresh = torch.zeros_like(layout)
     fresh[:, 1:] = layout[:, 1:] != layout[:, :-1]
@@ -88,15 +89,15 @@ def _symmetrise(y: Tensor, source: Tensor) -> Tensor:
 
 
 @_symmetrise.register_fake
-def _(y, source):
+def _(y: Tensor, source: Tensor) -> Tensor:
     return torch.empty_like(y, memory_format=torch.contiguous_format)
 
 
-def _setup_context(ctx, inputs, output) -> None:
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return _symmetrise(grad, ctx.saved_tensors[0]), None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .errors import NotEquivariantError
+from .errors import NotEquivariantError, as_pair
 from .lattice import Pair, times
 from .layout import layout_hash
 
@@ -63,15 +63,17 @@ class _Comparer(_Recorder):
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        recorded = self.recorded.get(n.name)
+        recorded: Any = self.recorded.get(n.name)
         if n.op != "output" and "shape" in n.meta and isinstance(result, Tensor) and result.is_floating_point():
             expected = self._moved(n.meta["positions"], recorded) if "positions" in n.meta else recorded
             if expected is None:
-                self._fail(n, "its samples lie between the shifted samples: the origin did not follow the shift")
+                raise self._refusal(
+                    n, "its samples lie between the shifted samples: the origin did not follow the shift"
+                )
             difference = (result - expected).abs().amax().item() if result.numel() else 0.0
             scale = max(expected.abs().amax().item(), 1e-300) if result.numel() else 1.0
             if not difference <= _TOLERANCE * scale:
-                self._fail(n, f"its output differs by {difference:.2g} (of {scale:.2g})")
+                raise self._refusal(n, f"its output differs by {difference:.2g} (of {scale:.2g})")
         return result
 
     def _moved(self, positions: Positions, recorded: Tensor) -> Tensor | None:
@@ -83,12 +85,16 @@ class _Comparer(_Recorder):
         steps = distance // torch.tensor(stride)
         if steps.ndim == 1:
             return recorded.roll((-steps).tolist(), positions.dims)
-        rows = [row.roll((-s).tolist(), [d - 1 for d in positions.dims]) for row, s in zip(recorded, steps, strict=True)]
+        rows = [
+            row.roll((-s).tolist(), [d - 1 for d in positions.dims]) for row, s in zip(recorded, steps, strict=True)
+        ]
         return torch.stack(rows)
 
-    def _fail(self, node: fx.Node, how: str) -> None:
+    def _refusal(self, node: fx.Node, how: str) -> NotEquivariantError:
         reason = f"after a circular shift of the input by {self.t} {how}"
-        raise NotEquivariantError(node.name, reason, "the operation does not commute with shifts as its rule or mark says")
+        return NotEquivariantError(
+            node.name, reason, "the operation does not commute with shifts as its rule or mark says"
+        )
 
 
 def verify_equivariance(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
@@ -111,7 +117,7 @@ def verify_equivariance(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> N
             return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
         return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
-    stride_h, stride_w = converted.total_stride
+    stride_h, stride_w = as_pair(converted.total_stride, "total_stride")
     t = (stride_h // 2 + 1) % height, (stride_w - 1) % width
     images = [prepare(value) for value in inputs]
     moved = [x.roll((-t[0], -t[1]), (2, 3)) if is_image(x) else x for x in images]

@@ -62,7 +62,7 @@ def test_other_pictures_and_other_layouts_are_refused(mirror, tmp_path):
 
 def test_a_subset_yields_cropped_tensors_with_labels(mirror, tmp_path, monkeypatch):
     link_images(images(mirror), tmp_path, mirror)
-    monkeypatch.setattr(data, "IMAGENET", "few")
+    monkeypatch.setattr(data, "SUBSET", "few")
     monkeypatch.setattr(data, "find_root", lambda: tmp_path)
     subset = data.imagenet_subset(limit=2)
     assert len(subset) == 2

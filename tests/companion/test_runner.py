@@ -109,6 +109,13 @@ def test_a_failing_cell_leaves_nothing_and_is_named(tree):
     assert "not run" in report(tree)
 
 
+def test_a_refusal_in_a_notebook_is_its_sentence(tree):
+    write(tree, PARAMETERS, '# %%\nfrom companion.errors import Refusal\n\nraise Refusal("The set is not there.")')
+    with pytest.raises(PapermillExecutionError) as error:
+        run(tree)
+    assert runner.describe(error.value) == "stopped: The set is not there."
+
+
 def test_a_kernel_that_dies_leaves_nothing(tree):
     write(tree, PARAMETERS, "# %%\nimport os\n\nos.kill(os.getpid(), 9)")
     with warnings.catch_warnings(), pytest.raises(DeadKernelError):

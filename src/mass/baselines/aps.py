@@ -95,7 +95,7 @@ class _ApsRewriter(Rewriter):
             raise NotEquivariantError(node.name, "APS has no dense form of this operation")
         if isinstance(module, CircularConv2d):
             module.__dict__ = dict(module.__dict__)  # the plan's own conv keeps its stride
-        module.stride = (1, 1)
+        module.stride = (1, 1)  # type: ignore[assignment]
 
 
 def convert_to_aps(model: nn.Module, example_input: Any) -> nn.Module:
@@ -113,4 +113,3 @@ def convert_to_aps(model: nn.Module, example_input: Any) -> nn.Module:
     if plan.refusals:
         raise plan.refusals[0][1]
     return _ApsRewriter(plan, "aps").run()
-

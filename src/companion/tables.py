@@ -1,0 +1,122 @@
+"""The README's generated tables, from results/ only.
+
+A table stands between `<!-- results:NAME -->` and `<!-- /results:NAME -->`; `make publish` writes what is between, and
+a test holds it against results/.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from companion.errors import Refusal
+from companion.records import Record
+from companion.results import read_results
+
+_BLOCK = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results:\2 -->)", re.DOTALL)
+
+# What the paper's text still says of its Table 3, whose body is lost. Only the first can be checked row by row.
+_STATEMENTS = {"MASS": "100% consistency", "APS": "transfer 'significantly' worse"}
+_VALIDATION_SET = 50_000  # images: the paper's scale
+
+
+def refresh(text: str, root: Path) -> str:
+    """The README with every marked table written anew."""
+
+    def written(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise Refusal(f"README.md marks a table {match[2]!r} that nobody makes; known: {', '.join(TABLES)}.")
+        return match[1] + TABLES[match[2]](root) + "\n" + match[3]
+
+    marks = re.findall(r"<!-- /?results:\w+ -->", text)
+    made, count = _BLOCK.subn(written, text)
+    if 2 * count != len(marks):
+        raise Refusal("README.md opens and closes its generated tables unevenly: each needs both of its markers.")
+    return made
+
+
+def weight_transfer(root: Path) -> str:
+    """The paper's Table 3: published weights in converted networks, without training."""
+    records = [record for record in read_results(root, "weight_transfer") if "rule" not in record]
+    columns = ["Network", "Method", "Images (n)", "Top-1 %", "Shifted top-1 %", "Consistency %", "Changed by noise %"]
+    rows = []
+    for record in records:
+        shares = (record[name] for name in ("top1", "shifted_top1", "consistency", "changed_by_noise"))
+        rows.append(
+            [
+                record["model"],
+                record["method"],
+                f"{record['dataset']} ({record['n']:,})",
+                *(percent(share, record["n"]) for share in shares),
+                record["profile"],
+                _STATEMENTS.get(record["method"], "–"),
+                verdict(record),
+            ]
+        )
+    note = "In brackets: 95% confidence (Wilson) over the n images. The subset is easier than the validation set."
+    return _table([*columns, "Profile", "The paper states", "Verdict"], rows) + _sources(records, note)
+
+
+def verdict(record: Record) -> str:
+    """Whether a row of Table 3 bears the paper out; one counter-example is enough to say no, at any scale."""
+    if record["method"] == "MASS" and record["consistency"] < 100:
+        return "not reproduced"
+    if record["profile"] != "paper" or record["n"] < _VALIDATION_SET:
+        return "not run at paper scale"
+    return "reproduced" if record["method"] == "MASS" else "no number to compare with"
+
+
+def exactness(root: Path) -> str:
+    """Notebook 02: the share of shifts that pick another grid, by method and dtype, over all images."""
+    records = [record for record in read_results(root, "mass_layer") if "another_grid" in record]
+    dtypes = list(dict.fromkeys(record["dtype"] for record in records))
+    cells: dict[tuple[str, ...], dict[str, tuple[float, int]]] = {}
+    for record in records:
+        row = cells.setdefault((record["model"], record["method"], record["profile"], machine(record)), {})
+        share, n = row.get(record["dtype"], (0.0, 0))
+        more = record["shifts"]
+        row[record["dtype"]] = ((share * n + record["another_grid"] * more) / (n + more), n + more)
+    rows = [
+        [model, method, *(f"{percent(*row[d])} of {row[d][1]}" if d in row else "–" for d in dtypes), profile]
+        for (model, method, profile, _), row in cells.items()
+    ]
+    note = (
+        "Percent of circular shifts, over all images of notebook 02, of so many; in brackets 95% confidence (Wilson)."
+    )
+    return _table(["Network (random weights)", "Method", *dtypes, "Profile"], rows) + _sources(records, note)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"weight_transfer": weight_transfer, "exactness": exactness}
+
+
+def percent(share: float, n: int) -> str:
+    """A percentage with its 95% Wilson interval: 75.5 (69.1 to 80.9)."""
+    p, z = share / 100, 1.959964
+    centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (100 * (centre + sign * width) / (1 + z * z / n) for sign in (-1, 1))
+    return f"{share:.1f} ({max(low, 0):.1f} to {min(high, 100):.1f})"
+
+
+def machine(record: Record) -> str:
+    """The accelerator, or else the processor."""
+    return record["cpu"] if record["device"] == "cpu" else record["device"]
+
+
+def _table(columns: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
+    return "\n".join(lines)
+
+
+def _sources(records: list[Record], note: str) -> str:
+    """Below a table: what its numbers are, and which runs they come from."""
+    if not records:
+        return "\n\nNothing published yet: `make repro && make publish`."
+    runs = dict.fromkeys(
+        f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, "
+        f"{record['seconds']:,.0f} s, {record['peak_memory_mb']:,} MB, commit {(record['commit'] or 'unknown')[:7]}"
+        + (" with changes" if record["modified"] else "")
+        for record in records
+    )
+    return f"\n\n{note} Runs: {'; '.join(runs)}."

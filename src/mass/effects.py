@@ -1,0 +1,95 @@
+"""How rules see an operation (`Site`) and what they say of it (`Effect`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx, nn
+
+from .errors import NotEquivariantError
+from .lattice import Grid, Pair, stride
+
+
+@dataclass
+class Effect:
+    """What an operation does.
+
+    Attributes:
+        value: what it returns: a `Grid`, None for anything without positions, a tuple of these.
+        period: the period with which it commutes with shifts; (1, 1) with all.
+        swap: the module to call instead, or None to leave the operation as it is.
+        inputs: the nodes given to `swap`, the map first.
+        change, breaks: what conversion changes, and what breaks the plain model, in words.
+        up: the factor by which it enlarges the map.
+    """
+
+    value: Any
+    period: Pair = (1, 1)
+    swap: nn.Module | None = None
+    inputs: tuple = ()
+    change: str = ""
+    breaks: str = ""
+    up: Pair = (1, 1)
+
+
+@dataclass
+class Site:
+    """A node with what a rule wants to know of it."""
+
+    node: fx.Node
+    module: nn.Module | None
+    values: dict[fx.Node, Any]
+    image: Pair  # height and width of the network's input
+
+    def __post_init__(self) -> None:
+        self.map: Any = next((self.values.get(n) for n in self.node.all_input_nodes if self.values.get(n)), None)
+
+    def refuse(self, reason: str, remedy: str = "") -> NotEquivariantError:
+        return NotEquivariantError(self.node.name, reason, remedy)
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument of a functional call; of a module, the attribute of that name."""
+        if self.module is not None:
+            return getattr(self.module, name, default)
+        args, kwargs = self.node.args, self.node.kwargs
+        return concrete(args[position] if len(args) > position else kwargs.get(name, default))
+
+    @property
+    def input(self) -> fx.Node:
+        return self.node.args[0] if self.node.args else next(iter(self.node.kwargs.values()))  # type: ignore[return-value]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.input.meta["shape"]
+
+    @property
+    def sizes(self) -> Pair:
+        """Height and width of the map that goes in, when every border wraps: the input's over the total stride."""
+        total = stride(self.map.lattice)
+        return self.image[0] // total[0], self.image[1] // total[1]
+
+    def image_axes(self) -> None:
+        """Windowed operations work on axes 2 and 3: refuse a map whose positions lie elsewhere."""
+        if not isinstance(self.map, Grid) or self.map.dims != (2, 3) or len(self.shape) != 4:
+            raise self.refuse(
+                f"a windowed operation on a map whose rows and columns are not axes 2 and 3 of {self.shape}"
+            )
+
+
+_DISPATCHED = {F.max_pool2d: "max_pool2d", F.adaptive_max_pool2d: "adaptive_max_pool2d"}  # their __name__ is 'fn'
+_ALIASES = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat"}
+
+
+def concrete(argument: Any) -> Any:
+    """An argument with the values that sizes and numbers computed in the graph had on the example input."""
+    return fx.node.map_arg(argument, lambda n: n.meta.get("value", n))
+
+
+def name_of(node: fx.Node) -> str:
+    """The plain name of a called function or method: 'add' for +, += and torch.add_."""
+    target: Any = node.target
+    name = str(_DISPATCHED.get(target) or getattr(target, "__name__", target))  # the target of a method is its name
+    name = name if name.startswith("_") else name.rstrip("_")
+    return _ALIASES.get(name, name)

@@ -1,0 +1,58 @@
+"""What is published in this tree: README, results, figures and notebooks agree, and tell of no machine."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from companion.config import NOTEBOOKS
+from companion.results import PROFILES, PROVENANCE, topic_of
+from companion.shrink import FIGURE, NOTEBOOK
+from companion.strip import output_texts, traces
+from companion.tables import TABLES, refresh
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+FIGURES = sorted((ROOT / "figures").glob("*.png"))
+EXECUTED = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def named(paths):
+    return {"argvalues": paths, "ids": [path.stem for path in paths]}
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README yet")
+def test_the_readme_shows_what_was_published():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"<!-- results:{name} -->" in text for name in TABLES)
+    assert refresh(text, ROOT) == text, "run `make publish`"
+
+
+@pytest.mark.parametrize("path", **named(RESULTS))
+def test_every_record_has_its_provenance(path):
+    records = json.loads(path.read_text(encoding="utf-8"))
+    assert records and path.stem in map(topic_of, NOTEBOOKS)
+    for record in records:
+        assert set(PROVENANCE) <= set(record)
+        assert topic_of(record["notebook"]) == path.stem and record["profile"] in PROFILES
+
+
+@pytest.mark.parametrize("path", **named(RESULTS))
+def test_no_result_tells_of_a_machine(path):
+    assert traces(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", **named(EXECUTED))
+def test_executed_notebooks_are_small_and_tell_of_no_machine(path):
+    assert path.stem in NOTEBOOKS and path.stat().st_size <= NOTEBOOK
+    notebook = nbformat.read(path, as_version=4)
+    assert traces(" ".join([*(cell.source for cell in notebook.cells), *output_texts(notebook)])) == []
+
+
+@pytest.mark.parametrize("path", **named(FIGURES))
+def test_figures_are_small_and_tell_of_no_machine(path):
+    assert path.stat().st_size <= FIGURE
+    with Image.open(path) as figure:
+        assert traces(" ".join(map(str, figure.info.values()))) == []
