@@ -12,12 +12,13 @@ ONLY :=
 MIRROR :=
 PROFILE :=
 RECORDS :=
+DATA :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish test lab census clean
+.PHONY: help install repro publish fetch test test-slow lab census clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 
 repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets]
 	@exec $(PYTHON) -m companion.repro --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
@@ -25,11 +26,17 @@ repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=
 publish: $(INSTALLED) ## records to results/, figures, notebooks, README's tables  [PROFILE=quick] [RECORDS=folder of runs]
 	@exec $(PYTHON) -m companion.publish --profile "$(PROFILE)" $(if $(RECORDS),--records "$(RECORDS)")
 
+fetch: $(INSTALLED) ## inputs alone  [DATA="cifar10 voc-subset"] [MIRROR=folder]
+	@exec $(PYTHON) -m companion.fetch $(DATA) --mirror "$(MIRROR)"
+
 test: $(INSTALLED) ## lint, types of src/mass, tests
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -n 2
+
+test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release archive
+	$(PYTHON) -m pytest -m slow tests/companion
 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab notebooks/00_start_here.py

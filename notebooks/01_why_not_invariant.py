@@ -46,11 +46,11 @@ x.flatten(), mass.shift(x, torch.tensor((0, 1))).flatten()
 # **invariant** when the output does not change at all, $f(S(x)) = f(x)$. One follows from the other: the average over all
 # positions of an equivariant map is invariant. So all that matters is whether every layer before it is equivariant.
 #
-# An edge filter, in three versions, on an image and on the image moved by one pixel, down and across. The last column is what remains after
-# the best shift $S'$ of the output, with its norm relative to $f(x)$:
+# An edge filter, in three versions, on an image and on the image moved by one pixel along both axes. The last column is
+# what remains after the best shift $S'$ of the output, with its norm relative to $f(x)$:
 
 # %%
-grey = photographs(run.settings.size).mean(1, keepdim=True)[1:]  # (1, 1, H, W)
+grey = photographs(run.settings.small).mean(1, keepdim=True)[1:]  # (1, 1, H, W)
 fig = theory_figures.two_definitions(grey)
 run.figure(fig, "two_definitions")
 fig
@@ -100,7 +100,7 @@ fig
 # not destroy them: it makes them change places (frames of one colour hold the same pixels, up to a shift; see the norms).
 
 # %%
-fig = theory_figures.polyphase_components(grey)
+fig = theory_figures.polyphase_components(grey[..., 16:40, 16:40])
 run.figure(fig, "polyphase_components")
 fig
 
@@ -138,7 +138,7 @@ mean.rename({0: "MASS", 1: "no blur"}).rename("residual, %").to_frame().map("{:.
 # ## Which layers commute with shifts?
 #
 # One layer of each kind, a photograph, a shift by one and by two pixels: how far is $f(S(x))$ from the *best* $S'(f(x))$? 0 is
-# below a thousandth of a percent. In every second column a margin of 4 positions is left out, where zero padding cannot be felt.
+# below a thousandth of a percent. In the last column a margin of 4 positions is left out, so that zero padding cannot be felt.
 
 # %%
 errors = layer_errors(example_layers(), normalize(photographs(run.settings.small))[1:])
@@ -148,13 +148,15 @@ fig
 
 # %%
 for layer, row in errors.iterrows():
-    values = {k.split(",")[0].replace(" ", "_") + "_inside" * ("," in k): v for k, v in row.items()}
-    run.record(layer=layer, dataset="photographs", size=run.settings.small, **values)
+    one, two, inside = row
+    run.record(
+        layer=layer, dataset="photographs", size=run.settings.small, one_pixel=one, two_pixels=two, inside=inside
+    )
 
 # %% [markdown]
 # * What has no stride commutes, once its padding is circular: the paper's section 3. Zero padding is a matter of the border only.
-# * What has a stride commutes with shifts by its stride, and with no other. Averages and blurs suffer less than maxima and strided
-#   convolutions, but they suffer: after a shift by one, a map of stride 2 would have to move by *half* a pixel.
+# * What has a stride commutes with shifts by its stride, and with no other. Averages and blurs suffer a little less than maxima and
+#   strided convolutions, but they suffer: after a shift by one, a map of stride 2 would have to move by *half* a position.
 # * MASS layers commute with all shifts, at any stride.
 
 # %% [markdown]
@@ -180,8 +182,8 @@ fig
 # %% [markdown]
 # Left, one pixel: plain and circular padding lie close together, so what is lost here is lost by **sampling**; it is there after the first
 # strided layer and never goes away. Right, a shift by which the layer's own grid comes back onto itself: with circular padding
-# nothing remains, so what the plain network still loses is the **border** alone. It walks inwards with every layer, and at the
-# end it is as large as the sampling error. Both causes have to be removed; MASS is zero on both sides.
+# nothing remains (its line lies under that of MASS), so what the plain network still loses is the **border** alone. It walks inwards with every layer, and at the
+# end it is the larger of the two. Both causes have to be removed; MASS is zero on both sides.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
@@ -191,7 +193,7 @@ fig
 
 # %% [markdown]
 # The same over all shifts from 0 to 32. Behind a total stride of $S$ the network with circular padding is exactly equivariant to
-# shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end, $S = 32$: of 1,024 shifts, one is harmless.
+# shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end $S = 32$: of the 1,024 shifts by 0 … 31, only the one that moves nothing is harmless.
 
 # %%
 for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])].itertuples():
@@ -215,6 +217,6 @@ for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])]
 # * Convolutions with circular padding, pointwise layers and normalisation commute with shifts. Sampling and zero padding do not.
 # * Sampling keeps one polyphase component of $s^2$, and a shift changes which. What lies above Nyquist makes them differ.
 # * Blur makes them more alike, at the price of detail; it cannot make them equal.
-# * In a pretrained network sampling and borders cost about the same. Removing one of the two is not enough.
+# * In a pretrained network sampling and borders spoil comparable amounts. Removing one of the two is not enough.
 #
 # Next: **02** the MASS layer, which chooses the component by what it holds.

@@ -256,6 +256,23 @@ def test_marked_leaf():
         mass.mark_leaf(Twice, 0)
 
 
+def test_two_images():
+    """What ties in one image may be told apart by the other."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x, y):
+            return (self.a(x) * self.b(y)).mean((2, 3))
+
+    constant = torch.ones_like(X)
+    model = mass.convert(Net().eval(), (constant, X))
+    for t in ((1, 0), (0, 1), (5, 7)):
+        assert torch.equal(model(constant, X), model(constant, X.roll(t, (2, 3))))
+
+
 class Positional(nn.Module):
     def __init__(self):
         super().__init__()

@@ -71,12 +71,18 @@ class WeightTransfer(Settings):
     noise: float  # standard deviation, in grey levels
 
 
+@dataclass(frozen=True)
+class PaperAndErrata(Settings):
+    """13: the paper's tables and figures beside ours."""
+
+
 NOTEBOOKS: dict[str, type[Settings]] = {
     "00_start_here": StartHere,
     "01_why_not_invariant": WhyNotInvariant,
     "02_mass_layer": MassLayer,
     "03_lattices": Lattices,
     "06_weight_transfer": WeightTransfer,
+    "13_paper_and_errata": PaperAndErrata,
 }
 
 

@@ -87,17 +87,16 @@ def _images(name: str, limit: int | None, size: int) -> ImageSubset | None:
 
 
 def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[tuple[Tensor, int]], str]:
-    """`limit` ImageNet validation images, and what their set is called: the smallest set that has so many.
+    """The first `limit` ImageNet validation images, of the 1,300 where those are enough; and what their set is called.
 
-    A few are asked for to look at: then the two photographs stand in where there is no ImageNet. Their labels are
+    A few are asked for to look at: then the two photographs stand in where nothing was fetched. Their labels are
     those of ImageNet that fit: palace (698) and daisy (985).
     """
-    for name in (SUBSET, IMAGENET):
-        images = _images(name, limit, size)
-        if images is not None and len(images) == limit:
-            return images, name
+    (wanted,) = (images for images in IMAGE_SETS if images.name == (SUBSET if limit <= 1300 else IMAGENET))
+    images = _images(wanted.name, limit, size)
+    if images is not None:
+        return images, wanted.name
     if limit > _A_FEW:
-        (wanted,) = (images for images in IMAGE_SETS if images.name == (SUBSET if limit <= 1300 else IMAGENET))
         raise Refusal(
             f"This profile reads {limit:,} images, and {wanted.name} ({wanted.count:,}) has not been fetched: "
             f"run `make repro MIRROR=...` with a folder that holds {wanted.place.path}/."

@@ -81,10 +81,7 @@ def residual_by_filter(image: Tensor, sizes: Sequence[int], seeds: int, channels
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
         widths = [image.shape[0], channels, channels, channels]
-        kernels = [
-            torch.randn(b, a, 3, 3, generator=generator) * (2 / (9 * a)) ** 0.5
-            for a, b in pairwise(widths)
-        ]
+        kernels = [torch.randn(b, a, 3, 3, generator=generator) * (2 / (9 * a)) ** 0.5 for a, b in pairwise(widths)]
         for size in sizes:
             found = _features(shifted, kernels, size)  # (64, channels)
             mean = found.mean(0)

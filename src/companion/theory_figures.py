@@ -76,9 +76,9 @@ def sampled_twice(signals: dict[str, Tensor]) -> Figure:
                 label=f"{kind} samples",
             )  # fmt: skip
         row[2].axvline(nyquist, color="black", ls=":", lw=1.2)
-        row[2].text(nyquist + 0.4, 1.72, "Nyquist", fontsize=9, va="top")
+        row[2].text(nyquist + 0.5, 1.0, "Nyquist", fontsize=9, va="top")
         row[2].set(title="amplitudes", xlabel="cycles in the signal", ylim=(0, 1.8), xlim=(-1, len(x) / 2 + 1))
-        row[2].legend(fontsize=9, frameon=False, loc="center right")
+    axes[0, 2].legend(fontsize=9, frameon=False, loc="upper right")
     sns.despine(fig)
     fig.tight_layout()
     plt.close(fig)
@@ -183,17 +183,19 @@ def distances_by_depth(table: pd.DataFrame) -> Figure:
     strides = table.groupby("depth")["stride"].first()
     fig, axes = plt.subplots(1, 2, figsize=(13, 4.2), sharey=True)
     for ax, (title, part) in zip(axes, panels.items(), strict=True):
-        sns.lineplot(part, x="depth", y="distance", hue="method", palette=COLOURS, marker="o", ax=ax, clip_on=False)
+        sns.lineplot(part, x="depth", y="distance", hue="method", palette=COLOURS, marker="o", ax=ax)
         top = table["distance"].max() * 1.15
         for stride, first in strides.drop_duplicates().items():
             ax.axvline(stride - 0.5, color="#bbbbbb", lw=1, ls=":")
             ax.text(stride - 0.35, top, f"stride {first}", fontsize=9, va="top", color="#555555", rotation=90)
-        ax.set(title=title, xlabel="block of MobileNetV2", ylabel="relative feature distance, %", ylim=(0, top))
+        ax.set(
+            title=title, xlabel="block of MobileNetV2", ylabel="relative feature distance, %", ylim=(-0.03 * top, top)
+        )
         ax.set_xticks(range(0, len(strides), 3))
-        ax.get_legend().set_title("")
-    axes[1].get_legend().remove()
+        ax.get_legend().remove()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=3, frameon=False)
     sns.despine(fig)
-    fig.tight_layout()
+    fig.tight_layout(rect=(0, 0.07, 1, 1))
     plt.close(fig)
     return fig
 
@@ -201,16 +203,16 @@ def distances_by_depth(table: pd.DataFrame) -> Figure:
 def distances_by_shift(table: pd.DataFrame) -> Figure:
     """Feature distance against the shift, one panel per stride: a comb whose teeth are the stride."""
     strides = sorted(set(table["stride"]))
-    fig, axes = plt.subplots(1, len(strides), figsize=(3.0 * len(strides), 3.3), sharey=True)
+    fig, axes = plt.subplots(1, len(strides), figsize=(2.8 * len(strides), 3.7), sharey=True)
     for ax, stride in zip(axes, strides, strict=True):
         part = table[table["stride"] == stride]
-        sns.lineplot(part, x="shift", y="distance", hue="method", palette=COLOURS, ax=ax, legend=stride == strides[0])
-        ax.set(
-            title=f"stride {stride}", xlabel="shift in pixels", ylabel="relative feature distance, %", ylim=(-2, None)
-        )
+        sns.lineplot(part, x="shift", y="distance", hue="method", palette=COLOURS, ax=ax)
+        ax.set(title=f"stride {stride}", xlabel="shift in pixels", ylabel="relative feature distance, %")
         ax.set_xticks(range(0, int(part["shift"].max()) + 1, 8))
-    axes[0].get_legend().set_title("")
+        ax.get_legend().remove()
+    axes[0].set_ylim(-0.03 * table["distance"].max(), None)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=3, frameon=False)
     sns.despine(fig)
-    fig.tight_layout()
+    fig.tight_layout(rect=(0, 0.08, 1, 1))
     plt.close(fig)
     return fig

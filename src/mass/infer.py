@@ -131,7 +131,6 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
             plan.indivisible.append((site.node, axis, site.sizes[axis], effect.period[axis]))
             break
     digit = Digit(effect.period)
-    digit.operations.append(site.node)
     plan.digits[site.node] = digit
     if effect.value is None:
         return None

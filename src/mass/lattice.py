@@ -9,8 +9,7 @@ period 2 is chosen once, with period 4, and read digit by digit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 
 Pair = tuple[int, int]
 
@@ -19,18 +18,13 @@ def times(a: Pair, b: Pair) -> Pair:
     return a[0] * b[0], a[1] * b[1]
 
 
-_serial = count()
-
-
 @dataclass(eq=False)
 class Digit:
     """One digit of a lattice's origin. Joined digits read their value from a root: (root // low) mod period."""
 
     period: Pair
-    operations: list = field(default_factory=list)  # the operations that sample at this digit
     _root: Digit | None = None
     _low: Pair = (1, 1)
-    serial: int = field(default_factory=lambda: next(_serial))
 
     def find(self) -> tuple[Digit, Pair]:
         """The digit that is really chosen, and the place value at which this one reads it."""

@@ -158,6 +158,13 @@ class Restore(nn.Module):
         return restore(x, origin)
 
 
+class Concatenate(nn.Module):
+    """Images as one, along their channels."""
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return torch.cat(images, 1)
+
+
 class ComposeOrigin(nn.Module):
     """Total origin of a finer lattice's child: O + S o (mass.lattice)."""
 

@@ -18,12 +18,20 @@ class Rewriter:
     def __init__(self, plan: Plan, rule: str) -> None:
         self.plan, self.rule = plan, rule
         self.module, self.graph = plan.graph, plan.graph.graph
-        self.source = next(n for n in self.graph.nodes if n.op == "placeholder")
+        self.source = self._all_images()
         self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
         self.digits: dict[tuple, fx.Node] = {}  # the digits that are read off them
         self.totals: dict[Any, fx.Node] = {}  # of lattices
         self.shifted: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
         self.restored: dict[fx.Node, fx.Node] = {}  # what stands for an enlarged map from then on
+
+    def _all_images(self) -> fx.Node:
+        """The network's input; several images are read together, for a symmetry of one may be broken by another."""
+        inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
+        images = [n for n in inputs if isinstance(self.plan.values.get(n), Grid)]
+        if len(images) == 1:
+            return images[0]
+        return self._call(inputs[-1].next, "mass_source", layers.Concatenate(), tuple(images))
 
     def run(self) -> fx.GraphModule:
         for node in list(self.graph.nodes):

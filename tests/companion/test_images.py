@@ -84,3 +84,35 @@ def test_photographs_cover_any_size(size, shape):
     photos = data.photographs(size)
     assert photos.shape == (2, 3, *shape) and photos.dtype == torch.float32
     assert photos.min() >= 0 and photos.max() <= 1 and photos.std() > 0.1
+
+
+def test_a_profile_that_needs_its_images_refuses_photographs(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "find_root", lambda: tmp_path)
+    few, name = data.labelled_images(80, 64)
+    assert name == "photographs" and len(few) == 2
+    with pytest.raises(Refusal, match=r"reads 1,300 images, and imagenet-val-1300 \(1,300\) has not been fetched"):
+        data.labelled_images(1300)
+    with pytest.raises(Refusal, match=r"reads 50,000 images, and imagenet-val \(50,000\) has not been fetched"):
+        data.labelled_images(50_000)
+
+
+def test_a_folder_per_class(tmp_path, monkeypatch):
+    mirror = tmp_path / "mirror/full"
+    full = ImageSet("full", Mirrored("full"), None, 1001, None, "none", "")
+    for label in range(1000):
+        (mirror / f"n{label:08d}").mkdir(parents=True)
+        (mirror / f"n{label:08d}" / f"ILSVRC2012_val_{1001 - label:08d}.JPEG").touch()
+    with pytest.raises(Refusal, match="holds 1,000 pictures, but full has 1,001"):
+        link_images(full, tmp_path, mirror.parent)
+    Image.new("RGB", (500, 300), (80, 0, 0)).save(mirror / "n00000999/ILSVRC2012_val_00009999.JPEG")
+    assert link_images(full, tmp_path, mirror.parent)
+    entries = read_manifest(tmp_path, "full")
+    assert [entry["label"] for entry in entries] == [*range(1000), 999]
+    assert entries[-1]["file"] == "n00000999/ILSVRC2012_val_00009999.JPEG"
+    monkeypatch.setattr(data, "find_root", lambda: tmp_path)
+    monkeypatch.setattr(data, "IMAGENET", "full")
+    assert data._images("full", None, 224)[1000][0].shape == (3, 224, 224)
+    (mirror / "n00000000" / "ILSVRC2012_val_00001001.JPEG").unlink()
+    (mirror / "n00000000").rmdir()
+    with pytest.raises(Refusal, match="it has 999 folders named as n01440764"):
+        link_images(full, tmp_path, mirror.parent)

@@ -1,0 +1,215 @@
+"""The paper's tables beside ours. Ours come from results/ only, and an absent record is said to be absent.
+
+A number of a smaller profile is never put beside one of the paper's: such runs are listed on their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.image as mpimg
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from companion.errata import Erratum
+from companion.paper import METHODS, NETWORKS, RUNS, STATEMENTS, TABLE_2, Cell, Statement
+from companion.plots import COLOURS
+from companion.records import Record
+from companion.results import read_results
+
+NOT_RUN = "not run"
+NOT_AT_SCALE = "not run at paper scale"
+VALIDATION_SET = 50_000  # images: the paper's scale for Tables 3 and 4
+
+# The notebooks that draw the paper's figures.
+FIGURES = {1: "02_mass_layer", 2: "02_mass_layer", 3: "03_lattices", 4: "04_going_back_up"}
+
+
+def wide() -> None:
+    """Let pandas show sentences in full."""
+    pd.set_option("display.max_colwidth", None)
+    pd.set_option("display.max_rows", None)
+
+
+def verdict(paper: Cell, ours: Sequence[float]) -> str:
+    """Whether the mean of our runs is the paper's, within twice the standard error of the difference.
+
+    A value printed without a spread (100%) is a promise: every run has to keep it.
+    """
+    if paper.doubt:
+        return "printed value in doubt"
+    if not ours:
+        return NOT_AT_SCALE
+    if paper.std is None:
+        return "reproduced" if all(value == paper.mean for value in ours) else "not reproduced"
+    if len(ours) < 2:
+        return "one run: no verdict"
+    mean = sum(ours) / len(ours)
+    variance = sum((value - mean) ** 2 for value in ours) / (len(ours) - 1)
+    error = math.sqrt(paper.std**2 / RUNS + variance / len(ours))
+    return "reproduced" if abs(mean - paper.mean) <= 2 * error else "not reproduced"
+
+
+def _mean_std(values: Sequence[float]) -> str:
+    if not values:
+        return NOT_RUN
+    spread = f" ± {pd.Series(values).std():.2f}" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.2f}{spread} ({len(values)})"
+
+
+def _of_row(records: Sequence[Record], method: str, network: str, field: str) -> list[float]:
+    """A field of the records of the paper's own profile that measured this row, one per seed."""
+    return [
+        record[field]
+        for record in records
+        if record["profile"] == "paper"
+        and record.get("method") == method
+        and record.get("net", record.get("model")) == NETWORKS[network]
+        and field in record
+    ]
+
+
+def table_2(root: Path) -> pd.DataFrame:
+    """The paper's Table 2, ours beside it where it was run as published, and a verdict per value."""
+    records = read_results(root, "cifar10")
+    rows = []
+    for row in TABLE_2:
+        for name, cell, field in (("accuracy", row.accuracy, "top1"), ("consistency", row.consistency, "consistency")):
+            ours = _of_row(records, row.method, row.network, field)
+            rows.append(
+                {
+                    "network": row.network,
+                    "method": row.method,
+                    "quantity": name,
+                    "paper": str(cell),
+                    "ours (runs)": _mean_std(ours),
+                    "verdict": verdict(cell, ours),
+                }
+            )
+    table = pd.DataFrame(rows).pivot(
+        index=["network", "method"], columns="quantity", values=["paper", "ours (runs)", "verdict"]
+    )
+    order = [(network, method) for network in NETWORKS for method in METHODS]
+    return table.reorder_levels([1, 0], axis=1).sort_index(axis=1, level=0, sort_remaining=False).loc[order]
+
+
+def gains() -> pd.DataFrame:
+    """Accuracy of the three MASS rows over the baseline, in percentage points, from Table 2."""
+    accuracy = {(row.method, row.network): row.accuracy.mean for row in TABLE_2}
+    return pd.DataFrame(
+        {n: {m: accuracy[m, n] - accuracy["Baseline", n] for m in METHODS if m.startswith("MASS")} for n in NETWORKS}
+    ).round(2)
+
+
+def above(method: str = "MASS") -> dict[str, list[str]]:
+    """Per network, the rows of Table 2 without MASS whose accuracy is above that of a row with it."""
+    accuracy = {(row.method, row.network): row.accuracy.mean for row in TABLE_2}
+    return {
+        network: [m for m in METHODS if "MASS" not in m and accuracy[m, network] > accuracy[method, network]]
+        for network in NETWORKS
+    }
+
+
+def accuracies() -> Figure:
+    """Table 2's accuracies as printed: mean and standard deviation, one panel per network."""
+    fig, axes = plt.subplots(1, len(NETWORKS), figsize=(12.5, 4), sharey=True)
+    for ax, network in zip(axes, NETWORKS, strict=True):
+        rows = [row for row in TABLE_2 if row.network == network]
+        for place, row in enumerate(rows):
+            family = next((name for name in ("MASS", "APS") if name in row.method), "plain")
+            ax.errorbar(
+                row.accuracy.mean, place, xerr=row.accuracy.std, fmt="o", ms=8, capsize=3, color=COLOURS[family]
+            )
+            ax.annotate(f"{row.accuracy.mean:.2f}", (row.accuracy.mean, place), xytext=(0, 7), ha="center",
+                        textcoords="offset points", fontsize=9)  # fmt: skip
+        plain = next(row.accuracy.mean for row in rows if row.method == "MASS")
+        ax.axvline(plain, color=COLOURS["MASS"], lw=1, ls=":")
+        ax.set(title=f"{network}, the paper's values", xlabel="accuracy on CIFAR-10, %")
+        ax.set_yticks(range(len(rows)), [row.method for row in rows])
+    axes[0].set_ylim(len(rows) - 0.5, -0.8)
+    sns.despine(fig)
+    fig.tight_layout()
+    plt.close(fig)
+    return fig
+
+
+def statements(root: Path) -> pd.DataFrame:
+    """What the text says of Tables 3 to 5, and what was measured at the paper's scale."""
+    rows = []
+    for statement in STATEMENTS:
+        ours = _at_scale(statement, read_results(root, statement.topic))
+        rows.append(
+            {"table": statement.table, "the paper says": f"“{statement.quote}”", "ours": ours[0], "verdict": ours[1]}
+        )
+    return pd.DataFrame(rows).set_index("table")
+
+
+def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str]:
+    """Our measurement for a statement, and the verdict. One counter-example to a promise is enough, at any scale."""
+    converted = [r for r in records if r.get("method") == "MASS" and "consistency" in r]
+    broken = [r for r in converted if r["consistency"] < 100]
+    full = [r for r in converted if r["profile"] == "paper" and r.get("n", 0) >= VALIDATION_SET]
+    if statement.name == "converted networks are consistent":
+        if broken:
+            return f"{broken[0]['consistency']:.2f} ({broken[0]['model']}, {broken[0]['profile']})", "not reproduced"
+        if full:
+            return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})", "reproduced"
+    return NOT_RUN, NOT_AT_SCALE
+
+
+def smaller_runs(root: Path) -> pd.DataFrame:
+    """Published records of weight transfer, whatever their scale: to be compared with each other, not with the paper."""
+    fields = {"top1": "top-1", "consistency": "consistency", "n": "images", "dataset": "data set", "profile": "profile"}
+    records = [record for record in read_results(root, "weight_transfer") if "rule" not in record]
+    rows = [
+        {
+            "network": record["model"],
+            "method": record["method"],
+            **{new: record.get(old) for old, new in fields.items()},
+        }
+        for record in records
+    ]
+    columns = ["network", "method", *fields.values()]
+    if not rows:
+        return pd.DataFrame([[NOT_RUN] + [""] * (len(columns) - 1)], columns=columns).set_index("network")
+    return pd.DataFrame(rows, columns=columns).set_index("network").round({"top-1": 2, "consistency": 2})
+
+
+def errata(group: Sequence[Erratum]) -> pd.DataFrame:
+    """Errata as a table, the ones that matter to an implementer marked."""
+    rows = [
+        {
+            "where": e.where,
+            "the paper": f"“{e.quote}”",
+            "remark": e.remark,
+            "here": e.here,
+            "": "●" if e.matters else "",
+        }
+        for e in group
+    ]
+    return pd.DataFrame(rows).set_index("where")
+
+
+def figure(root: Path, number: int) -> Figure | str:
+    """The published drawing of one of the paper's figures, or which notebook draws it."""
+    notebook = FIGURES[number]
+    path = root / "figures" / f"{notebook[:2]}_figure_{number}.png"
+    if not path.exists():
+        return f"Figure {number} is not published: notebook {notebook} draws it."
+    picture = mpimg.imread(path)
+    height, width = picture.shape[:2]
+    fig, ax = plt.subplots(figsize=(12, 12 * height / width))
+    ax.imshow(picture, interpolation="antialiased")
+    ax.axis("off")
+    fig.subplots_adjust(0, 0, 1, 1)
+    plt.close(fig)
+    return fig
+
+
+def unstated(choices: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
+    """What the paper leaves open, the possibilities, and the choice made here."""
+    return pd.DataFrame(choices, columns=["not stated", "it could be", "here"]).set_index("not stated")
