@@ -14,6 +14,9 @@ PROFILE :=
 RECORDS :=
 DATA :=
 
+# What the library's tests need besides torch.
+TESTED_WITH := 'numpy>=1.26' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
+
 .DEFAULT_GOAL := help
 .PHONY: help install repro publish fetch test test-slow lab census clean
 
@@ -29,11 +32,25 @@ publish: $(INSTALLED) ## records to results/, figures, notebooks, README's table
 fetch: $(INSTALLED) ## inputs alone  [DATA="cifar10 voc-subset"] [MIRROR=folder]
 	@exec $(PYTHON) -m companion.fetch $(DATA) --mirror "$(MIRROR)"
 
-test: $(INSTALLED) ## lint, types of src/mass, tests
+ifndef TORCH
+test: $(INSTALLED) ## lint, types of src/mass, tests  [TORCH=2.11: the library's tests under another torch]
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -n 2
+else
+# An environment of its own, of 5 GB; the library's tests alone, since the lock is the companion's.
+test: .venv-torch-$(TORCH)/.installed
+	.venv-torch-$(TORCH)/bin/python -m pytest -n 2 tests --ignore=tests/companion
+
+.venv-torch-$(TORCH)/.installed: pyproject.toml
+	@rm -rf $(@D)
+	@if uv --version >/dev/null 2>&1; then uv venv --quiet --seed --python '>=3.11,<3.14' $(@D); else python3 -m venv $(@D); fi
+	@if uv --version >/dev/null 2>&1; then pip="uv pip install --quiet --python $(@D)/bin/python"; \
+	  else pip="$(@D)/bin/python -m pip install --quiet --disable-pip-version-check"; fi; \
+	  $$pip 'torch==$(TORCH).*' torchvision $(TESTED_WITH) && $$pip --no-deps --no-build-isolation -e .
+	@touch $@
+endif
 
 test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release archive
 	$(PYTHON) -m pytest -m slow tests/companion

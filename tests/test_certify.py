@@ -82,7 +82,14 @@ def test_structured_outputs():
             y = self.conv(x)
             return {"out": y, "pooled": [y.mean((2, 3))]}
 
-    assert mass.certify(mass.convert(Both(), X), X, shifts=5).identical.all()
+    converted = mass.convert(Both(), X)
+    assert mass.certify(converted, X, shifts=5).identical.all()
+
+    class Labels(nn.Module):
+        def forward(self, x):
+            return converted(x)["out"].argmax(1)  # (B, H, W), integers
+
+    assert mass.certify(Labels(), X, shifts=5).identical.all()
 
 
 def test_evaluation_leaves_the_mode_alone():

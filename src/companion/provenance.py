@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +31,12 @@ def provenance(root: Path) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "MKL_CBWR": os.environ.get("MKL_CBWR"),
     }
+
+
+def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:
+    """The most memory that this process (or, with RUSAGE_CHILDREN, one of its children) has held."""
+    peak = resource.getrusage(who).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)  # macOS counts in bytes, Linux in KiB
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -30,6 +30,7 @@ KEY = (
     "layer",
     "stage",
     "size",
+    "batch",
     "period",
     "dtype",
     "device",

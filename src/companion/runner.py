@@ -36,6 +36,7 @@ from companion.paths import (
     run_folder,
 )
 from companion.process import die_with_parent, exclusive
+from companion.provenance import peak_memory_mb
 from companion.source import read_source, set_parameters
 from companion.strip import strip
 
@@ -105,13 +106,10 @@ def _finish(folder: Path, executed: NotebookNode, started: float) -> float:
         raise Refusal(f"{folder.name} never made its Run(...): it has neither settings nor records.")
     write_atomic(folder / "notebook.ipynb", nbformat.writes(executed) + "\n")
     seconds = round(time.monotonic() - started, 1)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    write_json(facts, read_json(facts) | {"seconds": seconds, "peak_memory_mb": _megabytes(peak)})
+    write_json(
+        facts, read_json(facts) | {"seconds": seconds, "peak_memory_mb": peak_memory_mb(resource.RUSAGE_CHILDREN)}
+    )
     return seconds
-
-
-def _megabytes(peak: int) -> int:
-    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)  # macOS counts in bytes, Linux in KiB
 
 
 def _put_in_place(folder: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ are compared at equal batch size with each image in the same row, because kernel
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -76,8 +76,9 @@ def all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[i
 
 
 def _tensors(output: object) -> list[Tensor]:
+    """All tensors of a structured output; label maps (B, H, W) as maps of one channel."""
     if isinstance(output, Tensor):
-        return [output]
+        return [output[:, None] if output.ndim == 3 else output]
     values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
     return [tensor for value in values for tensor in _tensors(value)]
 
@@ -91,10 +92,13 @@ def _candidates(y: Tensor, size: tuple[int, int], t: tuple[int, int]) -> Iterabl
         yield y
         return
     r = size[0] // y.shape[2], size[1] // y.shape[3]
-    steps = [range(math.ceil((t[a] - r[a] + 1) / r[a]), (t[a] + r[a] - 1) // r[a] + 1) for a in (0, 1)]
-    for i in steps[0]:
-        for j in steps[1]:
-            yield shift(y, torch.tensor([i, j], device=y.device))
+    rows, columns = (range((t[a] - r[a]) // r[a] + 1, (t[a] + r[a] - 1) // r[a] + 1) for a in (0, 1))
+    for k in itertools.product(rows, columns):
+        yield _roll(y, k)
+
+
+def _roll(y: Tensor, by: tuple[int, int]) -> Tensor:
+    return y.roll((-by[0], -by[1]), (2, 3))
 
 
 def _same(a: Tensor, b: Tensor) -> Tensor:
@@ -149,15 +153,9 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
         for t in tried:
             moved = _tensors(model(shift(images, torch.tensor(t, device=images.device))))
             for y, z in zip(reference, moved, strict=True):
-                same, least = torch.zeros(count, dtype=torch.bool), torch.full((count,), torch.inf, dtype=torch.float64)
-                for expected in _candidates(y, size, t):
-                    same |= _same(expected, z)
-                    distance = (expected.double() - z.double()).abs().flatten(1).amax(1).cpu()
-                    least = torch.where(distance.isnan() | (distance < least), distance, least)
-                least[same] = 0.0
-                if (least > difference).any():
-                    worst = t
-                difference = torch.maximum(difference, least)
+                same, distance = _compare(y, z, size, t)
+                worst = t if (distance > difference).any() else worst
+                difference = torch.maximum(difference, distance)
                 for row in (~same).nonzero().flatten().tolist():
                     found = _own_symmetry(images[row : row + 1], y[row : row + 1], z[row : row + 1], t)
                     symmetry[row] = symmetry[row] or found
@@ -174,11 +172,21 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     return Certificate(identical, difference, margins.smallest, symmetry, tried, verdict)
 
 
+def _compare(y: Tensor, z: Tensor, size: tuple[int, int], t: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Per image, whether an output is what the shift t should have made of it, and else by how much it is off."""
+    same, least = torch.zeros(len(y), dtype=torch.bool), torch.full((len(y),), torch.inf, dtype=torch.float64)
+    for expected in _candidates(y, size, t):
+        same |= _same(expected, z)
+        distance = (expected.double() - z.double()).abs().flatten(1).amax(1).cpu()
+        least = torch.where(distance.isnan() | (distance < least), distance, least)
+    return same, least.masked_fill(same, 0.0)
+
+
 def _own_symmetry(x: Tensor, y: Tensor, z: Tensor, t: tuple[int, int]) -> tuple[int, int] | None:
     if y.ndim != 4 or y.shape[2:] != x.shape[2:]:
         return None
     for g in _symmetries(x):
-        if bool(_same(shift(y, torch.tensor((t[0] + g[0], t[1] + g[1]), device=y.device)), z).all()):
+        if bool(_same(_roll(y, (t[0] + g[0], t[1] + g[1])), z).all()):
             return g
     return None
 

@@ -47,17 +47,16 @@ def assert_complete(clone, origin) -> None:
     assert clone.say("git", "status", "--porcelain").stdout == ""
 
 
-def test_from_a_folder(pushed):
+def test_pulled_from_a_folder_and_read_only_over_http(pushed, tmp_path):
+    outs = ("data.dvc", "02_mass_layer@quick")
     clone = pushed.clone("clone")
-    clone.say(*DVC, "pull", "-q", "data.dvc", "02_mass_layer@quick")
+    clone.say(*DVC, "pull", "-q", *outs)
     assert_complete(clone, pushed)
 
-
-def test_read_only_over_http(pushed, tmp_path):
-    clone = pushed.clone("clone")
+    clone = pushed.clone("reader")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "store"))) as http:
         threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         clone.say(*DVC, "remote", "add", "-q", "--local", "web", f"http://127.0.0.1:{http.server_port}")
-        clone.say(*DVC, "pull", "-q", "-r", "web", "data.dvc", "02_mass_layer@quick")
+        clone.say(*DVC, "pull", "-q", "-r", "web", *outs)
         http.shutdown()
     assert_complete(clone, pushed)
