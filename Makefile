@@ -18,7 +18,7 @@ DATA :=
 TESTED_WITH := 'numpy>=1.26' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch test test-slow lab census clean
+.PHONY: help install repro publish fetch test test-slow lab census bench docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -56,10 +56,19 @@ test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release 
 	$(PYTHON) -m pytest -m slow tests/companion
 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
-	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab notebooks/00_start_here.py
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py
 
 census: $(INSTALLED) ## the slow sweep: every architecture, full size, all residues
 	$(PYTHON) benchmarks/census.py
+
+bench: $(INSTALLED) ## forward times beside the plain network; `make publish PROFILE=bench` puts them into the README
+	$(PYTHON) benchmarks/speed.py
+
+docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
+	@$(PYTHON) -m companion.docs
+
+release: $(INSTALLED) ## dist: a source archive of the last commit that runs without git, and its checksum
+	@$(PYTHON) -m companion.release
 
 install: $(INSTALLED) ## only build .venv from requirements.lock
 

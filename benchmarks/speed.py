@@ -1,6 +1,6 @@
 """Forward time beside the plain network: ratios of medians, all methods interleaved in one run.
 
-    make bench                                   # minutes; `make publish-bench` writes results/speed.json
+    make bench                                   # minutes; `make publish PROFILE=bench` writes results/speed.json
     python benchmarks/speed.py --networks resnet18 --batch 8 --rounds 20
 
 Interleaving matters: a machine's speed drifts by more than the differences of interest, and drifts for all alike.

@@ -26,9 +26,9 @@ import mass
 from companion import plots
 from companion.data import labelled_images, normalize
 from companion.evaluate import evaluate
+from companion.flips import changing_labels
 from companion.models import imagenet_classes, mobilenet_v2
 from companion.run import Run
-from companion.slider import predictions
 from mass.baselines import convert_to_aps
 
 run = Run("06_weight_transfer", profile)
@@ -43,9 +43,6 @@ plots.use_style()
 
 # %%
 images, dataset = labelled_images(run.settings.images, run.settings.size)
-plots.image_row([images[k][0] for k in range(min(6, len(images)))], [""] * min(6, len(images)))
-
-# %%
 print(f"{len(images)} images of {dataset}")
 
 # %% [markdown]
@@ -66,11 +63,18 @@ versions = {
 # {0, …, 31} give one label?), and for its stability: the share of labels that change under noise of two grey levels.
 
 # %%
-batches = [(normalize(x), y) for x, y in DataLoader(images, run.settings.batch)]
+batches = DataLoader(images, run.settings.batch)
 grey_level = 1 / 255 / 0.226  # in normalised units
 rows = []
 for method, model in versions.items():
-    found = evaluate(model, batches, noise=run.settings.noise * grey_level, seed=run.settings.seed, description=method)
+    found = evaluate(
+        model,
+        batches,
+        prepare=normalize,
+        noise=run.settings.noise * grey_level,
+        seed=run.settings.seed,
+        description=method,
+    )
     rows.append({"method": method, **found})
     run.record(model="mobilenet_v2", dataset=dataset, protocol="mass", size=run.settings.size, **rows[-1])
 
@@ -117,7 +121,14 @@ fig
 rules = []
 for rule in mass.RULES:
     model = mass.convert(plain, x, origin=rule, verify=False)
-    found = evaluate(model, batches, noise=run.settings.noise * grey_level, seed=run.settings.seed, description=rule)
+    found = evaluate(
+        model,
+        batches,
+        prepare=normalize,
+        noise=run.settings.noise * grey_level,
+        seed=run.settings.seed,
+        description=rule,
+    )
     rules.append({"rule": rule, **found})
     run.record(
         model="mobilenet_v2", method="MASS", dataset=dataset, protocol="mass", size=run.settings.size, **rules[-1]
@@ -125,27 +136,15 @@ for rule in mass.RULES:
 pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"]].round(2)
 
 # %% [markdown]
-# ## One image that flips
+# ## Images that flip
 #
-# The first image whose label changes in the plain network when it moves, and what both networks say of it:
+# The first images whose label changes in the plain network when they move (in words: the pictures themselves are not ours to
+# publish). The converted network gives one label each.
 
 # %%
-classes = imagenet_classes()
 moves = [(0, 0), (3, 1), (7, 12), (14, 9), (21, 30), (31, 5)]
-moved = {
-    k: [predictions(plain, images[k][0].roll((-i, -j), (1, 2))).argmax().item() for i, j in moves]
-    for k in range(min(40, len(images)))
-}
-flips = next((k for k, labels in moved.items() if len(set(labels)) > 1), 0)
-
-# %%
-captions = {}
-for method in ("plain", "MASS"):
-    found = [predictions(versions[method], images[flips][0].roll((-i, -j), (1, 2))).max(0) for i, j in moves]
-    captions[method] = [f"{classes[int(label)]} {p:.2f}" for p, label in found]
-fig = plots.strip(images[flips][0], captions, moves)
-run.figure(fig, "flip")
-fig
+flips = changing_labels(versions["plain"], versions["MASS"], images, moves, imagenet_classes(), limit=4)
+pd.DataFrame(flips)
 
 # %% [markdown]
 # ## The paper's Table 3

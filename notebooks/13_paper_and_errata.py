@@ -28,7 +28,6 @@ from companion.run import Run
 run = Run("13_paper_and_errata", profile)
 root = find_root()
 plots.use_style()
-beside.wide()
 
 # %% [markdown]
 # ## Table 2: CIFAR-10

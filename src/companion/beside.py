@@ -13,6 +13,7 @@ import matplotlib.image as mpimg
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from companion.errata import Erratum
@@ -29,10 +30,10 @@ VALIDATION_SET = 50_000  # images: the paper's scale for Tables 3 and 4
 FIGURES = {1: "02_mass_layer", 2: "02_mass_layer", 3: "03_lattices", 4: "04_going_back_up"}
 
 
-def wide() -> None:
-    """Let pandas show sentences in full."""
-    pd.set_option("display.max_colwidth", None)
-    pd.set_option("display.max_rows", None)
+def _sheet(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
+    """A table of sentences, which Markdown sets better than pandas does: to the left, and formulas as formulas."""
+    lines = [columns, [":---"] * len(columns), *rows]
+    return Markdown("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
 
 
 def verdict(paper: Cell, ours: Sequence[float]) -> str:
@@ -105,13 +106,12 @@ def gains() -> pd.DataFrame:
     ).round(2)
 
 
-def above(method: str = "MASS") -> dict[str, list[str]]:
+def above(method: str = "MASS") -> pd.DataFrame:
     """Per network, the rows of Table 2 without MASS whose accuracy is above that of a row with it."""
     accuracy = {(row.method, row.network): row.accuracy.mean for row in TABLE_2}
-    return {
-        network: [m for m in METHODS if "MASS" not in m and accuracy[m, network] > accuracy[method, network]]
-        for network in NETWORKS
-    }
+    others = [m for m in METHODS if "MASS" not in m]
+    rows = {n: [m for m in others if accuracy[m, n] > accuracy[method, n]] for n in NETWORKS}
+    return pd.DataFrame({f"above {method}": [", ".join(names) or "none" for names in rows.values()]}, index=list(rows))
 
 
 def accuracies() -> Figure:
@@ -137,15 +137,13 @@ def accuracies() -> Figure:
     return fig
 
 
-def statements(root: Path) -> pd.DataFrame:
+def statements(root: Path) -> Markdown:
     """What the text says of Tables 3 to 5, and what was measured at the paper's scale."""
     rows = []
     for statement in STATEMENTS:
-        ours = _at_scale(statement, read_results(root, statement.topic))
-        rows.append(
-            {"table": statement.table, "the paper says": f"“{statement.quote}”", "ours": ours[0], "verdict": ours[1]}
-        )
-    return pd.DataFrame(rows).set_index("table")
+        ours, verdict = _at_scale(statement, read_results(root, statement.topic))
+        rows.append([f"{statement.table}", f"“{statement.quote}”", ours, verdict])
+    return _sheet(["table", "the paper says", "ours, at its scale", "verdict"], rows)
 
 
 def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str]:
@@ -161,45 +159,34 @@ def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str
     return NOT_RUN, NOT_AT_SCALE
 
 
-def smaller_runs(root: Path) -> pd.DataFrame:
+def smaller_runs(root: Path) -> Markdown:
     """Published records of weight transfer, whatever their scale: to be compared with each other, not with the paper."""
-    fields = {"top1": "top-1", "consistency": "consistency", "n": "images", "dataset": "data set", "profile": "profile"}
-    records = [record for record in read_results(root, "weight_transfer") if "rule" not in record]
+    columns = ["network", "method", "top-1", "consistency", "images", "data set", "profile"]
     rows = [
-        {
-            "network": record["model"],
-            "method": record["method"],
-            **{new: record.get(old) for old, new in fields.items()},
-        }
-        for record in records
+        [r["model"], r["method"], f"{r['top1']:.2f}", f"{r['consistency']:.2f}", r["n"], r["dataset"], r["profile"]]
+        for r in read_results(root, "weight_transfer")
+        if "rule" not in r
     ]
-    columns = ["network", "method", *fields.values()]
-    if not rows:
-        return pd.DataFrame([[NOT_RUN] + [""] * (len(columns) - 1)], columns=columns).set_index("network")
-    return pd.DataFrame(rows, columns=columns).set_index("network").round({"top-1": 2, "consistency": 2})
+    return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 
 
-def errata(group: Sequence[Erratum]) -> pd.DataFrame:
-    """Errata as a table, the ones that matter to an implementer marked."""
-    rows = [
-        {
-            "where": e.where,
-            "the paper": f"“{e.quote}”",
-            "remark": e.remark,
-            "here": e.here,
-            "": "●" if e.matters else "",
-        }
-        for e in group
-    ]
-    return pd.DataFrame(rows).set_index("where")
+def errata(group: Sequence[Erratum]) -> Markdown:
+    """Errata as a table, those that matter to an implementer marked."""
+    rows = [["●" if e.matters else "", e.where, f"“{e.quote}”", e.remark, e.here] for e in group]
+    return _sheet(["", "where", "the paper", "remark", "here"], rows)
 
 
-def figure(root: Path, number: int) -> Figure | str:
+def unstated(choices: Sequence[tuple[str, str, str]]) -> Markdown:
+    """What the paper leaves open, the possibilities, and the choice made here."""
+    return _sheet(["not stated", "it could be", "here"], choices)
+
+
+def figure(root: Path, number: int) -> Figure | Markdown:
     """The published drawing of one of the paper's figures, or which notebook draws it."""
     notebook = FIGURES[number]
     path = root / "figures" / f"{notebook[:2]}_figure_{number}.png"
     if not path.exists():
-        return f"Figure {number} is not published: notebook {notebook} draws it."
+        return Markdown(f"*Figure {number} is not published yet: notebook {notebook} draws it.*")
     picture = mpimg.imread(path)
     height, width = picture.shape[:2]
     fig, ax = plt.subplots(figsize=(12, 12 * height / width))
@@ -208,8 +195,3 @@ def figure(root: Path, number: int) -> Figure | str:
     fig.subplots_adjust(0, 0, 1, 1)
     plt.close(fig)
     return fig
-
-
-def unstated(choices: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
-    """What the paper leaves open, the possibilities, and the choice made here."""
-    return pd.DataFrame(choices, columns=["not stated", "it could be", "here"]).set_index("not stated")

@@ -11,7 +11,6 @@ import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy
 from PIL import Image, UnidentifiedImageError
@@ -53,13 +52,13 @@ def _pixels(mosaics: Path, split: str) -> numpy.ndarray:
     return numpy.concatenate(parts)
 
 
-def _batches(index: IO[bytes]) -> Iterator[tuple[str, bytes, bytes, numpy.ndarray]]:
+def _batches(index: lzma.LZMAFile) -> Iterator[tuple[str, bytes, bytes, numpy.ndarray]]:
     """Name, bytes before and after the pixels, and order of pictures, of every batch; each part after its length."""
 
     def part() -> bytes:
         (length,) = struct.unpack("<I", index.read(4))
         return index.read(length)
 
-    while index.peek(1):  # type: ignore[attr-defined]
+    while index.peek(1):
         name, head, tail, order = part(), part(), part(), part()
         yield name.decode(), head, tail, numpy.frombuffer(order, numpy.uint16)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Erratum:
-    """One place. The quote is verbatim; formulas are written in plain text."""
+    """One place. The quote is verbatim; formulas are LaTeX."""
 
     where: str
     quote: str
@@ -65,43 +65,44 @@ NUMBERS = (
     ),
     Erratum(
         "5.2",
-        "randomly selected from the interval {0,1,...,512}",
+        r"randomly selected from the interval $\{0,1,...,512\}$",
         "These are 513 values. On an image of 512 pixels 0 and 512 are one shift, which is drawn twice as often.",
-        "{0, …, 511}.",
+        r"$\{0, …, 511\}$.",
     ),
 )
 
 FORMULAS = (
     Erratum(
         "Eq. 1",
-        "S_{h,w}[n,m] = x[(n+h) mod H, (m+w) mod W]",
-        "The left side lacks its argument, S_{h,w}(x)[n,m], and x its channel. With this sign a positive h moves the image up.",
+        r"$S_{h,w}[n,m] = x[(n+h) \bmod H, (m+w) \bmod W]$",
+        "The left side lacks its argument, $S_{h,w}(x)[n,m]$, and x its channel. With this sign a positive h moves the image up.",
         "mass.shift, for each channel.",
     ),
     Erratum(
         "Section 3, Downsampling",
-        "Given input x ∈ R^{H×W}, a downsampling function f : R^{H×W×C} → R^{H/s×W/s×C'}",
+        r"Given input $x \in \mathbb{R}^{H \times W}$, a downsampling function $f: \mathbb{R}^{H \times W \times C} \to "
+        r"\mathbb{R}^{\frac{H}{s} \times \frac{W}{s} \times C'}$",
         "The input has C channels in the second formula and none in the first; and s must divide H and W.",
         "Maps are (B, C, H, W); other sizes are refused.",
     ),
     Erratum(
         "Eq. 3",
-        "f_PS(x)[n,m] = x[sn + k_x*, sn + k_y*]",
-        "sn stands twice: the second index is sm + k_y*. The first index, n, counts rows, so its offset would rather be k_y*.",
+        r"$f_{PS}(x)[n,m] = x[sn + k_x^*, sn + k_y^*]$",
+        "$sn$ stands twice: the second index is $sm + k_y^*$. The first, $n$, counts rows, so its offset would rather be $k_y^*$.",
         "Origins are (row, column) throughout.",
         True,
     ),
     Erratum(
         "Section 4.1",
-        "o ∈ {(0,0), (0,1), ..., (s,s)}",
-        "The last is (s-1, s-1): the text says there are s² origins, and this set has (s+1)².",
-        "Origins are in [0, s)².",
+        r"$\mathbf{o} \in \{(0,0), (0,1), ..., (s,s)\}$",
+        "The last is $(s-1, s-1)$: the text says that there are $s^2$ origins, and this set has $(s+1)^2$.",
+        "Origins are in $[0, s)^2$.",
         True,
     ),
     Erratum(
         "Section 4.1",
-        "h : R^{H×W×C} → R^2",
-        "Origins are integers, and what makes the method work is missing: h(S_t x) = h(x) - t mod s.",
+        r"$h: \mathbb{R}^{H \times W \times C} \to \mathbb{R}^2$",
+        r"Origins are integers, and what makes the method work is missing: $h(S_t x) = h(x) - t \pmod s$.",
         "Tested as a theorem.",
         True,
     ),
@@ -115,9 +116,9 @@ FORMULAS = (
     ),
     Erratum(
         "Eq. 5",
-        "mASCC = 1/N Σ_n 1[S_{h1,w1}(x)_{i,j} = S_{h2,w2}(x)_{i,j}]",
-        "It compares images. Missing are the prediction y(·), the way back (labels are compared where they belong, after undoing the "
-        "shifts), and the mean over the pixels i, j, which the sentence below it mentions.",
+        r"$\frac{1}{N} \sum_n \mathbf{1}[S_{h_1,w_1}(x)_{i,j} = S_{h_2,w_2}(x)_{i,j}]$",
+        "It compares images. Missing are the prediction $y(·)$, the way back (labels are compared where they belong, after undoing the "
+        "shifts), and the mean over the pixels $i, j$, which the sentence below it mentions.",
         "mass.segmentation_consistency.",
         True,
     ),
@@ -133,7 +134,7 @@ SENTENCES = (
     ),
     Erratum(
         "Section 4.1",
-        "designates the polyphase component with the largest l_2 norm as the origin",
+        "designates the polyphase component with the largest $l_2$ norm as the origin",
         "Of two components with the same norm neither is the largest, and float sums decide near-ties by rounding.",
         "Integers, then the layout (notebook 02).",
         True,
@@ -156,7 +157,7 @@ SENTENCES = (
         "5.1.1, Anti-aliasing",
         "Gaussian filters, denoted as LPFs",
         "Binomial ones, if they are those of the cited work, which tend to a Gaussian.",
-        "C(N, k) / 2^N.",
+        r"$\binom{N}{k} / 2^N$.",
     ),
     Erratum(
         "Section 2",

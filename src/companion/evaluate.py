@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
     protocol: str = "mass",
     noise: float = 0.0,
     seed: int = 0,
@@ -27,7 +28,8 @@ def evaluate(
 
     Args:
         model: normalised images (B, 3, H, W) -> logits (B, classes).
-        batches: (images, labels); images normalised.
+        batches: (images, labels), read once.
+        prepare: what is done to a batch first, normalisation say.
         protocol: how the two shifts of the consistency are drawn (mass.PROTOCOLS).
         noise: standard deviation of the Gaussian noise of the stability, in the images' own units.
         seed: of shifts and noise.
@@ -42,7 +44,7 @@ def evaluate(
     model = model.to(device)
     with evaluating(model):
         for images, labels in tqdm(batches, desc=description, leave=False, disable=None):
-            images, labels = images.to(device), labels.to(device)
+            images, labels = prepare(images.to(device)), labels.to(device)
             by = [PROTOCOLS[protocol].draw(len(images), generator).to(device) for _ in range(2)]
             noisy = images + noise * torch.randn(images.shape, generator=generator).to(device)
             plain, first, second, moved = (

@@ -95,14 +95,16 @@ def fetch_tree(tree: Tree, root: Path, mirror: Path | None = None) -> str:
             return f"from {tree.mirrored}"
         except Unavailable as reason:
             reasons.append(f"{tree.mirrored} {reason}")
-    if tree.archive is not None and tree.archive.places:
+    if tree.archive is not None:
         archive = root / "data" / ".partial" / "archives" / tree.archive.file
         try:
-            fetch(tree.archive, root, mirror, archive)
+            came = fetch(tree.archive, root, mirror, archive)
             settle(tree, root, None, archive)
-            return f"from {tree.archive.places[0]}"
+            return came
         except Unavailable as reason:
             reasons.append(f"{tree.archive.file} {reason}")
+        except Refusal as refusal:  # the mirror's fault is the one that the reader can mend
+            raise Refusal("; ".join([*reasons, str(refusal)])) from None
         finally:
             archive.unlink(missing_ok=True)
     why = "; ".join(reasons) or "it comes from a mirror folder alone: name one with MIRROR=..."
@@ -123,7 +125,8 @@ def fetch_inputs(root: Path, mirror: Path | None = None, names: Sequence[str] = 
             if source.name in names or (not names and (source.required or offered)):
                 print(f"{source.file}: {fetch(source, root, mirror)}")
         for tree in TREES:
-            if tree.name in names or (not names and _offers(mirror, tree.mirrored)):
+            places = (tree.mirrored, *(tree.archive.places if tree.archive else ()))
+            if tree.name in names or (not names and any(_offers(mirror, place) for place in places)):
                 print(f"{tree.name}: {fetch_tree(tree, root, mirror)}")
         for images in IMAGE_SETS:
             if names and images.name not in names:

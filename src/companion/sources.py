@@ -121,7 +121,10 @@ TREES = (
             size=170_498_071,
             sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             licence="as above",
-            places=(Web("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"),),
+            places=(
+                Web("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"),
+                Mirrored("cifar-10-python.tar.gz"),
+            ),
             required=False,
         ),
         skip=("cifar-10-batches-py/readme.html",),
@@ -140,7 +143,10 @@ TREES = (
             size=1_999_639_040,
             sha256="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
             licence="as above",
-            places=(Web("http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"),),
+            places=(
+                Web("http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"),
+                Mirrored("VOCtrainval_11-May-2012.tar"),
+            ),
             required=False,
         ),
         skip=(),

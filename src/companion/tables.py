@@ -50,13 +50,13 @@ def weight_transfer(root: Path) -> str:
                 record["method"],
                 f"{record['dataset']} ({record['n']:,})",
                 *(percent(share, record["n"]) for share in shares),
-                record["profile"],
+                _where(record, records),
                 _STATEMENTS.get(record["method"], "–"),
                 verdict(record),
             ]
         )
     note = "In brackets: 95% confidence (Wilson) over the n images. The subset is easier than the validation set."
-    return _table([*columns, "Profile", "The paper states", "Verdict"], rows) + _sources(records, note)
+    return _table([*columns, "Profile", "The paper states", "Verdict"], rows, records, note)
 
 
 def verdict(record: Record) -> str:
@@ -74,21 +74,49 @@ def exactness(root: Path) -> str:
     dtypes = list(dict.fromkeys(record["dtype"] for record in records))
     cells: dict[tuple[str, ...], dict[str, tuple[float, int]]] = {}
     for record in records:
-        row = cells.setdefault((record["model"], record["method"], record["profile"], machine(record)), {})
+        row = cells.setdefault((record["model"], record["method"], _where(record, records)), {})
         share, n = row.get(record["dtype"], (0.0, 0))
         more = record["shifts"]
         row[record["dtype"]] = ((share * n + record["another_grid"] * more) / (n + more), n + more)
     rows = [
-        [model, method, *(f"{percent(*row[d])} of {row[d][1]}" if d in row else "–" for d in dtypes), profile]
-        for (model, method, profile, _), row in cells.items()
+        [model, method, *(f"{row[d][0]:.1f} (n = {row[d][1]})" if d in row else "–" for d in dtypes), where]
+        for (model, method, where), row in cells.items()
     ]
-    note = (
-        "Percent of circular shifts, over all images of notebook 02, of so many; in brackets 95% confidence (Wilson)."
-    )
-    return _table(["Network (random weights)", "Method", *dtypes, "Profile"], rows) + _sources(records, note)
+    # No interval: the shifts of one image are no independent draws.
+    note = "Percent of n circular shifts, over all images of notebook 02."
+    return _table(["Network (random weights)", "Method", *dtypes, "Profile"], rows, records, note)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"weight_transfer": weight_transfer, "exactness": exactness}
+def speed(root: Path) -> str:
+    """Forward time beside the plain network's, as ratios of medians."""
+    rows: dict[tuple[str, ...], dict[str, Record]] = {}
+    records = read_results(root, "speed")
+    for record in records:
+        where = (record["net"], str(record["batch"]), str(record["size"]), machine(record))
+        rows.setdefault(where, {})[record["method"]] = record
+    methods = [name for name in dict.fromkeys(record["method"] for record in records) if name != "plain"]
+    cells = [
+        [net, batch, size, where, _milliseconds(row["plain"]), *(_ratio(row.get(m), row["plain"]) for m in methods)]
+        for (net, batch, size, where), row in rows.items()
+        if "plain" in row
+    ]
+    note = "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run."
+    columns = ["Network", "Batch", "Pixels", "Machine", "Plain (ms)"]
+    return _table([*columns, *(f"{name} (×)" for name in methods)], cells, records, note)
+
+
+def _milliseconds(record: Record) -> str:
+    return f"{record['milliseconds']:,.0f} (n = {record['rounds']})"
+
+
+def _ratio(record: Record | None, plain: Record) -> str:
+    if record is None:
+        return "–"
+    low, high = (record[f"quartile_{end}"] / plain["milliseconds"] for end in ("low", "high"))
+    return f"{record['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"weight_transfer": weight_transfer, "exactness": exactness, "speed": speed}
 
 
 def percent(share: float, n: int) -> str:
@@ -104,19 +132,21 @@ def machine(record: Record) -> str:
     return record["cpu"] if record["device"] == "cpu" else record["device"]
 
 
-def _table(columns: list[str], rows: Iterable[list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
-    return "\n".join(lines)
+def _where(record: Record, records: list[Record]) -> str:
+    """The profile, and the machine where there are several."""
+    several = len({machine(other) for other in records}) > 1
+    return f"{record['profile']}, {machine(record)}" if several else record["profile"]
 
 
-def _sources(records: list[Record], note: str) -> str:
-    """Below a table: what its numbers are, and which runs they come from."""
+def _table(columns: list[str], rows: Iterable[list[str]], records: list[Record], note: str) -> str:
+    """In Markdown; below it what its numbers are, and which runs they come from."""
     if not records:
-        return "\n\nNothing published yet: `make repro && make publish`."
+        return "Nothing is published yet: `make repro`, then `make publish`."
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
     runs = dict.fromkeys(
         f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, "
         f"{record['seconds']:,.0f} s, {record['peak_memory_mb']:,} MB, commit {(record['commit'] or 'unknown')[:7]}"
         + (" with changes" if record["modified"] else "")
         for record in records
     )
-    return f"\n\n{note} Runs: {'; '.join(runs)}."
+    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(runs)}."])

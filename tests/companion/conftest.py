@@ -24,7 +24,7 @@ from companion.run import Run
 
 run = Run("02_mass_layer", profile)
 run.record(method="first", value=torch.rand(()), n=run.settings.shifts)
-time.sleep(2)
+time.sleep(1)  # long enough to be killed in
 
 # %%
 fig, ax = plt.subplots()
@@ -83,8 +83,12 @@ class Project:
         """Another clone, beside it."""
         target = self.folder.parent / name
         self.say("git", "clone", "-q", str(self.folder), str(target))
-        lend_python(target)
-        return Project(target)
+        return self.at(target)
+
+    def at(self, folder: Path) -> "Project":
+        """The one in another folder."""
+        lend_python(folder)
+        return Project(folder)
 
 
 @pytest.fixture
@@ -94,7 +98,15 @@ def project(tmp_path) -> Project:
     (folder / "notebooks").mkdir(parents=True)
     (folder / ".dvc").mkdir()
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    names = ("Makefile", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "requirements.lock")
+    names = (
+        "Makefile",
+        ".dvcignore",
+        ".gitignore",
+        ".gitattributes",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        "requirements.lock",
+    )
     for name in (*names, "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "notebooks/02_mass_layer.py").write_text(NOTEBOOK)

@@ -98,7 +98,7 @@ def test_saving_from_jupyter_leaves_the_source_unchanged(path):
 def test_the_lock_pins_what_the_project_asks_for():
     pins = {canonicalize_name(name): Version(version) for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", LOCK)}
     extras = PROJECT["optional-dependencies"]
-    for text in [*PROJECT["dependencies"], *extras["paper"], *extras["dev"]]:
+    for text in [*PROJECT["dependencies"], *extras["paper"], *extras["docs"], *extras["dev"]]:
         requirement = Requirement(text)
         assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
 

@@ -67,4 +67,3 @@ def test_what_is_killed_is_taken_up_again(project):
         say("make", "repro")
         assert results(folder) == expected, name
         assert not list((folder / "runs/quick/.partial").iterdir())
-    assert "Nothing to do" in say("make", "repro").stdout

@@ -69,7 +69,7 @@ def test_a_run_is_published_once(tmp_path):
     (record,) = read_results(tmp_path, "weight_transfer")
     assert set(PROVENANCE) <= set(record) and record["top1"] == 75.0
     text = first["README.md"].decode()
-    assert "| net | MASS | set (200) | 75.0 (68.6 to 80.5) |" in text and "Nothing published yet" in text
+    assert "| net | MASS | set (200) | 75.0 (68.6 to 80.5) |" in text and "Nothing is published yet" in text
     assert text.startswith("# Title\n") and "\nprose\n" in text and "anything" not in text
 
 
@@ -170,6 +170,15 @@ def test_wrong_markers_are_refused(tmp_path, readme, sentence):
 )
 def test_verdicts(fields, expected):
     assert verdict({"method": "MASS", "consistency": 100.0, "profile": "quick", "n": 200} | fields) == expected
+
+
+def test_a_benchmark_is_published_like_a_run(tmp_path):
+    speed = {"notebook": "speed", "profile": "bench", "net": "resnet18", "batch": 8, "size": 224, "rounds": 15}
+    for method, time in (("plain", 100.0), ("MASS", 125.0)):
+        times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": time / 100}
+        publish(tmp_path, [write_run(tmp_path / method, method=method, **speed, **times)])
+    table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
+    assert "| MASS (×) |" in table and "| resnet18 | 8 | 224 | some | 100 (n = 15) | 1.25 (1.20 to 1.30) |" in table
 
 
 def test_percentages_and_topics():

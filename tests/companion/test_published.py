@@ -1,6 +1,7 @@
 """What is published in this tree: README, results, figures and notebooks agree, and tell of no machine."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from companion.config import NOTEBOOKS
-from companion.results import PROFILES, PROVENANCE, topic_of
+from companion.results import BENCHMARKS, PROFILES, PROVENANCE, topic_of
 from companion.shrink import FIGURE, NOTEBOOK
 from companion.strip import output_texts, traces
 from companion.tables import TABLES, refresh
@@ -23,20 +24,25 @@ def named(paths):
     return {"argvalues": paths, "ids": [path.stem for path in paths]}
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README yet")
 def test_the_readme_shows_what_was_published():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"<!-- results:{name} -->" in text for name in TABLES)
     assert refresh(text, ROOT) == text, "run `make publish`"
 
 
+@pytest.mark.skipif(not FIGURES, reason="nothing was published yet")
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 @pytest.mark.parametrize("path", **named(RESULTS))
 def test_every_record_has_its_provenance(path):
     records = json.loads(path.read_text(encoding="utf-8"))
-    assert records and path.stem in map(topic_of, NOTEBOOKS)
+    assert records and path.stem in {*map(topic_of, NOTEBOOKS), *BENCHMARKS}
     for record in records:
         assert set(PROVENANCE) <= set(record)
-        assert topic_of(record["notebook"]) == path.stem and record["profile"] in PROFILES
+        assert topic_of(record["notebook"]) == path.stem and record["profile"] in (*PROFILES, "bench")
 
 
 @pytest.mark.parametrize("path", **named(RESULTS))

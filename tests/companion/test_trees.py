@@ -57,7 +57,7 @@ def tree(archive: Path | None = None, mirrored: bool = True) -> Tree:
     source = None
     if archive is not None:
         content = archive.read_bytes()
-        web = (Web(str(archive)),)
+        web = (Web(str(archive)), Mirrored(archive.name))
         source = Source("set", "set.tgz", len(content), hashlib.sha256(content).hexdigest(), "MIT", web, False)
     whole = hashlib.sha256(lines.encode()).hexdigest()
     return Tree("set", 3003, whole, "MIT", source, ("readme",), Mirrored("set") if mirrored else None, "copy", None)
@@ -79,11 +79,20 @@ def test_from_the_official_archive(tmp_path):
     assert sorted(left(tmp_path)) == ["one.txt", "two.txt"]
 
 
+def test_from_the_official_archive_in_the_mirror(tmp_path):
+    whole = tree(write_tar(tmp_path / "set.tgz", FILES), mirrored=False)
+    assert fetch.fetch_tree(whole, tmp_path, tmp_path) == "from set.tgz in the mirror folder"
+
+
 def test_a_mirror_that_is_wrong_gives_way_to_the_archive(mirror, tmp_path):
     (mirror / "set/a/one.txt").write_bytes(b"other")
     with pytest.raises(Refusal, match="set in the mirror folder does not hold the files of the data set"):
         fetch.fetch_tree(tree(), tmp_path, mirror)
     assert left(tmp_path) == [] and not (tmp_path / "data/set").exists()
+    gone = tree(write_tar(tmp_path / "set.tgz", FILES))
+    (tmp_path / "set.tgz").write_bytes(b"other")
+    with pytest.raises(Refusal, match="set in the mirror folder does not hold .*; set.tgz could not be fetched"):
+        fetch.fetch_tree(gone, tmp_path, mirror)
     fetch.fetch_tree(tree(write_tar(tmp_path / "set.tgz", FILES)), tmp_path, mirror)
     assert len(left(tmp_path)) == 2
 
