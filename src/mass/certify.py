@@ -75,6 +75,21 @@ def all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[i
     return shifts
 
 
+def _given(shifts: int | Iterable[tuple[int, int]], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """So many random shifts, or those that were given."""
+    if isinstance(shifts, int):
+        generator = torch.Generator().manual_seed(0)
+        draw = [torch.randint(n, (max(shifts, 0),), generator=generator).tolist() for n in size]
+        tried = list(zip(*draw, strict=True))
+    else:
+        tried = [tuple(pair) if isinstance(pair, Iterable) else () for pair in shifts]
+    if not tried:
+        raise ValueError("no shifts were given; give at least one, or None for all residues.")
+    if any(len(pair) != 2 for pair in tried):
+        raise TypeError("shifts must be None, an int, or pairs (rows, columns).")
+    return [(int(pair[0]), int(pair[1])) for pair in tried]
+
+
 def _tensors(output: object) -> list[Tensor]:
     """All tensors of a structured output; label maps (B, H, W) as maps of one channel."""
     if isinstance(output, Tensor):
@@ -130,18 +145,11 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     False
     """
     check_map(images)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     size = images.shape[2], images.shape[3]
     stride = as_pair(getattr(model, "total_stride", (32, 32)), "total_stride")
-    if shifts is None:
-        tried = all_residues(size, stride)
-    elif isinstance(shifts, int):
-        generator = torch.Generator().manual_seed(0)
-        draw = [torch.randint(n, (shifts,), generator=generator).tolist() for n in size]
-        tried = list(zip(*draw, strict=True))
-    else:
-        tried = [(int(i), int(j)) for i, j in shifts]
-    if not tried:
-        raise ValueError("no shifts were given; give at least one, or None for all residues.")
+    tried = all_residues(size, stride) if shifts is None else _given(shifts, size)
     count = len(images)
     identical, difference = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
     symmetry: list[tuple[int, int] | None] = [None] * count
@@ -240,7 +248,7 @@ class _margins:
     def _read(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         assert isinstance(module, SelectOrigin)
         if len(args[0]) == len(self.smallest):
-            self.smallest = torch.minimum(self.smallest, margin(args[0], module.period).cpu())
+            self.smallest = torch.minimum(self.smallest, margin(args[0], module.period_of(args[0])).cpu())
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:

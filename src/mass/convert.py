@@ -12,7 +12,7 @@ from .origin import RULES
 from .rewrite import Rewriter
 from .trace import as_inputs, trace
 from .upsample import Symmetrise
-from .verify import verify_equivariance
+from .verify import check_runs, verify_equivariance
 
 
 def convert(
@@ -53,6 +53,8 @@ def convert(
     """
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
+    if hasattr(model, "total_stride"):
+        raise ValueError("this model was converted before; convert the original, once.")
     inputs = as_inputs(example_input)
     plan = infer(trace(model, inputs))
     if plan.refusals:
@@ -60,6 +62,7 @@ def convert(
     converted = Rewriter(plan, origin).run()
     if symmetrise:
         _symmetrise(converted)
+    check_runs(converted, inputs)
     if verify and origin != "zero":
         verify_equivariance(converted, inputs)
     return converted
@@ -68,7 +71,8 @@ def convert(
 def _symmetrise(module: fx.GraphModule) -> None:
     """Average every output on the input's own lattice over the input's symmetries; refuse coarser maps."""
     graph = module.graph
-    source = next(n for n in graph.nodes if n.op == "placeholder")
+    inputs = [n for n in graph.nodes if n.op == "placeholder"]
+    source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
     output = next(n for n in graph.nodes if n.op == "output")
     module.add_submodule("mass_symmetrise", Symmetrise())
     for node in output.all_input_nodes:

@@ -23,6 +23,8 @@ class Effect:
         inputs: the nodes given to `swap`, the map first.
         change, breaks: what conversion changes, and what breaks the plain model, in words.
         up: the factor by which it enlarges the map.
+        cells: for an operation whose period depends on the map's size, how many periods the map holds.
+        uniform: whether it returns a map-sized tensor that is the same at all positions.
     """
 
     value: Any
@@ -32,6 +34,8 @@ class Effect:
     change: str = ""
     breaks: str = ""
     up: Pair = (1, 1)
+    cells: Pair | None = None
+    uniform: bool = False
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Site:
         if self.module is not None:
             return getattr(self.module, name, default)
         args, kwargs = self.node.args, self.node.kwargs
+        if name == "dim" and "axis" in kwargs:
+            name = "axis"
         return concrete(args[position] if len(args) > position else kwargs.get(name, default))
 
     @property
@@ -93,3 +99,12 @@ def name_of(node: fx.Node) -> str:
     name = str(_DISPATCHED.get(target) or getattr(target, "__name__", target))  # the target of a method is its name
     name = name if name.startswith("_") else name.rstrip("_")
     return _ALIASES.get(name, name)
+
+
+def is_in_place(node: fx.Node, module: nn.Module | None = None) -> bool:
+    """Whether an operation writes to a tensor that others may read."""
+    if node.op == "call_module":
+        return bool(getattr(module, "inplace", False))
+    name = getattr(node.target, "__name__", str(node.target))
+    written = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    return written or (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "imul", "isub", "itruediv")

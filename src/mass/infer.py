@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx
 
-from .effects import Effect, Site
+from .effects import Effect, Site, name_of
 from .errors import NotEquivariantError
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
@@ -30,6 +30,8 @@ class Plan:
         digits: per operation with a period, the origin digit it samples at.
         rises: per operation that enlarges its map, the digits it takes off the lattice.
         refusals: what cannot be made equivariant, in graph order.
+        uniform: map-sized tensors that are the same at all positions.
+        flattened: tensors in which positions are spread over an axis.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
     """
 
@@ -41,6 +43,8 @@ class Plan:
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
     rises: dict[fx.Node, Lattice] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
+    uniform: set[fx.Node] = field(default_factory=set)
+    flattened: set[fx.Node] = field(default_factory=set)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
 
 
@@ -53,6 +57,10 @@ def infer(graph: fx.GraphModule) -> Plan:
         if node in inputs:
             is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
             plan.values[node] = Grid((), (2, 3)) if is_map else None
+            shape = node.meta["shape"] or ()
+            if not is_map and len(shape) == 4:
+                reason = f"a second image of {shape[2:]}, where the first has {plan.image}"
+                plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
         elif node.op in ("get_attr", "output"):
             plan.values[node] = None
         else:
@@ -69,7 +77,7 @@ def infer(graph: fx.GraphModule) -> Plan:
 def _visit(node: fx.Node, plan: Plan) -> Any:
     maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
     if not maps:
-        return None
+        return _without_positions(node, plan)
     module = plan.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
     site = Site(node, module, plan.values, plan.image)
     rule = rule_for(site)
@@ -77,6 +85,10 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         _meet(site, maps, plan)
     effect = rule(site)
     plan.effects[node] = effect
+    if effect.uniform:
+        plan.uniform.add(node)
+    if effect.cells == (1, 1) and effect.value is None:
+        plan.flattened.add(node)
     if effect.period != (1, 1):
         return _sample(site, effect, plan)
     if effect.up != (1, 1):
@@ -89,6 +101,20 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         lattice, plan.rises[node] = risen
         return Grid(lattice, effect.value.dims)
     return effect.value
+
+
+def _without_positions(node: fx.Node, plan: Plan) -> None:
+    """Operations that read no map: what they return is the same at all positions, or positions that were flattened."""
+    shape: Any = node.meta.get("shape")
+    rank = len(shape) if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else 0
+    if plan.flattened.intersection(node.all_input_nodes):
+        plan.flattened.add(node)
+        if rank >= 4 and min(shape[-2:]) > 1:
+            reason = "positions that were flattened become a map again"
+            raise NotEquivariantError(node.name, reason, "keep rows and columns as axes of their own")
+    first = node.all_input_nodes[0].meta.get("shape") if node.all_input_nodes else None
+    if rank == 4 and isinstance(first, tuple) and first[2:] == (1, 1) and name_of(node) in ("interpolate", "expand"):
+        plan.uniform.add(node)
 
 
 def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
@@ -106,7 +132,12 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
         return
     for other in site.node.all_input_nodes:
         shape = other.meta.get("shape")
-        if other in maps or not isinstance(shape, tuple) or not all(isinstance(s, int) for s in shape):
+        if (
+            other in maps
+            or other in plan.uniform
+            or not isinstance(shape, tuple)
+            or not all(isinstance(s, int) for s in shape)
+        ):
             continue
         varying = [d for d in first.dims if len(shape) >= rank - d and shape[d - rank] != 1]
         if varying and len(site.node.meta["shape"]) == rank and other.name not in _weights(site):

@@ -78,7 +78,7 @@ def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     >>> torch.equal(elementwise(torch.sigmoid, x.roll(1, 3)), elementwise(torch.sigmoid, x).roll(1, 3))
     True
     """
-    if x.device.type != "cpu" or x.numel() == 0:
+    if x.device.type != "cpu" or x.numel() == 0 or torch.compiler.is_compiling():
         return function(x)
     channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     dense = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()

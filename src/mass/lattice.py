@@ -46,8 +46,10 @@ class Digit:
                 mine._root = other
                 return True
             return other_low == low == (1, 1) and root.join(self)
-        if mine.period[0] * low[0] > other.period[0] or mine.period[1] * low[1] > other.period[1]:
-            return low == (1, 1) and root.join(self)
+        if any(other.period[axis] % (mine.period[axis] * low[axis]) for axis in (0, 1)):
+            # Not a digit of `other`; perhaps `other` is one of this digit's own.
+            fits = not any(mine.period[axis] % other.period[axis] for axis in (0, 1))
+            return fits and low == (1, 1) and root.join(self)
         mine._root, mine._low = other, low
         return True
 

@@ -144,6 +144,31 @@ class MassPool2d(nn.Module):
         return f"stride={self.stride}, kernel_size={self.kernel_size}, rule={self.rule!r}"
 
 
+class CellPool2d(nn.Module):
+    """Adaptive pooling into cells of equal size: (B, C, H, W) -> (B, C, *cells)."""
+
+    def __init__(self, cells: tuple[int, int], average: bool) -> None:
+        super().__init__()
+        self.cells, self.average = cells, average
+
+    def forward(self, x: Tensor) -> Tensor:
+        window = cell_size(x, self.cells)
+        return F.avg_pool2d(x, window) if self.average else F.max_pool2d(x, window)
+
+    def extra_repr(self) -> str:
+        return f"cells={self.cells}, average={self.average}"
+
+
+def cell_size(x: Tensor, cells: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of one of so many equal cells of a map."""
+    for axis, size, n in zip(("height", "width"), x.shape[2:], cells, strict=True):
+        if size % n:
+            raise ValueError(
+                f"{axis} {size} cannot be divided into {n} cells of equal size; {size // n * n or n} could."
+            )
+    return x.shape[2] // cells[0], x.shape[3] // cells[1]
+
+
 class Shift(nn.Module):
     """`shift` as a node of a converted network."""
 
@@ -159,10 +184,11 @@ class Restore(nn.Module):
 
 
 class Concatenate(nn.Module):
-    """Images as one, along their channels."""
+    """Images and masks as one, along their channels."""
 
     def forward(self, *images: Tensor) -> Tensor:
-        return torch.cat(images, 1)
+        first = images[0]
+        return torch.cat([image.to(first.dtype).expand(len(first), -1, -1, -1) for image in images], 1)
 
 
 class ComposeOrigin(nn.Module):
@@ -194,16 +220,23 @@ class ReadDigit(nn.Module):
 
 
 class SelectOrigin(nn.Module):
-    """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin."""
+    """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
 
-    def __init__(self, period: tuple[int, int], rule: str = "l2") -> None:
+    With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
+    """
+
+    def __init__(self, period: tuple[int, int], rule: str = "l2", cells: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.period, self.rule = period, rule
+        self.period, self.rule, self.cells = period, rule, cells
+
+    def period_of(self, x: Tensor) -> tuple[int, int]:
+        """The period on a map of this size."""
+        return self.period if self.cells is None else cell_size(x, self.cells)
 
     def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
         if self.rule == "zero":
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
-        return select_origin(x, self.period, self.rule, source=source, source_origin=source_origin)
+        return select_origin(x, self.period_of(x), self.rule, source=source, source_origin=source_origin)
 
     def extra_repr(self) -> str:
         return f"period={self.period}, rule={self.rule!r}"

@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import layers, reduce, windowed
-from .effects import Effect, Site, concrete, name_of
+from .effects import Effect, Site, concrete, is_in_place, name_of
 from .kernels import elementwise, pixelwise_linear
 from .lattice import Grid
 from .trace import marked_period
@@ -32,12 +34,44 @@ class PixelwiseLinear(nn.Linear):
 class Elementwise(nn.Module):
     """An activation computed by whole vectors, so that its rounding does not depend on the position."""
 
-    def __init__(self, function: nn.Module) -> None:
+    def __init__(self, function: nn.Module, inplace: bool = False) -> None:
         super().__init__()
         self.function = function
+        self.inplace = inplace or bool(getattr(function, "inplace", False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return elementwise(self.function, x)
+        out = elementwise(self.function, x)
+        return x.copy_(out) if self.inplace else out  # who reads x afterwards expects the activation
+
+
+class Power(nn.Module):
+    """`x ** exponent`, the exponent a number or a tensor of one element (GeM's, say)."""
+
+    def forward(self, x: Tensor, exponent: Tensor | float) -> Tensor:
+        return elementwise(lambda values: values.pow(exponent), x)
+
+
+class GatedLinear(nn.Module):
+    """`F.glu`: one half of the channels times the sigmoid of the other."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, gates = x.chunk(2, self.dim)
+        return values * elementwise(torch.sigmoid, gates)
+
+
+class ChannelsLast(nn.Module):
+    """A function along the channels, computed row by row of (B, H, W, C): every position by the same loop."""
+
+    def __init__(self, function: Callable[..., Tensor], dim: int) -> None:
+        super().__init__()
+        self.function, self.dim = function, dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x.movedim(self.dim, -1).contiguous(), dim=-1).movedim(-1, self.dim)
 
 
 def _activation(cls: type[nn.Module] | None) -> Rule:
@@ -48,28 +82,44 @@ def _activation(cls: type[nn.Module] | None) -> Rule:
             return Effect(site.map, swap=Elementwise(site.module), inputs=(site.input,))
         options = {k: v for k, v in site.node.kwargs.items() if k not in ("input", "inplace")}
         assert cls is not None
-        return Effect(site.map, swap=Elementwise(cls(*site.node.args[1:], **options)), inputs=(site.input,))
+        swap = Elementwise(cls(*site.node.args[1:], **options), is_in_place(site.node))
+        return Effect(site.map, swap=swap, inputs=(site.input,))
 
     return rule
 
 
+def _power(site: Site) -> Effect:
+    exponent = site.argument(1, "exponent")
+    if exponent in (1, 2, 3, 0.5):  # products and a square root: the same everywhere
+        return Effect(site.map)
+    return Effect(site.map, swap=Power(), inputs=(site.input, site.node.args[1]))
+
+
+def _batch_norm_with_activation(site: Site) -> Effect:
+    """Subclasses of BatchNorm2d that end in an activation (timm's): a leaf, for they read self.training."""
+    assert site.module is not None
+    for name, child in site.module.named_children():
+        if _MODULES.get(type(child)) is _exponential:
+            setattr(site.module, name, Elementwise(child))
+    return Effect(site.map)
+
+
 def _mean(site: Site) -> Effect:
     dim, keepdim = site.argument(1, "dim"), bool(site.argument(2, "keepdim", False))
-    rank = len(site.shape)
+    rank, name = len(site.shape), name_of(site.node)
     dims = tuple(range(rank)) if dim is None else tuple(d % rank for d in ((dim,) if isinstance(dim, int) else dim))
     spatial = set(site.map.dims) & set(dims)
-    if not spatial:
-        return Effect(_drop_axes(site, () if keepdim else dims))
     if len(spatial) == 1:
         raise site.refuse("a reduction over rows or columns alone leaves a map of the other axis")
-    name = name_of(site.node)
+    value = None if spatial else _drop_axes(site, () if keepdim else dims)
     if name in ("amax", "amin"):
-        return Effect(None)
-    if name != "mean" or 0 in dims:
+        return Effect(value)
+    if name not in ("mean", "sum") or 0 in dims or "dtype" in site.node.kwargs:
         raise site.refuse(
-            f"'{name}' over positions {dims} adds them in an order that a shift changes", "use a mean over (H, W)"
+            f"'{name}' over axes {dims} adds in an order that depends on the position", "use a plain mean"
         )
-    return Effect(None, swap=reduce.ExactMean(dims, keepdim), inputs=(site.input,), change="exact mean")
+    swap = reduce.ExactMean(dims, keepdim) if name == "mean" else reduce.ExactSum(dims, keepdim)
+    return Effect(value, swap=swap, inputs=(site.input,), change=f"exact {name}" if spatial else "")
 
 
 def _drop_axes(site: Site, axes: tuple[int, ...]) -> Grid:
@@ -118,11 +168,10 @@ def _reshape(site: Site) -> Effect:
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
     if len(found) == 2:
         return Effect(Grid(site.map.lattice, (found[0], found[1])))
-    if site.sizes == (1, 1):
-        return Effect(None)
     if site.map.dims != (2, 3) or len(before) != 4:
         raise site.refuse(f"flattening {before} to {after} mixes positions with channels")
-    return Effect(None, site.sizes, change="the whole map starts at its origin", breaks="weights differ by position")
+    change, breaks = "the whole map starts at its origin", "weights differ by position"
+    return Effect(None, site.sizes, cells=(1, 1), change=change, breaks=breaks)
 
 
 def _permute(site: Site) -> Effect:
@@ -147,8 +196,14 @@ def _along_channels(site: Site) -> Effect:
     dim = site.argument(2 if name in ("chunk", "split") else 1, "dim", default)
     if dim is None or dim % rank in (0, *site.map.dims):
         raise site.refuse(f"'{name}' along axis {dim}, which is no axis of channels")
-    shape = site.node.meta["shape"]
-    return Effect(tuple(site.map for _ in shape) if name in ("chunk", "split") else site.map)
+    if name in ("chunk", "split"):
+        return Effect(tuple(site.map for _ in site.node.meta["shape"]))
+    if name == "glu" or isinstance(site.module, nn.GLU):
+        return Effect(site.map, swap=GatedLinear(dim), inputs=(site.input,))
+    if "softmax" in name or site.module is not None:
+        log = name == "log_softmax" or isinstance(site.module, nn.LogSoftmax)
+        return Effect(site.map, swap=ChannelsLast(F.log_softmax if log else F.softmax, dim), inputs=(site.input,))
+    return Effect(site.map)
 
 
 def _getitem(site: Site) -> Effect:
@@ -190,6 +245,18 @@ def _pixelwise(site: Site) -> Effect:
     return Effect(site.map)
 
 
+def _as_input(site: Site) -> Effect:
+    """`x.to(y)`, `x.type_as(y)`: what x is, whatever y is."""
+    return Effect(site.values.get(site.input))
+
+
+def _expand(site: Site) -> Effect:
+    """`y.expand_as(x)`: what is the same at all positions stays so; a map only grows channels or images."""
+    if site.values.get(site.input) is None:
+        return Effect(None, uniform=True)
+    raise site.refuse("expanding a map", "multiply by ones instead")
+
+
 def _no_tensor(site: Site) -> Effect:
     """Sizes and checks; an attribute that is a tensor (`x.T`, `x.real`) has no rule."""
     if all(isinstance(size, int) for size in site.node.meta["shape"] or (None,)):
@@ -198,6 +265,8 @@ def _no_tensor(site: Site) -> Effect:
         )
     return Effect(None)
 
+
+_exponential = _activation(None)
 
 _MODULES: dict[type[nn.Module], Rule] = {
     nn.Conv2d: windowed.conv,
@@ -209,7 +278,7 @@ _MODULES: dict[type[nn.Module], Rule] = {
     nn.GroupNorm: _group_norm, nn.InstanceNorm2d: _group_norm, nn.LayerNorm: _layer_norm,
     nn.Linear: _linear, nn.Flatten: _reshape, nn.Unflatten: _reshape,
     **dict.fromkeys((nn.SiLU, nn.GELU, nn.Sigmoid, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Tanh, nn.LogSigmoid),
-                    _activation(None)),
+                    _exponential),
     **dict.fromkeys((nn.BatchNorm2d, nn.SyncBatchNorm, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Hardswish,
                      nn.Hardsigmoid, nn.Hardtanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout,
                      nn.LocalResponseNorm, nn.ChannelShuffle, nn.Softsign, nn.Threshold), _pixelwise),
@@ -231,11 +300,12 @@ _FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("permute", "transpose", "swapaxes"), _permute),
     **dict.fromkeys(("cat", "concat", "concatenate", "chunk", "split", "softmax", "log_softmax", "glu"), _along_channels),
     **dict.fromkeys(("size", "getattr", "dim", "numel", "_assert", "is_floating_point"), _no_tensor),
-    "getitem": _getitem,
-    **dict.fromkeys(("add", "sub", "mul", "truediv", "div", "neg", "abs", "square", "sqrt", "rsqrt", "pow", "clamp", "clip",
+    "getitem": _getitem, "pow": _power,
+    **dict.fromkeys(("to", "type_as"), _as_input), **dict.fromkeys(("expand", "expand_as"), _expand),
+    **dict.fromkeys(("add", "sub", "mul", "truediv", "div", "neg", "abs", "square", "sqrt", "rsqrt", "clamp", "clip",
                      "relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "hardtanh", "maximum", "minimum",
-                     "rsub", "reciprocal", "sign", "where", "contiguous", "clone", "detach", "to", "float", "half", "type",
-                     "type_as", "eq", "ne", "gt", "ge", "lt", "le", "batch_norm", "local_response_norm", "channel_shuffle", "lerp", "addcmul"), _pixelwise),
+                     "rsub", "reciprocal", "sign", "where", "contiguous", "clone", "detach", "float", "half", "type",
+                      "eq", "ne", "gt", "ge", "lt", "le", "batch_norm", "local_response_norm", "channel_shuffle", "lerp", "addcmul"), _pixelwise),
 }  # fmt: skip
 
 
@@ -249,6 +319,8 @@ def rule_for(site: Site) -> Rule:
         kind = type(site.module).__name__
         if kind in ("StochasticDepth", "DropPath"):
             return _pixelwise
+        if isinstance(site.module, nn.BatchNorm2d) and type(site.module) is not nn.BatchNorm2d:
+            return _batch_norm_with_activation
         rule = _MODULES.get(type(site.module))
     else:
         kind = name_of(site.node)

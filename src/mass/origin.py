@@ -168,7 +168,20 @@ def select_origin(
     check_divides(x, pair)
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
-    return _select_origin(x.detach(), *pair, rule, None if source is None else source.detach(), source_origin)
+    if source is not None:
+        _check_source(x, source, source_origin)
+        source = source.detach()
+    return _select_origin(x.detach(), *pair, rule, source, source_origin)
+
+
+def _check_source(x: Tensor, source: Tensor, source_origin: Tensor | None) -> None:
+    check_map(source)
+    if source.shape[0] != x.shape[0] or source.shape[2] % x.shape[2] or source.shape[3] % x.shape[3]:
+        raise ValueError(
+            f"source {tuple(source.shape)} must hold the images of x {tuple(x.shape)}, a multiple of its size."
+        )
+    if source_origin is not None and (source_origin.shape != (x.shape[0], 2) or source_origin.dtype != torch.int64):
+        raise ValueError(f"source_origin must be int64 of shape ({x.shape[0]}, 2), got {tuple(source_origin.shape)}.")
 
 
 def margin(x: Tensor, period: int | tuple[int, int]) -> Tensor:

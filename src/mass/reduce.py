@@ -84,15 +84,25 @@ class ExactMean(nn.Module):
         return f"dims={self.dims}, keepdim={self.keepdim}"
 
 
+class ExactSum(ExactMean):
+    """A sum over axes, the same bits in any order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        count = math.prod(x.shape[d] for d in self.dims)
+        return (exact_mean(x.double(), self.dims, self.keepdim) * count).to(x.dtype)
+
+
 def exact_group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Group normalisation with exact mean and variance, (B, C, H, W) -> the same; `groups = C` is instance norm."""
-    grouped = x.unflatten(1, (groups, -1))
+    precise = x if x.dtype == torch.float64 else x.float()  # squares overflow float16
+    grouped = precise.unflatten(1, (groups, -1))
     centred = grouped - exact_mean(grouped, (2, 3, 4), keepdim=True)
     variance = exact_mean(centred.square(), (2, 3, 4), keepdim=True)
     normal = (centred * (variance + eps).rsqrt()).flatten(1, 2)
     if weight is not None:
         normal = normal * weight.view(1, -1, 1, 1).to(normal.dtype)
-    return normal if bias is None else normal + bias.view(1, -1, 1, 1).to(normal.dtype)
+    normal = normal if bias is None else normal + bias.view(1, -1, 1, 1).to(normal.dtype)
+    return normal.to(x.dtype)
 
 
 class ExactGroupNorm(nn.GroupNorm):

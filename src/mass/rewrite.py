@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from . import layers
+from .effects import is_in_place
 from .infer import Plan, total_stride
 from .lattice import Digit, Grid, Lattice, Pair, times
 from .verify import Positions
@@ -19,6 +20,9 @@ class Rewriter:
         self.plan, self.rule = plan, rule
         self.module, self.graph = plan.graph, plan.graph.graph
         self.source = self._all_images()
+        # Digits whose period follows the map's size. A joined digit cannot: its root's period is a product.
+        digits = {plan.digits[node]: effect.cells for node, effect in plan.effects.items() if node in plan.digits}
+        self._cells = {digit: cells for digit, cells in digits.items() if cells and digit.find()[0] is digit}
         self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
         self.digits: dict[tuple, fx.Node] = {}  # the digits that are read off them
         self.totals: dict[Any, fx.Node] = {}  # of lattices
@@ -44,8 +48,9 @@ class Rewriter:
                 self._align(node)
             if node in self.plan.rises:
                 self._restore(node)
-            if _is_in_place(self.module, node):
-                self.shifted = {key: value for key, value in self.shifted.items() if key[0] not in node.all_input_nodes}
+            module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+            if is_in_place(node, module):
+                self.shifted.clear()  # a view of any map may have been written to
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
                 node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node))
@@ -63,8 +68,10 @@ class Rewriter:
             called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
             if type(there) is type(swap):
                 return  # swapped at an earlier call
-            if not called_again or any(True for _ in there.parameters()):
-                self.module.set_submodule(target, swap)
+            if not called_again or there.state_dict():
+                for name, module in list(self.module.named_modules(remove_duplicate=False)):
+                    if module is there:  # under all its names
+                        self.module.set_submodule(name, swap)
                 return
         name = f"mass_{node.name}"
         self.module.add_submodule(name, swap)
@@ -73,11 +80,12 @@ class Rewriter:
 
     def _align(self, node: fx.Node) -> None:
         """Give the operation its map moved to the origin it shares with all operations of its group."""
-        source = self._map_of(node)
-        origin = self._origin(self.plan.digits[node], source, node)
-        if (source, origin) not in self.shifted:
-            self.shifted[source, origin] = self._call(node, "mass_shift", layers.Shift(), (source, origin))
-        node.replace_input_with(source, self.shifted[source, origin])
+        maps = [n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid)]
+        origin = self._origin(self.plan.digits[node], maps[0], node)
+        for source in maps:
+            if (source, origin) not in self.shifted:
+                self.shifted[source, origin] = self._call(node, "mass_shift", layers.Shift(), (source, origin))
+            node.replace_input_with(source, self.shifted[source, origin])
 
     def _restore(self, node: fx.Node) -> None:
         """Move an enlarged map back by the digits it leaves behind."""
@@ -90,9 +98,6 @@ class Rewriter:
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value
         self.restored[node] = restored
-
-    def _map_of(self, node: fx.Node) -> fx.Node:
-        return next(n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid))
 
     def _origin(self, digit: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
         root, low = digit.find()
@@ -111,9 +116,8 @@ class Rewriter:
         total = self._total(self.plan.values[source].lattice, before)
         args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
-        return self._call(
-            before, name, layers.SelectOrigin(root.period, self.rule), args if total is None else (*args, total)
-        )
+        select = layers.SelectOrigin(root.period, self.rule, self._cells.get(root))
+        return self._call(before, name, select, args if total is None else (*args, total))
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
         """The origin node and the period of every digit of a lattice."""
@@ -140,10 +144,3 @@ class Rewriter:
             self.module.add_submodule(name, module)
         with self.graph.inserting_before(before):
             return self.graph.call_module(name, args)
-
-
-def _is_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    name = getattr(node.target, "__name__", str(node.target))
-    return bool(node.kwargs.get("inplace")) or name.endswith("_") or name in ("iadd", "imul", "isub", "itruediv")

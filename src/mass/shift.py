@@ -4,7 +4,7 @@
     restore(shift(x, o), o) == x
 
 One `torch.library` operator serves both: it copies (the memory format of `x` is kept), its backward pass is the
-opposite shift, and it has fake and vmap rules, so `torch.compile` and `torch.func` see one opaque node.
+opposite shift, and it has fake and vmap rules, so `torch.compile` and `torch.vmap` see one opaque node.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ def _(info: Any, in_dims: Any, x: Tensor, origin: Tensor) -> tuple[Tensor, int]:
 
 def _check(x: Tensor, origin: Tensor) -> Tensor:
     check_map(x)
+    if not isinstance(origin, Tensor):
+        raise TypeError(
+            f"origin must be an int64 tensor (B, 2) or (2,), got {type(origin).__name__}; use torch.tensor."
+        )
     if origin.dtype != torch.int64:
         raise TypeError(f"origin must be int64, got {origin.dtype}; convert with origin.long().")
     if origin.shape == (2,):

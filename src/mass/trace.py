@@ -45,6 +45,19 @@ def marked_period(module: nn.Module) -> int | None:
     return next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
 
 
+class Traced(fx.GraphModule):
+    """A `GraphModule` that keeps, when copied, the submodules its graph does not call and its plain attributes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        result = super().__deepcopy__(memo)
+        for name in ("_modules", "_parameters", "_buffers"):
+            setattr(result, name, copy.deepcopy(getattr(self, name), memo))
+        result._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
+        if "total_stride" in self.__dict__:
+            result.total_stride = self.total_stride
+        return result
+
+
 class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +66,8 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if marked_period(m) is not None or type(m).__name__ in _LEAF_NAMES:
             return True
+        if isinstance(m, nn.BatchNorm2d):
+            return True  # its subclasses in timm read self.training too
         if parametrize.is_parametrized(m):
             return False  # its weight is computed: trace the computation
         return super().is_leaf_module(m, module_qualified_name)
@@ -81,14 +96,32 @@ def shape_of(value: Any) -> Any:
     return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
 
 
-def _follow_training(module: fx.GraphModule) -> None:
-    """Functional dropout froze `training` as it was when traced: make it a module, which follows train() and eval()."""
-    layers = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
-    for node in list(module.graph.nodes):
-        if node.op == "call_function" and node.target in layers:
-            p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-            module.add_submodule(f"mass_{node.name}", layers[node.target](p))
-            node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", node.args[:1], {}
+_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+
+
+def _follow_training(evaluating: fx.GraphModule, training: fx.GraphModule) -> None:
+    """Functional dropout froze `training` as it was when traced: where the two traces differ, make it a module."""
+    pairs = list(zip(evaluating.graph.nodes, training.graph.nodes, strict=False))
+    for ours, theirs in pairs:
+        if ours.target in _DROPOUTS and (ours.args, ours.kwargs) != (theirs.args, theirs.kwargs):
+            p = ours.args[1] if len(ours.args) > 1 else ours.kwargs.get("p", 0.5)
+            dropout = _DROPOUTS[ours.target](p)
+            for module, node in ((evaluating, ours), (training, theirs)):
+                module.add_submodule(f"mass_{node.name}", dropout)
+                node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", node.args[:1], {}
+
+
+def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
+    """Give the graph the original's submodules, parameters and buffers: all of them, in order, under all their names."""
+    made = {name: child for name, child in traced._modules.items() if name.startswith("mass_")}
+    constants = {n: b for n, b in traced._buffers.items() if n not in original._buffers}
+    traced._modules.clear()
+    traced._modules.update(original._modules | made)
+    traced._parameters = original._parameters
+    traced._buffers = dict(original._buffers)
+    traced._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
+    for name, tensor in constants.items():  # plain attributes, and tensors made in forward: no part of the state_dict
+        traced.register_buffer(name, tensor, persistent=False)
 
 
 def _trace(model: nn.Module) -> fx.GraphModule:
@@ -104,9 +137,7 @@ def _trace(model: nn.Module) -> fx.GraphModule:
         reason = f"{type(model).__name__} could not be traced{where}{line}: {str(error).splitlines()[0].rstrip('.')}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
         raise NotEquivariantError("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)") from error
-    module = fx.GraphModule(model, graph, class_name=f"Mass{type(model).__name__}")
-    _follow_training(module)
-    return module
+    return Traced(model, graph, class_name=f"Mass{type(model).__name__}")
 
 
 def _signature(module: fx.GraphModule) -> list[str]:
@@ -136,10 +167,14 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     training = [(m, m.training) for m in original.modules()]
     traced_training = _trace(original.train())
     traced = _trace(original.eval())
+    _follow_training(traced, traced_training)
     for one, other in zip(_signature(traced), _signature(traced_training), strict=False):
         if one != other:
             reason = f"in training the model computes something else (in evaluation: {one[:80]})"
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+    takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
+    if len(inputs) > takes:
+        raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
     with torch.no_grad():
         try:
             interpreter = _Shapes(traced)
@@ -151,12 +186,7 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
             raise NotEquivariantError(
                 "", f"the model does not run on the example input of shape {shapes}: {first}"
             ) from error
-    for name, child in original.named_children():  # what this input did not reach keeps its place in the state_dict
-        setattr(traced, name, child)
-    for name, parameter in original.named_parameters(recurse=False):
-        traced.register_parameter(name, parameter)
-    for name, buffer in original.named_buffers(recurse=False):
-        traced.register_buffer(name, buffer, persistent=name not in original._non_persistent_buffers_set)
+    _adopt_state(traced, original)
     for module, mode in training:
         module.training = mode
     traced.training = model.training

@@ -92,17 +92,17 @@ def adaptive_pool(average: bool) -> Callable[[Site], Effect]:
     def rule(site: Site) -> Effect:
         site.image_axes()
         size = site.argument(1, "output_size")
-        out = tuple(have if want is None else want for have, want in zip(site.sizes, _as_target(size), strict=True))
+        rows, columns = _as_target(size)
+        out = site.sizes[0] if rows is None else rows, site.sizes[1] if columns is None else columns
         if out == (1, 1):
             return Effect(None, swap=reduce.ExactMean() if average else None, inputs=(site.input,),
                           change="exact mean" if average else "")  # fmt: skip
-        if out == site.sizes:
-            return Effect(site.map, swap=nn.Identity(), inputs=(site.input,))
         if site.sizes[0] % out[0] or site.sizes[1] % out[1]:
             raise site.refuse(f"adaptive pooling of {site.sizes} to {out} has windows of unequal size")
         period = site.sizes[0] // out[0], site.sizes[1] // out[1]
-        plain_pool = (layers.CircularAvgPool2d if average else layers.CircularMaxPool2d)(period)
-        return windowed(site, period, False, plain_pool)
+        effect = windowed(site, period, False, layers.CellPool2d(out, average))
+        effect.cells = out
+        return effect
 
     return rule
 
