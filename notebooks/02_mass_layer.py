@@ -80,7 +80,7 @@ fig
 # ## In code
 #
 # `MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` take the arguments of their `torch.nn` namesakes; `MassPool2d` wraps
-# any other pooling. With one origin for both maps, the outputs of moved inputs are the same bits:
+# any other pooling. The outputs of an image and of the moved image are one map, bit for bit, up to a shift; by how much?
 
 # %%
 layer = mass.MassConv2d(3, 8, kernel_size=3, stride=2, padding=1)
@@ -117,7 +117,7 @@ pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 # from there, and the largest wins: no rounding, no index. What ties even then is a symmetry of the image, and then every
 # choice gives the same result.
 #
-# Below, a ResNet-18 (random weights, calibrated on photographs) made equivariant in three ways, on thirteen images: the share of
+# Below, a ResNet-18 (random weights, calibrated on photographs), plain and made equivariant in three ways, on thirteen images: the share of
 # circular shifts under which *another grid* is picked, so that logits change by far more than rounding.
 
 # %%

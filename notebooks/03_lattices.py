@@ -17,13 +17,15 @@
 profile = "quick"
 
 # %%
+from collections import OrderedDict
+
 import pandas as pd
 import torch
 import torchvision
 
 import mass
 from companion import plots
-from companion.architectures import block_of, origins_of, relative_error, table_1
+from companion.architectures import block_of, origins_of, relative_error, survey, table_1
 from companion.data import photographs
 from companion.examples import AddsRamp
 from companion.layerwise import layer_by_layer
@@ -134,7 +136,9 @@ mass.explain(torchvision.models.alexnet(), torch.zeros(1, 3, 224, 224))
 
 # %%
 mass.mark_leaf(AddsRamp)  # "this operation commutes with shifts": it does not
-network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), AddsRamp(), torch.nn.AdaptiveAvgPool2d(1))
+network = torch.nn.Sequential(
+    OrderedDict(conv=torch.nn.Conv2d(3, 8, 3, 2, 1), ramp=AddsRamp(), pool=torch.nn.AdaptiveAvgPool2d(1))
+)
 try:
     mass.convert(network, torch.zeros(1, 3, 64, 64))
 except mass.NotEquivariantError as refusal:
@@ -147,9 +151,7 @@ except mass.NotEquivariantError as refusal:
 # a period, origins they share, and whether logits are the same bits under random circular shifts.
 
 # %%
-rows = []
-x = photographs(64) * 4 - 2
-for name in (
+names = [
     "resnet18",
     "resnet50",
     "densenet121",
@@ -157,21 +159,8 @@ for name in (
     "convnext_tiny",
     "efficientnet_b0",
     "regnet_y_400mf",
-):
-    model = calibrated(name)
-    explained, certificate = mass.explain(model, x), mass.certify(mass.convert(model, x), x, 8)
-    origins = {row["origin"] for row in explained.rows if row["origin"]}
-    operations = sum(bool(row["period"]) for row in explained.rows)
-    rows.append(
-        {
-            "network": name,
-            "operations": operations,
-            "origins": len(origins),
-            "identical": bool(certificate.identical.all()),
-        }
-    )
-
-# %%
+]
+rows = [survey(name, photographs(64) * 4 - 2, shifts=8) for name in names]
 pd.DataFrame(rows).set_index("network")
 
 # %% [markdown]

@@ -8,6 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 import mass
+from companion.networks import calibrated
 from mass.infer import Plan, infer
 from mass.layers import CircularConv2d, SelectOrigin
 from mass.trace import trace
@@ -56,6 +57,20 @@ def table_1() -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(1, 6, name="Layer"))
 
 
+def survey(name: str, x: Tensor, shifts: int) -> dict[str, object]:
+    """One architecture, random weights: its operations with a period, the origins they share, and its certificate."""
+    model = calibrated(name)
+    rows = [row for row in mass.explain(model, x).rows if row["period"]]
+    certificate = mass.certify(mass.convert(model, x), x, shifts)
+    origins = len({row["origin"] for row in rows})
+    return {
+        "network": name,
+        "operations": len(rows),
+        "origins": origins,
+        "identical": bool(certificate.identical.all()),
+    }
+
+
 def relative_error(model: nn.Module, x: Tensor, shifts: list[tuple[int, int]]) -> list[float]:
     """Largest change of a logit under each shift, as a share of the largest logit."""
     with torch.no_grad():
@@ -83,7 +98,12 @@ def block_of(module: torch.fx.GraphModule, prefix: str) -> list[str]:
     rows = []
     for node in nodes[ours[0] : ours[-1] + 1]:
         if node.op != "call_module":
-            rows.append(node.name)
+            rows.append("add" if node.name.startswith("add") else node.name)
+            continue
+        if str(node.target).startswith("mass_"):
+            rows += {"origin": ["select the shared origin"], "shift": ["shift to it"]}.get(
+                str(node.target).split("_")[1], []
+            )
             continue
         layer = module.get_submodule(str(node.target))
         text = str(node.target).removeprefix(f"{prefix}.")

@@ -79,12 +79,12 @@ def lines_over_shifts(table: pd.DataFrame, y: str, title: str, ylabel: str) -> F
 
 def strip(image: Tensor, captions: dict[str, Sequence[str]], shifts: Sequence[tuple[int, int]]) -> Figure:
     """An image at several circular shifts, with a line of text per method below each."""
-    fig, axes = plt.subplots(1, len(shifts), figsize=(2.35 * len(shifts), 3.1))
+    fig, axes = plt.subplots(1, len(shifts), figsize=(2.35 * len(shifts), 3.3))
     for k, (ax, (i, j)) in enumerate(zip(axes, shifts, strict=True)):
         draw_image(ax, image.roll((-i, -j), (1, 2)), f"moved by {i}, {j}")
         for row, (method, texts) in enumerate(captions.items()):
-            ax.text(0.5, -0.08 - 0.12 * row, f"{method}: {texts[k]}", transform=ax.transAxes, ha="center", va="top",
-                    fontsize=8.5, color=COLOURS[method])  # fmt: skip
+            ax.text(0.5, -0.06 - 0.13 * row, f"{method}: {texts[k]}", transform=ax.transAxes, ha="center", va="top",
+                    fontsize=11, color="#444444" if method == "plain" else COLOURS[method])  # fmt: skip
     fig.tight_layout()
     plt.close(fig)
     return fig

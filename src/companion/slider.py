@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
@@ -9,6 +11,7 @@ from IPython.display import display
 from torch import Tensor, nn
 
 from companion.data import normalize
+from companion.paths import FOLDER_VARIABLE
 from companion.plots import COLOURS, draw_image
 
 
@@ -22,7 +25,7 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
     """The image moved diagonally by `shift`, and each model's most likely classes there, as bars of their logits."""
     moved = image.roll((-shift, -shift), (1, 2))
     fig, axes = plt.subplots(
-        1, 1 + len(models), figsize=(3.2 + 3.9 * len(models), 2.9), width_ratios=[1, *[1.15] * len(models)]
+        1, 1 + len(models), figsize=(3.4 + 4.2 * len(models), 3.2), width_ratios=[1, *[1.15] * len(models)]
     )
     draw_image(axes[0], moved, f"moved by {shift} pixels")
     for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
@@ -38,8 +41,15 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
     plt.close(fig)
 
 
-def slider(models: dict[str, nn.Module], image: Tensor, classes: list[str], largest: int = 32) -> ipywidgets.Widget:
-    """A slider from 0 to `largest` pixels above `draw_predictions`; needs a live kernel."""
+def slider(
+    models: dict[str, nn.Module], image: Tensor, classes: list[str], largest: int = 32
+) -> ipywidgets.Widget | None:
+    """A slider from 0 to `largest` pixels above `draw_predictions`; needs somebody to move it.
+
+    Executed by the runner there is nobody, and a live widget's messages can stall the client: None then.
+    """
+    if FOLDER_VARIABLE in os.environ:
+        return None
     control = ipywidgets.IntSlider(0, 0, largest, description="shift", continuous_update=False)
     drawn = ipywidgets.interactive_output(
         lambda shift: draw_predictions(models, image, classes, shift), {"shift": control}
