@@ -105,7 +105,7 @@ def speed(root: Path) -> str:
         where = (record["net"], str(record["batch"]), str(record["size"]), machine(record))
         rows.setdefault(where, {})[record["method"]] = record
     order = ["circular padding", "MASS"]  # what it is measured against first; then the peers
-    methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: (order + [m]).index(m))
+    methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: ([*order, m]).index(m))
     cells = [
         [net, batch, size, where, _milliseconds(row["plain"]), *(_ratio(row.get(m), row["plain"]) for m in methods)]
         for (net, batch, size, where), row in rows.items()
