@@ -90,7 +90,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  || { rm -rf .venv; python3.11 -m venv .venv 2>/dev/null; } \
 	  || { rm -rf .venv; echo "Install uv, or Python 3.11 to 3.13 with its venv module" \
 	       "(on Debian and Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; }; }
-	@echo "Installing requirements.lock into .venv (5.7 GB the first time)"
+	@echo "Installing requirements.lock into .venv (5.9 GB the first time)"
 	@if uv --version >/dev/null 2>&1; then pip="uv pip install --quiet --python $(PYTHON)"; \
 	  else pip="$(PYTHON) -m pip install --quiet --disable-pip-version-check"; fi; \
 	  $$pip --require-hashes -r requirements.lock && $$pip --no-deps --no-build-isolation -e .
