@@ -7,6 +7,8 @@ reads positions s n - p, …, s n - p + d (k - 1) modulo H, with p the original 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +37,59 @@ def window_pads(kernel, stride, padding, dilation=1) -> tuple[int, int, int, int
     return (*columns, *rows)
 
 
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+# F.pad's circular mode drops channels_last, and its backward pass costs as much as the convolution that follows.
+@torch.library.custom_op("mass::circular_pad", mutates_args=())
+def _pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    height, width = x.shape[2:]
+    out = _pad_fake(x, left, right, top, bottom)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    out[:, :, rows, columns] = x
+    out[:, :, :top, columns] = x[:, :, height - top :]
+    out[:, :, top + height :, columns] = x[:, :, :bottom]
+    out[:, :, :, :left] = out[:, :, :, width : width + left]
+    out[:, :, :, left + width :] = out[:, :, :, left : left + right]
+    return out
+
+
+@_pad.register_fake
+def _pad_fake(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    batch, channels, height, width = x.shape
+    like = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
+    return torch.empty(
+        (batch, channels, top + height + bottom, left + width + right),
+        dtype=x.dtype, device=x.device, memory_format=like,
+    )  # fmt: skip
+
+
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.pads = inputs[1:]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    left, right, top, bottom = ctx.pads
+    height, width = grad.shape[2] - top - bottom, grad.shape[3] - left - right
+    rows = grad[:, :, top : top + height].clone()
+    rows[:, :, height - top :] += grad[:, :, :top]
+    rows[:, :, :bottom] += grad[:, :, top + height :]
+    out = rows[..., left : left + width].clone()
+    out[..., width - left :] += rows[..., :left]
+    out[..., :right] += rows[..., left + width :]
+    return out, None, None, None, None
+
+
+_pad.register_autograd(_backward, setup_context=_setup_context)
+
+
+@_pad.register_vmap
+def _(info: Any, in_dims: Any, x: Tensor, *pads: int) -> tuple[Tensor, int]:
+    x = x.movedim(in_dims[0], 0)
+    return _pad(x.flatten(0, 1), *pads).unflatten(0, x.shape[:2]), 0
+
+
 def circular_pad(x: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     """Wrap a map around its borders, by any amount, more than once if need be; a negative amount crops.
 
@@ -49,11 +104,11 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     left, right, top, bottom = pad
     height, width = x.shape[-2:]
     if min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height:
-        padded = F.pad(x, pad, mode="circular")
+        if not torch.compiler.is_compiling():
+            return _pad(x, *pad)
+        padded = F.pad(x, pad, mode="circular")  # which compilers can fuse
     else:
         rows = torch.arange(-top, height + bottom, device=x.device) % height
         columns = torch.arange(-left, width + right, device=x.device) % width
         padded = x.index_select(2, rows).index_select(3, columns)
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-        padded = padded.contiguous(memory_format=torch.channels_last)  # F.pad drops it
-    return padded
+    return padded.contiguous(memory_format=torch.channels_last) if _is_channels_last(x) else padded

@@ -16,13 +16,14 @@ from .errors import NotEquivariantError, check_map
 
 # Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
 _LEAF_NAMES = {"StochasticDepth", "DropPath"}
-_marked: dict[type, int] = {}
+_marked: dict[type, int | str] = {}
 
 
-def mark_leaf(module_class: type[nn.Module], period: int = 1) -> type[nn.Module]:
+def mark_leaf(module_class: type[nn.Module], period: int | str = 1) -> type[nn.Module]:
     """Declare that a module class is one operation that commutes with circular shifts by multiples of `period`.
 
     `mass.convert` then calls it whole, on a map moved to its origin; with `period` s its output is 1 / s the size.
+    Where modules of the class differ, `period` names the attribute that holds it: 'stride', say.
     What is declared is believed at first and proved afterwards: `verify=True` compares the converted network on
     shifted input. Returns the class, so it serves as a decorator.
 
@@ -34,15 +35,16 @@ def mark_leaf(module_class: type[nn.Module], period: int = 1) -> type[nn.Module]
     """
     if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
         raise TypeError(f"mark_leaf takes a subclass of torch.nn.Module, got {module_class!r}.")
-    if not isinstance(period, int) or period < 1:
-        raise ValueError(f"period must be an int of at least 1, got {period!r}.")
+    if not isinstance(period, str) and (not isinstance(period, int) or period < 1):
+        raise ValueError(f"period must be an int of at least 1 or an attribute's name, got {period!r}.")
     _marked[module_class] = period
     return module_class
 
 
 def marked_period(module: nn.Module) -> int | None:
-    """The period with which a module's class was marked as a leaf, else None."""
-    return next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
+    """The period that a module's class was marked with as a leaf, else None."""
+    period = next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
+    return getattr(module, period) if isinstance(period, str) else period
 
 
 class Traced(fx.GraphModule):

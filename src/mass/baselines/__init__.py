@@ -1,5 +1,8 @@
-"""The methods MASS is compared with, re-implemented from their papers (each says where it departs from its authors' code)."""
+"""What MASS is compared with, re-implemented on the same footing: circular borders, any network, no `.cuda()`."""
 
 from .aps import APS, convert_to_aps
+from .blurpool import BlurPool2d
+from .ddac import DDAC2d
+from .lps import LPS, PolyphaseScores, convert_to_lps
 
-__all__ = ["APS", "convert_to_aps"]
+__all__ = ["APS", "LPS", "BlurPool2d", "DDAC2d", "PolyphaseScores", "convert_to_aps", "convert_to_lps"]

@@ -1,0 +1,71 @@
+"""The methods of Table 2, and the controls that it lacks, by name: each a network and how it is trained.
+
+Every method starts from the same zero-padded network and is made by a conversion, so that two methods differ in
+nothing but the method; with one seed they also start from the same weights (DDAC's own come last).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import mass
+from companion.cifar_nets import NETS
+from mass.baselines import convert_to_aps, convert_to_lps
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network samples, and what is done before that.
+
+    Attributes:
+        printed: the name in Table 2, or ours where it has none.
+        sampling: 'zero' padding as it came; the 'frame' grid, borders circular; 'aps', 'lps' or 'mass'.
+        filtering: the anti-aliasing filter, a key of `companion.cifar_nets.FILTERS`.
+        place: of the filter.
+        shifts: whether training pictures are shifted circularly, at random.
+    """
+
+    printed: str
+    sampling: str
+    filtering: str | None = None
+    place: str = "after"
+    shifts: bool = False
+
+    def build(self, net: str, seed: int, size: int = 32) -> nn.Module:
+        """The network with its first weights, which the seed decides."""
+        torch.manual_seed(seed)
+        model = NETS[net](filtering=self.filtering, place=self.place)
+        return self.convert(model, torch.zeros(2, model.conv1.in_channels, size, size))
+
+    def convert(self, model: nn.Module, example: torch.Tensor, rule: str = "l2") -> nn.Module:
+        """A plain network, its weights included, as one of this method."""
+        if self.sampling == "aps":
+            return convert_to_aps(model, example)
+        if self.sampling == "lps":
+            return convert_to_lps(model, example)
+        if self.sampling in ("frame", "mass"):
+            # What conversion promises of these networks is proved in tests, not at every start.
+            return mass.convert(model, example, origin="zero" if self.sampling == "frame" else rule, verify=False)
+        return model
+
+
+METHODS = {
+    "baseline": Method("Baseline", "frame"),
+    "aps": Method("APS", "aps", "lpf1"),
+    "mass": Method("MASS", "mass"),
+    "lpf3": Method("LPF-3", "frame", "lpf3"),
+    "aps-lpf3": Method("APS-LPF-3", "aps", "lpf3"),
+    "mass-lpf3": Method("MASS-LPF-3", "mass", "lpf3"),
+    "ddac3": Method("DDAC-3", "frame", "ddac3"),
+    "aps-ddac3": Method("APS-DDAC-3", "aps", "ddac3"),
+    "mass-ddac3": Method("MASS-DDAC-3", "mass", "ddac3"),
+    # What the table lacks.
+    "lps": Method("LPS", "lps", "lpf1"),
+    "baseline-shifts": Method("Baseline, shifts in training", "frame", shifts=True),
+    "baseline-zero": Method("Baseline, zero padding", "zero"),
+    "mass-lpf3-before": Method("MASS-LPF-3, filter first", "mass", "lpf3", "before"),
+    "mass-ddac3-before": Method("MASS-DDAC-3, filter first", "mass", "ddac3", "before"),
+}

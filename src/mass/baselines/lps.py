@@ -1,0 +1,120 @@
+"""Learnable polyphase sampling, LPS (Rojas-Gomez et al., 2022): a small network scores each polyphase component.
+
+Each component of a dense output gets a score, the mean of conv 3 x 3, ReLU, conv 3 x 3 over it. In training the
+components are mixed by a Gumbel-softmax over their scores; in evaluation the best one is kept, as APS keeps the one
+of largest norm. A shortcut beside it uses the same weights. Scores are floating-point means and ties go to the first
+component, so its equivariance is as good as its rounding.
+Departures from the authors' code: any stride; where branches share a choice is inferred; the temperature is fixed
+(theirs may be annealed).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import as_pair, check_divides, check_map
+from ..lattice import Pair
+from ..layers import CircularConv2d
+from ..shift import shift
+from .polyphase import PolyphaseRewriter, rewrite, to_phases
+
+
+class PolyphaseScores(nn.Module):
+    """Weights of the polyphase components, (B, C, H, W) -> (B, s * s): soft in training, one-hot in evaluation.
+
+    Args:
+        channels: of the map.
+        stride: an int or a pair.
+        hidden: channels of the scoring network, by default those of the map.
+        temperature: of the Gumbel-softmax.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stride: int | tuple[int, int] = 2,
+        hidden: int | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        hidden = channels if hidden is None else hidden
+        self.stride, self.temperature = as_pair(stride, "stride"), temperature
+        self.conv1 = CircularConv2d(channels, hidden, 3, padding=1)
+        self.conv2 = CircularConv2d(hidden, hidden, 3, padding=1)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The mean response of the scoring network to each component, (B, s * s)."""
+        check_map(x)
+        check_divides(x, self.stride)
+        phases = to_phases(x, self.stride)
+        responses = self.conv2(F.relu(self.conv1(phases.flatten(0, 1))))
+        return responses.float().mean((1, 2, 3)).view(phases.shape[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.scores(x)
+        if self.training:
+            return F.gumbel_softmax(scores, self.temperature)
+        return F.one_hot(scores.argmax(1), scores.shape[1]).to(scores.dtype)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, temperature={self.temperature}"
+
+
+class LPS(nn.Module):
+    """Mix the polyphase components by their weights (training) or keep the best (evaluation).
+
+    Args:
+        stride: an int or a pair.
+
+    Shape:
+        x (B, C, H, W), H and W multiples of the stride; weights (B, s * s) of `PolyphaseScores`
+        -> (B, C, H / stride, W / stride).
+
+    >>> x = torch.randn(2, 3, 8, 8)
+    >>> scores, lps = PolyphaseScores(3), LPS(2).eval()
+    >>> lps(x, scores.eval()(x)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, stride: int | tuple[int, int] = 2) -> None:
+        super().__init__()
+        self.stride = as_pair(stride, "stride")
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        if self.training:
+            return (to_phases(x, self.stride) * weights.to(x.dtype)[:, :, None, None, None]).sum(1)
+        chosen = weights.argmax(1)
+        index = torch.stack((chosen // self.stride[1], chosen % self.stride[1]), 1)
+        return shift(x, index)[:, :, :: self.stride[0], :: self.stride[1]]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class _LpsRewriter(PolyphaseRewriter):
+    name = "lps"
+
+    def choose(self, stride: Pair, channels: int) -> nn.Module:
+        return PolyphaseScores(channels, stride)
+
+    def sample(self, stride: Pair) -> nn.Module:
+        return LPS(stride)
+
+
+def convert_to_lps(model: nn.Module, example_input: Any) -> nn.Module:
+    """A copy of `model` in which every strided operation is dense and LPS samples its output; borders are circular.
+
+    Args, raises: as `mass.convert`. The scoring networks are new parameters, `mass_origin_….conv1` and `.conv2`, that
+    have to be trained; the other `state_dict` keys are the original's.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> x = torch.rand(1, 3, 8, 8)
+    >>> lps = convert_to_lps(model, x).eval()
+    >>> torch.allclose(lps(x), lps(x.roll((1, 1), (2, 3))), atol=1e-6)
+    True
+    """
+    return rewrite(model, example_input, _LpsRewriter)

@@ -1,0 +1,74 @@
+"""What APS and LPS share: strided operations run densely, and one polyphase component of the output is kept.
+
+Where branches must keep the same component is inferred (mass.lattice), rather than written into each architecture; the
+first operation of a group, in the order in which the network computes, decides for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from ..errors import NotEquivariantError
+from ..infer import infer
+from ..lattice import Pair
+from ..layers import CircularConv2d
+from ..rewrite import Rewriter
+from ..trace import as_inputs, trace
+
+
+def to_phases(x: Tensor, stride: Pair) -> Tensor:
+    """The polyphase components: (B, C, H, W) -> (B, s * s, C, H / s, W / s)."""
+    p, q = stride
+    return x.unflatten(3, (-1, q)).unflatten(2, (-1, p)).permute(0, 3, 5, 1, 2, 4).flatten(1, 2)
+
+
+class PolyphaseRewriter(Rewriter):
+    """Runs each strided operation densely and samples its output.
+
+    Attributes (set by subclasses):
+        choose: (stride, channels) -> a module that reads the choice off the dense output.
+        sample: stride -> a module (dense output, choice) -> the component.
+        name: of the method, for sentences and nodes.
+    """
+
+    choose: Callable[[Pair, int], nn.Module]
+    sample: Callable[[Pair], nn.Module]
+    name: str
+
+    def _align(self, node: fx.Node) -> None:
+        digit = self.plan.digits[node]
+        root, low = digit.find()
+        if self.plan.effects[node].value is None or digit.period != root.period or low != (1, 1):
+            reason = f"{self.name.upper()} samples the output of one strided operation, this is none"
+            raise NotEquivariantError(node.name, reason)
+        self._make_dense(node)
+        following = node.next
+        if root not in self.roots:
+            name = f"mass_origin_{len(self.roots) + 1}"
+            chooser = self.choose(digit.period, node.meta["shape"][1])
+            self.roots[root] = self._call(following, name, chooser, (node,))
+        index = self.roots[root]
+        sampled = self._call(following, f"mass_{self.name}_{node.name}", self.sample(digit.period), (node, index))
+        node.replace_all_uses_with(sampled, delete_user_cb=lambda user: user not in (index, sampled))
+        self.restored[node] = sampled
+        sampled.meta["shape"] = node.meta.pop("shape")
+        self.plan.values[sampled] = self.plan.values.pop(node)
+
+    def _make_dense(self, node: fx.Node) -> None:
+        module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if module is None or not hasattr(module, "stride"):
+            raise NotEquivariantError(node.name, f"{self.name.upper()} has no dense form of this operation")
+        if isinstance(module, CircularConv2d):
+            module.__dict__ = dict(module.__dict__)  # the plan's own conv keeps its stride
+        module.stride = 1 if isinstance(module.stride, int) else (1, 1)  # type: ignore[assignment]
+
+
+def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> nn.Module:
+    """A copy of `model` rewritten; borders circular."""
+    plan = infer(trace(model, as_inputs(example_input)))
+    if plan.refusals:
+        raise plan.refusals[0][1]
+    return rewriter(plan, rewriter.name).run()
