@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ def provenance(root: Path) -> dict[str, object]:
         "commit": _git(root, "rev-parse", "HEAD"),
         "modified": None if (changes := _git(root, "status", "--porcelain", "--", *_CODE)) is None else bool(changes),
         "python": platform.python_version(),
-        **{package: version(package) for package in _PACKAGES},
+        **{package: _version(package) for package in _PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
@@ -37,6 +37,14 @@ def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:
     """The most memory that this process (or, with RUSAGE_CHILDREN, one of its children) has held."""
     peak = resource.getrusage(who).ru_maxrss
     return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)  # macOS counts in bytes, Linux in KiB
+
+
+def _version(package: str) -> str | None:
+    """What is installed, if it is: a machine that only trains has no matplotlib."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,0 +1,34 @@
+"""Tensors in files: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from companion.errors import Refusal
+from companion.files import write_atomic
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """Tensors, numbers and texts in dicts and lists, as torch.save writes them."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_tensors(path: Path) -> Any:
+    """What `save_tensors` wrote, on the CPU.
+
+    Raises:
+        Refusal: when there is no such file, or it holds something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refusal(f"There are no weights at {path}.") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise Refusal(f"{path} holds no tensors ({str(error).splitlines()[0]}): move it away.") from None

@@ -1,0 +1,68 @@
+"""A recipe: all that decides the weights of a trained network. The defaults are the paper's (section 5.1.1)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from companion.cifar_nets import NETS
+from companion.errors import Refusal
+from companion.labelled import DATASETS
+from companion.methods import METHODS
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run of `companion.train`.
+
+    Raises:
+        Refusal: for a name that is not known or a number that makes no sense.
+    """
+
+    net: str = "resnet20"
+    method: str = "mass"
+    dataset: str = "cifar10"
+    seed: int = 0
+    epochs: int = 250
+    batch: int = 256
+    accumulate: int = 1  # parts of a batch whose gradients are added before a step
+    lr: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    flip: bool = True
+    precision: str = "bfloat16"  # of the passes; weights are float32
+    start: str = ""  # weights to start from, instead of random ones
+
+    def __post_init__(self) -> None:
+        tables = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS}
+        for field, table in tables.items():
+            if getattr(self, field) not in table:
+                raise Refusal(f"There is no {field} named {getattr(self, field)!r}; known: {', '.join(table)}.")
+        for field in ("epochs", "batch", "accumulate", "lr"):
+            if getattr(self, field) <= 0:
+                raise Refusal(f"The recipe's {field} must be positive, not {getattr(self, field)}.")
+
+    @property
+    def name(self) -> str:
+        """The run among others: 'cifar10/resnet20/mass/250-epochs/seed-0'."""
+        start = f"-from-{Path(self.start).stem}" if self.start else ""
+        return f"{self.dataset}/{self.net}/{self.method}/{self.epochs}-epochs{start}/seed-{self.seed}"
+
+
+def from_arguments(description: str, arguments: Sequence[str] | None = None) -> tuple[Recipe, argparse.Namespace]:
+    """A recipe from the command line, an option for every field; and what else was said."""
+    parser = argparse.ArgumentParser(description=description)
+    for field in fields(Recipe):
+        kind = type(field.default)
+        if kind is bool:
+            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=field.default)
+        else:
+            parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"{field.default}")
+    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    given = vars(parser.parse_args(arguments))
+    return Recipe(**{field.name: given.pop(field.name) for field in fields(Recipe)}), argparse.Namespace(**given)

@@ -1,0 +1,236 @@
+"""Train a network of Table 2, from a seed to a record.
+
+    python -m companion.train --net resnet20 --method mass --seed 0
+    torchrun --nproc-per-node 2 -m companion.train --net resnet18 --method mass
+
+The recipe is the paper's (section 5.1.1): SGD, momentum 0.9, learning rate 0.2 annealed by a cosine over 250 epochs,
+batch 256, weight decay 5e-4, horizontal flips. What it leaves open is set here: the cosine falls at every step, an
+epoch's last batch is dropped when it is not full, pictures are normalised per channel.
+
+An epoch is a function of the state before it and of (seed, epoch), nothing else, and ends in a checkpoint that appears
+whole. A run that was killed and started again is, on a CPU, bit for bit the run that was not.
+
+This module and `companion.evaluate` need torch, torchvision, numpy and tqdm, and a data set in data/; nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from companion.checkpoint import load_tensors, save_tensors
+from companion.errors import Refusal
+from companion.evaluate import accuracy, record_run
+from companion.files import write_json
+from companion.labelled import DATASETS, Labelled, Split
+from companion.methods import METHODS
+from companion.paths import find_root
+from companion.recipe import Recipe, from_arguments
+from mass.shift import shift
+
+_LOOK = 20  # steps between two looks at the loss: each waits for the device
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The cosine from the recipe's rate at step 0 to 0 at step `steps`."""
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def epoch_batches(train: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch's augmented batches of bytes, on the pictures' device: order and augmentation follow (seed, epoch)."""
+    generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + epoch)
+    device, count = train.labels.device, len(train)
+    order = torch.randperm(count, generator=generator).to(device)
+    flips = (torch.rand(count, generator=generator) < 0.5).to(device)
+    by = torch.randint(train.images.shape[3], (count, 2), generator=generator).to(device)
+    for rows in order[: count // recipe.batch * recipe.batch].split(recipe.batch):
+        images = train.images[rows]
+        if recipe.flip:  # each picture for itself: torchvision's transforms flip a batch as one
+            images = torch.where(flips[rows, None, None, None], images.flip(3), images)
+        if METHODS[recipe.method].shifts:
+            images = shift(images.float(), by[rows])
+        yield images, train.labels[rows]
+
+
+class Training:
+    """A network, its optimiser and its curve so far: what a checkpoint holds."""
+
+    def __init__(self, recipe: Recipe, data: Labelled, root: Path, compiled: bool = False) -> None:
+        self.recipe, self.data = recipe, data
+        self.world, self.rank, self.device = _place()
+        if recipe.batch % (self.world * recipe.accumulate) or recipe.batch > len(data.train):
+            raise Refusal(
+                f"A batch of {recipe.batch} cannot be shared by {self.world} processes x {recipe.accumulate} parts, or is "
+                f"larger than the {len(data.train)} training pictures."
+            )
+        model = METHODS[recipe.method].build(recipe.net, recipe.seed, data.train.images.shape[3])
+        if recipe.start:
+            model.load_state_dict(load_tensors(root / recipe.start))
+        model = model.to(self.device, memory_format=torch.channels_last)
+        if self.world > 1 and self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = model
+        self.running = DistributedDataParallel(model, broadcast_buffers=False) if self.world > 1 else model
+        if compiled:
+            self.running = torch.compile(self.running)
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            recipe.lr,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.curve: list[dict[str, float]] = []
+        self.steps = len(data.train) // recipe.batch  # in an epoch
+
+    def autocast(self) -> AbstractContextManager:
+        if self.recipe.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.recipe.precision))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return self.data.normalize(images).contiguous(memory_format=torch.channels_last)
+
+    def epoch(self, train: Split, test: Split, tell: Callable[[int, float, float], None]) -> None:
+        """One epoch; its losses and accuracies are added to the curve.
+
+        Raises:
+            Refusal: when the loss is no longer finite.
+        """
+        recipe, number = self.recipe, len(self.curve)
+        torch.manual_seed(1_000_003 * recipe.seed + number)  # for networks that draw at random: LPS
+        self.model.train()
+        began, seen = time.perf_counter(), torch.zeros(3, device=self.device)  # loss, correct, pictures
+        for step, (images, labels) in enumerate(epoch_batches(train, recipe, number), start=1):
+            rate = learning_rate(recipe, number * self.steps + step - 1, self.steps * recipe.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.zero_grad(set_to_none=True)
+            for part in range(recipe.accumulate):
+                mine = slice(self.rank * recipe.accumulate + part, None, self.world * recipe.accumulate)
+                with self.autocast():
+                    logits = self.running(self.prepare(images[mine])).float()
+                loss = F.cross_entropy(logits, labels[mine])
+                (loss / recipe.accumulate).backward()
+                correct = (logits.argmax(1) == labels[mine]).sum()
+                seen += torch.stack((loss.detach() * len(logits), correct, torch.tensor(len(logits), device=self.device)))
+            self.optimizer.step()
+            if step % _LOOK == 0 or step == self.steps:
+                mean_loss, share = (seen[:2] / seen[2]).tolist()
+                if not math.isfinite(mean_loss):
+                    raise Refusal(
+                        f"The loss is {mean_loss} at step {step} of epoch {number + 1}, learning rate {rate:.3g}: "
+                        "try a smaller --lr. The epochs before are kept."
+                    )
+                tell(min(_LOOK, step % _LOOK or _LOOK), mean_loss, 100 * share)
+        if self.world > 1:
+            dist.all_reduce(seen)
+            _average_statistics(self.model, self.world)
+        seconds, (loss_sum, correct, pictures) = time.perf_counter() - began, seen.tolist()
+        self.curve.append(
+            {
+                "epoch": number + 1,
+                "loss": loss_sum / pictures,
+                "train_top1": 100 * correct / pictures,
+                "test_top1": accuracy(self.model, test.batches(1000), self.prepare, self.autocast),
+                "images_per_s": self.steps * recipe.batch / seconds,
+                "seconds": seconds,
+            }
+        )
+
+    def save(self, path: Path) -> None:
+        if self.rank == 0:
+            state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+            save_tensors(path, state | {"recipe": asdict(self.recipe), "curve": self.curve})
+
+    def resume(self, path: Path) -> None:
+        if not path.exists():
+            return
+        state = load_tensors(path)
+        differs = [name for name, value in asdict(self.recipe).items() if state["recipe"].get(name) != value]
+        if differs:
+            raise Refusal(f"The checkpoint in {path.parent} is of another recipe ({', '.join(differs)}): move it away.")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.curve = state["curve"]
+
+
+def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -> Path:
+    """Train, or go on training, in `folder`/<the recipe's name>, and return that; a finished run returns at once.
+
+    The folder then holds checkpoint.pt (with the optimiser's state), weights.pt, recipe.json and curve.json.
+    """
+    folder = folder / recipe.name
+    if (folder / "weights.pt").exists():
+        return folder
+    data = DATASETS[recipe.dataset](root)
+    training = Training(recipe, data, root, compiled)
+    training.resume(folder / "checkpoint.pt")
+    splits = data.train.to(training.device), data.test.to(training.device)
+    total, done = training.steps * recipe.epochs, training.steps * len(training.curve)
+    hidden = True if training.rank else None  # None: shown on terminals and in notebooks alone
+    with tqdm(total=total, initial=done, desc=recipe.name, unit="step", disable=hidden) as progress:
+
+        def tell(steps: int, loss: float, train_top1: float) -> None:
+            test = f"{training.curve[-1]['test_top1']:.2f}%" if training.curve else "-"
+            progress.set_postfix(loss=f"{loss:.3f}", train=f"{train_top1:.1f}%", test=test)
+            progress.update(steps)
+
+        while len(training.curve) < recipe.epochs:
+            training.epoch(*splits, tell)
+            training.save(folder / "checkpoint.pt")
+    if training.rank == 0:
+        write_json(folder / "recipe.json", asdict(recipe))
+        write_json(folder / "curve.json", training.curve)
+        save_tensors(folder / "weights.pt", {name: t.cpu() for name, t in training.model.state_dict().items()})
+    return folder
+
+
+def _place() -> tuple[int, int, torch.device]:
+    """How many processes, which of them this is, and its device; under torchrun the process group is started."""
+    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return world, dist.get_rank() if world > 1 else 0, device
+
+
+def _average_statistics(model: nn.Module, world: int) -> None:
+    """BatchNorm's running statistics, where each process has its own, become their mean."""
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world
+
+
+def main() -> None:
+    recipe, options = from_arguments(str(__doc__).partition("\n")[0])
+    root = find_root()
+    folder = train(recipe, root, root / options.checkpoints, compiled=options.compile)
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        print(record_run(folder, root))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refusal as refusal:
+        sys.exit(str(refusal))
