@@ -32,3 +32,10 @@ def load_tensors(path: Path) -> Any:
         raise Refusal(f"There are no weights at {path}.") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise Refusal(f"{path} holds no tensors ({str(error).splitlines()[0]}): move it away.") from None
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state_dict, alone or as others publish it: under 'state_dict', its keys prefixed by 'module.'."""
+    state = load_tensors(path)
+    state = state.get("state_dict", state)
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -112,16 +112,6 @@ class SmallResNet(nn.Module):
 NETS: dict[str, Callable[..., SmallResNet]] = {
     "resnet20": partial(SmallResNet, (16, 32, 64), 3),
     "resnet18": partial(SmallResNet, (64, 128, 256, 512), 2),
+    "resnet20a": partial(SmallResNet, (16, 32, 64), 3, option="A"),  # of which trained weights are published
     "digits": partial(SmallResNet, (8, 16), 1, channels=1),  # for the quick profile: 8 x 8 pictures
 }
-
-
-def trained_resnet20(state: dict[str, Tensor]) -> SmallResNet:
-    """ResNet-20 with option A's shortcuts and published weights (91.73% on CIFAR-10's test set), in eval mode.
-
-    Args:
-        state: the checkpoint's 'state_dict', keys prefixed by 'module.'.
-    """
-    net = NETS["resnet20"](option="A")
-    net.load_state_dict({name.removeprefix("module."): tensor for name, tensor in state.items()})
-    return net.eval()

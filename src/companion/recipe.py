@@ -61,7 +61,9 @@ def from_arguments(description: str, arguments: Sequence[str] | None = None) -> 
         if kind is bool:
             parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=field.default)
         else:
-            parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"{field.default}")
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"{field.default}"
+            )
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="folder of all runs")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     given = vars(parser.parse_args(arguments))

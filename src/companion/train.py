@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from companion.checkpoint import load_tensors, save_tensors
+from companion.checkpoint import load_tensors, load_weights, save_tensors
 from companion.errors import Refusal
 from companion.evaluate import accuracy, record_run
 from companion.files import write_json
@@ -79,7 +78,7 @@ class Training:
             )
         model = METHODS[recipe.method].build(recipe.net, recipe.seed, data.train.images.shape[3])
         if recipe.start:
-            model.load_state_dict(load_tensors(root / recipe.start))
+            model.load_state_dict(load_weights(root / recipe.start))
         model = model.to(self.device, memory_format=torch.channels_last)
         if self.world > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -127,7 +126,9 @@ class Training:
                 loss = F.cross_entropy(logits, labels[mine])
                 (loss / recipe.accumulate).backward()
                 correct = (logits.argmax(1) == labels[mine]).sum()
-                seen += torch.stack((loss.detach() * len(logits), correct, torch.tensor(len(logits), device=self.device)))
+                seen += torch.stack(
+                    (loss.detach() * len(logits), correct, torch.tensor(len(logits), device=self.device))
+                )
             self.optimizer.step()
             if step % _LOOK == 0 or step == self.steps:
                 mean_loss, share = (seen[:2] / seen[2]).tolist()
