@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 
 import mass
 from companion import plots
+from companion.accuracy import evaluate
 from companion.data import labelled_images, normalize
-from companion.evaluate import evaluate
 from companion.flips import changing_labels
 from companion.models import imagenet_classes, mobilenet_v2
 from companion.run import Run

@@ -63,7 +63,7 @@ def _mean_std(values: Sequence[float]) -> str:
 
 
 def _of_row(records: Sequence[Record], method: str, network: str, field: str) -> list[float]:
-    """A field of the records of the paper's own profile that measured this row, one per seed."""
+    """A field of the records of the paper's own profile that measured this row, one per seed; studies of it left out."""
     return [
         record[field]
         for record in records
@@ -71,6 +71,7 @@ def _of_row(records: Sequence[Record], method: str, network: str, field: str) ->
         and record.get("method") == method
         and record.get("net", record.get("model")) == NETWORKS[network]
         and field in record
+        and not {"input", "rule", "stage"} & set(record)
     ]
 
 

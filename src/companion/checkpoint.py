@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ def load_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Refusal(f"There are no weights at {path}.") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise Refusal(f"{path} holds no tensors ({str(error).splitlines()[0]}): move it away.") from None
+    except Exception as error:  # a damaged file raises whatever its bytes happen to mean
+        raise Refusal(f"{path} is damaged or holds no tensors ({type(error).__name__}): move it away.") from error
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -62,6 +62,28 @@ class Lattices(Settings):
 
 
 @dataclass(frozen=True)
+class Cifar10(Settings):
+    """05: networks trained with every method of Table 2."""
+
+    dataset: str
+    nets: tuple[str, ...]
+    methods: tuple[str, ...]  # keys of companion.methods.METHODS
+    seeds: int  # runs of each
+    compared: tuple[str, ...]  # methods that get more runs, to be told apart
+    compared_seeds: int
+    epochs: int
+    batch: int
+    precision: str
+    jobs: int  # runs at once
+    probed: int  # test pictures of the studies of corruptions and noise
+    noises: tuple[float, ...]  # standard deviations, in grey levels
+    trained_net: str  # whose weights are transferred: a net, and a file
+    trained_weights: str
+    finetune_epochs: int
+    finetune_lr: float
+
+
+@dataclass(frozen=True)
 class WeightTransfer(Settings):
     """06: published weights in converted networks, without training."""
 
@@ -81,6 +103,7 @@ NOTEBOOKS: dict[str, type[Settings]] = {
     "01_why_not_invariant": WhyNotInvariant,
     "02_mass_layer": MassLayer,
     "03_lattices": Lattices,
+    "05_cifar10": Cifar10,
     "06_weight_transfer": WeightTransfer,
     "13_paper_and_errata": PaperAndErrata,
 }

@@ -1,97 +1,29 @@
-"""Top-1 accuracy, consistency and stability of a classifier over labelled batches, in one pass.
+"""Measure finished runs of `companion.train`.
 
     python -m companion.evaluate checkpoints/cifar10/resnet20/mass/250-epochs/seed-0
 
-measures the weights of a finished run of `companion.train` and writes record.json beside them.
+writes record.json beside the weights: accuracy, shifted accuracy and consistency on the test set, with provenance.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from tqdm.auto import tqdm
+from torch import nn
 
-from companion.checkpoint import load_tensors
+from companion.accuracy import evaluate
+from companion.checkpoint import load_tensors, load_weights
 from companion.errors import Refusal
 from companion.files import read_json, write_json
 from companion.labelled import DATASETS
 from companion.methods import METHODS
 from companion.paths import find_root
-from companion.provenance import provenance
+from companion.provenance import peak_memory_mb, provenance
 from companion.recipe import Recipe
-from mass.evaluation import evaluating
-from mass.metrics import PROTOCOLS
-from mass.shift import shift
-
-Batches = Iterable[tuple[Tensor, Tensor]]
-Prepare = Callable[[Tensor], Tensor]
-
-
-def accuracy(
-    model: nn.Module,
-    batches: Batches,
-    prepare: Prepare = lambda images: images,
-    autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> float:
-    """Top-1 accuracy alone, in percent, in whatever precision `autocast` sets."""
-    correct = total = 0
-    with evaluating(model), autocast():
-        for images, labels in batches:
-            correct += int((model(prepare(images)).argmax(1) == labels).sum())
-            total += len(labels)
-    return 100.0 * correct / total
-
-
-def evaluate(
-    model: nn.Module,
-    batches: Batches,
-    *,
-    prepare: Prepare = lambda images: images,
-    protocol: str = "mass",
-    noise: float = 0.0,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    description: str = "",
-) -> dict[str, float]:
-    """Percentages over all images.
-
-    Args:
-        model: normalised images (B, C, H, W) -> logits (B, classes).
-        batches: (images, labels), read once.
-        prepare: what is done to a batch first, normalisation say.
-        protocol: how the two shifts of the consistency are drawn (mass.PROTOCOLS).
-        noise: standard deviation of the Gaussian noise of the stability, in the prepared images' own units.
-        seed: of shifts and noise.
-
-    Returns:
-        n; top1, on the images as they are; shifted_top1, on the first shifted ones; consistency, of two shifts; with
-        noise also changed_by_noise, labels that change when it is added to an unshifted image.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    names = ["top1", "shifted_top1", "consistency"] + ["changed_by_noise"] * (noise > 0)
-    counts = dict.fromkeys(names, 0)
-    total = 0
-    model = model.to(device)
-    with evaluating(model):
-        for images, labels in tqdm(batches, desc=description, leave=False, disable=None):
-            images, labels = prepare(images.to(device)), labels.to(device)
-            by = [PROTOCOLS[protocol].draw(len(images), generator).to(device) for _ in range(2)]
-            plain, first, second = (model(x).argmax(1) for x in (images, shift(images, by[0]), shift(images, by[1])))
-            counts["top1"] += int((plain == labels).sum())
-            counts["shifted_top1"] += int((first == labels).sum())
-            counts["consistency"] += int((first == second).sum())
-            if noise > 0:
-                noisy = images + noise * torch.randn(images.shape, generator=generator).to(device)
-                counts["changed_by_noise"] += int((model(noisy).argmax(1) != plain).sum())
-            total += len(images)
-    return {"n": total} | {name: 100.0 * count / total for name, count in counts.items()}
 
 
 def trained(folder: Path, root: Path) -> tuple[nn.Module, Recipe]:
@@ -103,6 +35,13 @@ def trained(folder: Path, root: Path) -> tuple[nn.Module, Recipe]:
     model = METHODS[recipe.method].build(recipe.net, recipe.seed, size)
     model.load_state_dict(load_tensors(folder / "weights.pt"))
     return model.eval(), recipe
+
+
+def transferred(method: str, net: str, weights: Path, size: int = 32) -> nn.Module:
+    """A network of the zoo with trained weights, as one of the methods, in eval mode; nothing is trained."""
+    model = METHODS[method].build(net, 0, size)
+    model.load_state_dict(load_weights(weights))
+    return model.eval()
 
 
 def record_run(folder: Path, root: Path, batch: int = 500) -> dict[str, Any]:
@@ -121,7 +60,9 @@ def record_run(folder: Path, root: Path, batch: int = 500) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "images_per_s": median(point["images_per_s"] for point in curve),
         "train_seconds": sum(point["seconds"] for point in curve),
+        **({"start": Path(recipe.start).stem, "lr": recipe.lr} if recipe.start else {}),
         **provenance(root),
+        "peak_memory_mb": peak_memory_mb(),
     }
     write_json(folder / "record.json", record)
     return record

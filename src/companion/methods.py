@@ -6,6 +6,7 @@ nothing but the method; with one seed they also start from the same weights (DDA
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 import mass
 from companion.cifar_nets import NETS
 from mass.baselines import convert_to_aps, convert_to_lps
+from mass.layers import SelectOrigin
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Method:
         model = NETS[net](filtering=self.filtering, place=self.place)
         return self.convert(model, torch.zeros(2, model.conv1.in_channels, size, size))
 
-    def convert(self, model: nn.Module, example: torch.Tensor, rule: str = "l2") -> nn.Module:
+    def convert(self, model: nn.Module, example: torch.Tensor) -> nn.Module:
         """A plain network, its weights included, as one of this method."""
         if self.sampling == "aps":
             return convert_to_aps(model, example)
@@ -48,8 +50,16 @@ class Method:
             return convert_to_lps(model, example)
         if self.sampling in ("frame", "mass"):
             # What conversion promises of these networks is proved in tests, not at every start.
-            return mass.convert(model, example, origin="zero" if self.sampling == "frame" else rule, verify=False)
+            return mass.convert(model, example, origin="zero" if self.sampling == "frame" else "l2", verify=False)
         return model
+
+    def with_rule(self, model: nn.Module, rule: str) -> nn.Module:
+        """A copy of a network made by this method that chooses its origins by another rule of `mass.RULES`."""
+        changed = copy.deepcopy(model)
+        for module in changed.modules():
+            if isinstance(module, SelectOrigin):
+                module.rule = rule
+        return changed
 
 
 METHODS = {

@@ -45,6 +45,9 @@ class Recipe:
         for field in ("epochs", "batch", "accumulate", "lr"):
             if getattr(self, field) <= 0:
                 raise Refusal(f"The recipe's {field} must be positive, not {getattr(self, field)}.")
+        for field in ("momentum", "weight_decay"):
+            if getattr(self, field) < 0:
+                raise Refusal(f"The recipe's {field} must not be negative, as {getattr(self, field)} is.")
 
     @property
     def name(self) -> str:

@@ -40,7 +40,7 @@ class Run:
         self.notebook, self.profile = notebook, profile
         self.settings: Any = load_config(root).of(notebook, profile)
         self.interactive = FOLDER_VARIABLE not in os.environ
-        self.folder = self._folder(root)
+        self.root, self.folder = root, self._folder(root)
         self._records: dict[str, dict[str, Any]] = {}
         for name in ("records", "figures"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -58,6 +58,11 @@ class Run:
         if given.name != self.notebook:
             raise Refusal(f"The notebook {given.name} calls itself {self.notebook!r}: mend its Run(...).")
         return given
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this notebook keeps what takes long to make; runs find there what earlier ones have finished."""
+        return self.root / "checkpoints" / self.profile / self.notebook
 
     def record(self, **fields: Any) -> None:
         """Keep one measurement: flat fields, those in `companion.records.KEY` telling it from the run's others."""

@@ -10,8 +10,10 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import mean, stdev
 
 from companion.errors import Refusal
+from companion.paper import NETWORKS, TABLE_2
 from companion.records import Record
 from companion.results import read_results
 
@@ -116,6 +118,24 @@ def speed(root: Path) -> str:
     return _table([*columns, *(f"{name} (×)" for name in methods)], cells, records, note)
 
 
+def training(root: Path) -> str:
+    """Time of a training step beside the baseline's, as ratios of medians."""
+    records = read_results(root, "training")
+    rows = [
+        [
+            *(record["net"], record["method"], str(record["batch"]), record["dtype"]),
+            f"{record['images_per_s']:,.0f}",
+            f"{record['ratio']:.2f} ({record['ratio_low']:.2f} to {record['ratio_high']:.2f})",
+            "–" if record.get("peak_share") is None else f"{record['peak_share']:.1f}",
+            f"{machine(record)}, {record['threads']} threads" if record["device"] == "cpu" else machine(record),
+        ]
+        for record in records
+    ]
+    columns = ["Network", "Method", "Batch", "Precision", "Pictures/s", "Step (×)", "Share of bf16 peak %", "Machine"]
+    note = "Steps are times the baseline's, in brackets the quartiles; all methods take turns in one run."
+    return _table(columns, rows, records, note)
+
+
 def _milliseconds(record: Record) -> str:
     return f"{record['milliseconds']:,.0f} (n = {record['rounds']})"
 
@@ -127,7 +147,60 @@ def _ratio(record: Record | None, plain: Record) -> str:
     return f"{record['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"weight_transfer": weight_transfer, "exactness": exactness, "speed": speed}
+def cifar10(root: Path) -> str:
+    """The paper's Table 2: trained networks, mean and standard deviation over seeds."""
+    studies = {"input", "rule", "stage"}  # of trained networks, in notebook 05
+    records = [r for r in read_results(root, "cifar10") if not studies & set(r) and r["dataset"] == "cifar10"]
+    printed = {(row.method, NETWORKS[row.network]): row for row in TABLE_2}
+    runs: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        runs.setdefault((record["profile"], record["net"], record["method"], str(record["epochs"])), []).append(record)
+    rows = []
+    for (profile, net, method, epochs), group in runs.items():
+        stated = printed.get((method, net))
+        rows.append(
+            [
+                *(net, method, epochs, str(len(group))),
+                *(_mean_std([r[field] for r in group]) for field in ("top1", "shifted_top1", "consistency")),
+                *((str(stated.accuracy), str(stated.consistency)) if stated else ("–", "–")),
+                _where(group[0], records),
+                "see notebook 13" if profile == "paper" else "not run at paper scale",
+            ]
+        )
+    note = "Mean ± standard deviation over n seeds, of the 10,000 test pictures. The paper: 250 epochs, n = 5."
+    columns = ["Network", "Method", "Epochs", "n", "Top-1 %", "Shifted top-1 %", "Consistency %"]
+    paper = ["Paper's top-1 %", "Paper's consistency %"]
+    return _table([*columns, *paper, "Profile", "Verdict"], rows, records, note)
+
+
+def transfer(root: Path) -> str:
+    """The small sibling of Tables 3 and 4: the published ResNet-20 converted, then fine-tuned."""
+    records = [r for r in read_results(root, "cifar10") if "stage" in r and r["dataset"] == "cifar10"]
+    rows = [
+        [
+            *(record["net"], record["method"]),
+            "none" if record["stage"] == "transferred" else f"{record['epochs']} epochs at {record['lr']:g}",
+            *(percent(record[field], record["n"]) for field in ("top1", "shifted_top1", "consistency")),
+            _where(record, records),
+        ]
+        for record in records
+    ]
+    columns = ["Network", "Method", "Training", "Top-1 %", "Shifted top-1 %", "Consistency %", "Profile"]
+    return _table(columns, rows, records, "In brackets: 95% confidence (Wilson) over CIFAR-10's 10,000 test pictures.")
+
+
+def _mean_std(values: list[float]) -> str:
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "cifar10": cifar10,
+    "transfer": transfer,
+    "weight_transfer": weight_transfer,
+    "exactness": exactness,
+    "speed": speed,
+    "training": training,
+}
 
 
 def percent(share: float, n: int) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,10 +32,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
+from companion.accuracy import accuracy
 from companion.checkpoint import load_tensors, load_weights, save_tensors
 from companion.errors import Refusal
-from companion.evaluate import accuracy, record_run
-from companion.files import write_json
+from companion.evaluate import record_run
+from companion.files import read_json, write_json
 from companion.labelled import DATASETS, Labelled, Split
 from companion.methods import METHODS
 from companion.paths import find_root
@@ -71,12 +73,16 @@ class Training:
     def __init__(self, recipe: Recipe, data: Labelled, root: Path, compiled: bool = False) -> None:
         self.recipe, self.data = recipe, data
         self.world, self.rank, self.device = _place()
-        if recipe.batch % (self.world * recipe.accumulate) or recipe.batch > len(data.train):
-            raise Refusal(
-                f"A batch of {recipe.batch} cannot be shared by {self.world} processes x {recipe.accumulate} parts, or is "
-                f"larger than the {len(data.train)} training pictures."
-            )
-        model = METHODS[recipe.method].build(recipe.net, recipe.seed, data.train.images.shape[3])
+        count, channels, _, size = data.train.images.shape
+        if recipe.batch > count:
+            raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
+        if recipe.batch % (self.world * recipe.accumulate):
+            parts = f"{self.world} processes x {recipe.accumulate} parts"
+            raise Refusal(f"A batch of {recipe.batch} cannot be divided evenly by {parts}.")
+        model = METHODS[recipe.method].build(recipe.net, recipe.seed, size)
+        if model.conv1.in_channels != channels:
+            takes = f"{recipe.net} takes pictures of {model.conv1.in_channels} channels"
+            raise Refusal(f"{takes}, those of {recipe.dataset} have {channels}.")
         if recipe.start:
             model.load_state_dict(load_weights(root / recipe.start))
         model = model.to(self.device, memory_format=torch.channels_last)
@@ -94,7 +100,7 @@ class Training:
             fused=self.device.type == "cuda",
         )
         self.curve: list[dict[str, float]] = []
-        self.steps = len(data.train) // recipe.batch  # in an epoch
+        self.steps = count // recipe.batch  # in an epoch
 
     def autocast(self) -> AbstractContextManager:
         if self.recipe.precision == "float32":
@@ -113,7 +119,7 @@ class Training:
         recipe, number = self.recipe, len(self.curve)
         torch.manual_seed(1_000_003 * recipe.seed + number)  # for networks that draw at random: LPS
         self.model.train()
-        began, seen = time.perf_counter(), torch.zeros(3, device=self.device)  # loss, correct, pictures
+        began, seen = time.perf_counter(), torch.zeros(2, device=self.device)  # sums: loss, correct
         for step, (images, labels) in enumerate(epoch_batches(train, recipe, number), start=1):
             rate = learning_rate(recipe, number * self.steps + step - 1, self.steps * recipe.epochs)
             for group in self.optimizer.param_groups:
@@ -125,30 +131,28 @@ class Training:
                     logits = self.running(self.prepare(images[mine])).float()
                 loss = F.cross_entropy(logits, labels[mine])
                 (loss / recipe.accumulate).backward()
-                correct = (logits.argmax(1) == labels[mine]).sum()
-                seen += torch.stack(
-                    (loss.detach() * len(logits), correct, torch.tensor(len(logits), device=self.device))
-                )
+                seen += torch.stack((loss.detach() * len(logits), (logits.argmax(1) == labels[mine]).sum()))
             self.optimizer.step()
             if step % _LOOK == 0 or step == self.steps:
-                mean_loss, share = (seen[:2] / seen[2]).tolist()
+                mean_loss, share = (seen / (step * recipe.batch / self.world)).tolist()
                 if not math.isfinite(mean_loss):
                     raise Refusal(
                         f"The loss is {mean_loss} at step {step} of epoch {number + 1}, learning rate {rate:.3g}: "
                         "try a smaller --lr. The epochs before are kept."
                     )
-                tell(min(_LOOK, step % _LOOK or _LOOK), mean_loss, 100 * share)
+                tell(step % _LOOK or _LOOK, mean_loss, 100 * share)
         if self.world > 1:
             dist.all_reduce(seen)
             _average_statistics(self.model, self.world)
-        seconds, (loss_sum, correct, pictures) = time.perf_counter() - began, seen.tolist()
+        pictures, seconds = self.steps * recipe.batch, time.perf_counter() - began
+        loss, correct = (total / pictures for total in seen.tolist())
         self.curve.append(
             {
                 "epoch": number + 1,
-                "loss": loss_sum / pictures,
-                "train_top1": 100 * correct / pictures,
+                "loss": loss,
+                "train_top1": 100 * correct,
                 "test_top1": accuracy(self.model, test.batches(1000), self.prepare, self.autocast),
-                "images_per_s": self.steps * recipe.batch / seconds,
+                "images_per_s": pictures / seconds,
                 "seconds": seconds,
             }
         )
@@ -162,9 +166,7 @@ class Training:
         if not path.exists():
             return
         state = load_tensors(path)
-        differs = [name for name, value in asdict(self.recipe).items() if state["recipe"].get(name) != value]
-        if differs:
-            raise Refusal(f"The checkpoint in {path.parent} is of another recipe ({', '.join(differs)}): move it away.")
+        _require_same(self.recipe, state["recipe"], path.parent)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.curve = state["curve"]
@@ -173,10 +175,11 @@ class Training:
 def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -> Path:
     """Train, or go on training, in `folder`/<the recipe's name>, and return that; a finished run returns at once.
 
-    The folder then holds checkpoint.pt (with the optimiser's state), weights.pt, recipe.json and curve.json.
+    The folder then holds weights.pt, recipe.json and curve.json; until then checkpoint.pt, with the optimiser's state.
     """
     folder = folder / recipe.name
     if (folder / "weights.pt").exists():
+        _require_same(recipe, read_json(folder / "recipe.json"), folder)
         return folder
     data = DATASETS[recipe.dataset](root)
     training = Training(recipe, data, root, compiled)
@@ -198,12 +201,21 @@ def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -
         write_json(folder / "recipe.json", asdict(recipe))
         write_json(folder / "curve.json", training.curve)
         save_tensors(folder / "weights.pt", {name: t.cpu() for name, t in training.model.state_dict().items()})
+        (folder / "checkpoint.pt").unlink(missing_ok=True)  # twice the size, and of no more use
     return folder
+
+
+def _require_same(recipe: Recipe, made: dict[str, Any], folder: Path) -> None:
+    """A folder is named after a part of the recipe; the rest must not differ either. What `made` lacks came later."""
+    ours, theirs = asdict(recipe), asdict(Recipe()) | made
+    differs = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
+    if differs:
+        raise Refusal(f"{folder} holds a run of another recipe ({'; '.join(differs)}): move it away.")
 
 
 def _place() -> tuple[int, int, torch.device]:
     """How many processes, which of them this is, and its device; under torchrun the process group is started."""
-    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -224,7 +236,7 @@ def main() -> None:
     recipe, options = from_arguments(str(__doc__).partition("\n")[0])
     root = find_root()
     folder = train(recipe, root, root / options.checkpoints, compiled=options.compile)
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    if os.environ.get("RANK", "0") == "0":  # torchrun's; a finished run has started no process group to ask
         print(record_run(folder, root))
     if dist.is_initialized():
         dist.destroy_process_group()
