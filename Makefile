@@ -61,8 +61,9 @@ lab: $(INSTALLED) ## the notebooks in JupyterLab
 census: $(INSTALLED) ## the slow sweep: every architecture, full size, all residues
 	$(PYTHON) benchmarks/census.py
 
-bench: $(INSTALLED) ## forward times beside the plain network; `make publish PROFILE=bench` puts them into the README
+bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
 	$(PYTHON) benchmarks/speed.py
+	$(PYTHON) benchmarks/training.py
 
 docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
 	@$(PYTHON) -m companion.docs

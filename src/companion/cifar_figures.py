@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from companion.methods import METHODS
 from companion.paper import TABLE_2
@@ -90,16 +91,14 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
     means = frame[frame["net"] == net].groupby("method", sort=False)[["top1", "consistency"]].mean().sort_values("top1")
     fig, ax = plt.subplots(figsize=(9, 5))
     ax.scatter(means["consistency"], means["top1"], s=70, c=[colour(m) for m in means.index], zorder=3)
-    lowest, span = means["top1"].min(), max(means["top1"].max() - means["top1"].min(), 0.1)
-    step, places = span / 18, {True: lowest - span, False: lowest - span}
+    low, span = means["consistency"].min(), max(means["top1"].max() - means["top1"].min(), 0.1)
+    heights = {True: -1e9, False: -1e9}  # of the last label, in the column of the consistent and left of it
     for name, row in means.iterrows():
-        right = row["consistency"] > 99.5
-        height = max(row["top1"], places[right] + step)  # labels of close points do not overlap
-        places[right] = height
-        ax.annotate(name, (row["consistency"], row["top1"]), xytext=(101 if right else row["consistency"] + 0.3, height),
-                    textcoords="data", va="center", fontsize=9.5, color=colour(name),
-                    arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
-    low = means["consistency"].min()
+        right = row["consistency"] > 100 - (100 - low) / 15
+        heights[right] = height = max(row["top1"], heights[right] + span / 18)  # labels of close points do not overlap
+        ax.annotate(name, (row["consistency"], row["top1"]), xytext=(100 if right else row["consistency"], height),
+                    textcoords=offset_copy(ax.transData, fig, 10, 0, "points"), va="center", fontsize=9.5,
+                    color=colour(name), arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
     ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
     sns.despine(fig)
@@ -152,6 +151,7 @@ def under_corruption(records: list[dict]) -> Figure:
 def under_noise(records: list[dict]) -> Figure:
     """Labels that change, and origins that move, as noise grows."""
     frame = pd.DataFrame(records)
+    names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.5))
     fields = {
         "top1": "top-1 of noisy pictures, %",
@@ -160,8 +160,8 @@ def under_noise(records: list[dict]) -> Figure:
     }
     for ax, (field, label) in zip(axes, fields.items(), strict=True):
         part = frame.dropna(subset=[field]) if field in frame else frame.iloc[:0]
-        sns.lineplot(part, x="noise", y=field, hue="method", palette={m: colour(m) for m in frame["method"]}, marker="o",
-                     ax=ax, legend=field == "top1")  # fmt: skip
+        sns.lineplot(part, x="noise", y=field, hue="method", palette={name: colour(name) for name in names}, style="method",
+                     hue_order=names, style_order=names, markers=True, ax=ax, legend=field == "top1")  # fmt: skip
         ax.set(xlabel="noise, grey levels", ylabel=label)
         ax.set_ylim(bottom=0)
     axes[0].get_legend().set_title("")

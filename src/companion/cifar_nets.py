@@ -56,19 +56,20 @@ class BasicBlock(nn.Module):
         self.after = after(outputs, stride=stride) if after else nn.Identity()
         self.conv2 = _conv(outputs, outputs)
         self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut_after: nn.Module = nn.Identity()
         if inputs == outputs and stride == 1:
             self.shortcut: nn.Module = nn.Identity()
         elif option == "A":
             self.shortcut = _pad_channels(inputs, outputs)
         else:
-            first = [after(inputs, stride=stride)] if after else []
-            conv = _conv(inputs, outputs, 1, 1 if after else stride)
-            self.shortcut = nn.Sequential(*first, conv, nn.BatchNorm2d(outputs))
+            if after:
+                self.shortcut_after = after(inputs, stride=stride)
+            self.shortcut = nn.Sequential(_conv(inputs, outputs, 1, 1 if after else stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)
         out = self.after(F.relu(self.bn1(self.conv1(x))))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(self.shortcut_after(x)))
 
 
 class SmallResNet(nn.Module):

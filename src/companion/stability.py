@@ -41,7 +41,8 @@ def stability(
 def _labels_and_origins(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Predicted labels (B,), and the origins of all groups side by side (B, 2 * groups)."""
     origins: list[Tensor] = []
-    choosers = [module for name, module in model.named_children() if name.startswith("mass_origin_")]
+    named = [module for name, module in model.named_children() if name.startswith("mass_origin_")]
+    choosers = [module for module in named if getattr(module, "rule", "") != "zero"]  # the frame's grid is no choice
     hooks = [m.register_forward_hook(lambda module, inputs, output: origins.append(output)) for m in choosers]
     try:
         labels = model(x).argmax(1)

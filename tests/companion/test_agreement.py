@@ -41,7 +41,9 @@ def test_stage(name):
     stage = PIPELINE[name]["do"]
     assert stage["desc"] and stage["cmd"] == "${python} -m companion.runner " + name + " --profile ${item}"
     assert stage["params"] == ["${item}." + name]
-    for out in [*stage["outs"], *stage["metrics"], *stage["plots"]]:
+    kept = [out for out in stage["outs"] if isinstance(out, dict)]  # what takes long to make
+    assert kept in ([], [{"checkpoints/${item}/" + name: {"persist": True}}])
+    for out in [*(out for out in stage["outs"] if out not in kept), *stage["metrics"], *stage["plots"]]:
         assert out.startswith("runs/${item}/" + name + "/")
     fetched = {f"data/{source.name}/{source.file}" for source in FILES if source.required}
     for dependency in stage["deps"]:
