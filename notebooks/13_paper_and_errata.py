@@ -40,6 +40,12 @@ plots.use_style()
 beside.table_2(root)
 
 # %% [markdown]
+# What was trained for fewer epochs is to be compared with each other only (notebook 05):
+
+# %%
+beside.fewer_epochs(root)
+
+# %% [markdown]
 # The printed accuracies as a picture. The dotted line is plain MASS:
 
 # %%

@@ -23,6 +23,7 @@ from companion.records import Record
 from companion.results import read_results
 
 NOT_RUN = "not run"
+_STUDIES = {"input", "rule", "stage"}  # fields of records that study a trained network of Table 2 and are no run of it
 NOT_AT_SCALE = "not run at paper scale"
 VALIDATION_SET = 50_000  # images: the paper's scale for Tables 3 and 4
 
@@ -71,7 +72,7 @@ def _of_row(records: Sequence[Record], method: str, network: str, field: str) ->
         and record.get("method") == method
         and record.get("net", record.get("model")) == NETWORKS[network]
         and field in record
-        and not {"input", "rule", "stage"} & set(record)
+        and not _STUDIES & set(record)
     ]
 
 
@@ -158,6 +159,18 @@ def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str
         if full:
             return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})", "reproduced"
     return NOT_RUN, NOT_AT_SCALE
+
+
+def fewer_epochs(root: Path) -> Markdown:
+    """Published trainings on CIFAR-10 below the paper's scale: to be compared with each other, not with the paper."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for r in read_results(root, "cifar10"):
+        if r["profile"] != "paper" and r["dataset"] == "cifar10" and not _STUDIES & set(r):
+            groups.setdefault((r["net"], r["method"], str(r["epochs"]), r["profile"]), []).append(r)
+    fields = ("top1", "shifted_top1", "consistency")
+    rows = [[*key, *(_mean_std([r[name] for r in group]) for name in fields)] for key, group in groups.items()]
+    columns = ["network", "method", "epochs", "profile", "top-1 (runs)", "shifted top-1", "consistency"]
+    return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 
 
 def smaller_runs(root: Path) -> Markdown:

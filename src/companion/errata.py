@@ -168,11 +168,11 @@ SENTENCES = (
 )
 
 UNSTATED = (
-    ("Padding of the baseline in Table 2", "circular or zero; it decides its consistency", "both are to be run"),
+    ("Padding of the baseline in Table 2", "circular or zero; it decides its consistency", "both (notebook 05)"),
     (
         "Place of the blur in MASS-LPF and MASS-DDAC",
-        "before or behind the selection of the origin",
-        "both are to be run",
+        "before the strided convolution, or behind a dense one and its ReLU, itself sampled from the origin",
+        "behind, as in the cited works' ResNets; in the profile paper both",
     ),
     ("Accuracy", "on unshifted images, or on shifted ones", "both are recorded"),
     ("Table 3's images", "resolution and crop; the sides must be multiples of 32", "224 pixels, recorded"),
