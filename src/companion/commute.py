@@ -11,17 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from companion.sampling import blur
+from mass.baselines import BlurPool2d
 from mass.layers import CircularConv2d
 
 Shift = tuple[int, int]
-
-
-class BlurPool(nn.Module):
-    """Blur of size 3, then every second pixel: Zhang's anti-aliased sampling."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return blur(x, 3)[:, :, ::2, ::2]
 
 
 def example_layers(channels: int = 3) -> dict[str, nn.Module]:
@@ -41,7 +34,7 @@ def example_layers(channels: int = 3) -> dict[str, nn.Module]:
         "strided convolution, circular": CircularConv2d(channels, 8, 3, 2, 1),
         "max pooling 2 x 2": nn.MaxPool2d(2),
         "average pooling 2 x 2": nn.AvgPool2d(2),
-        "blur of size 3, then sampling": BlurPool(),
+        "blur of size 3, then sampling": BlurPool2d(channels, 3),
         "MASS strided convolution": strided,
         "MASS max pooling 2 x 2": mass.MassMaxPool2d(2),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import comb
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mass
+from mass.baselines import BlurPool2d
 from mass.circular import circular_pad
 
 
@@ -31,23 +31,9 @@ def interpolated(samples: Tensor, length: int) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(samples), length) * length / len(samples)
 
 
-def binomial(size: int) -> Tensor:
-    """The binomial filter C(N, k) / 2^N with N = size - 1, which tends to a Gaussian. Shape: (size,).
-
-    >>> binomial(3)
-    tensor([0.2500, 0.5000, 0.2500])
-    """
-    n = size - 1
-    return torch.tensor([comb(n, k) / 2**n for k in range(size)])
-
-
 def blur(x: Tensor, size: int) -> Tensor:
     """Each channel filtered by the binomial filter along both axes, circularly. Shape: (B, C, H, W) -> the same."""
-    taps = binomial(size).to(x)
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, size, size)
-    before = (size - 1) // 2
-    pad = (before, size - 1 - before, before, size - 1 - before)
-    return F.conv2d(circular_pad(x, pad), kernel, groups=x.shape[1])
+    return BlurPool2d(x.shape[1], size, stride=1)(x)
 
 
 def max_pool_in_two_steps(x: Tensor) -> tuple[Tensor, Tensor]:

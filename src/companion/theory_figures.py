@@ -14,7 +14,8 @@ from torch import Tensor
 import mass
 from companion.commute import distance
 from companion.plots import COLOURS, draw_map
-from companion.sampling import binomial, interpolated, max_pool_in_two_steps, spectrum
+from companion.sampling import interpolated, max_pool_in_two_steps, spectrum
+from mass.baselines.blurpool import binomial_filter
 from mass.circular import circular_pad
 
 # The two halves of a signal's samples, and the four of an image's: the same colours throughout.
@@ -113,7 +114,7 @@ def blur_curves(residual: pd.DataFrame, kept: pd.DataFrame, mass_residual: float
     fig, axes = plt.subplots(1, 3, figsize=(13.5, 3.9))
     sizes = [s for s in (1, 2, 3, 5, 9) if s in set(kept["size"])]
     for size, colour in zip(sizes, sns.color_palette("crest", len(sizes)), strict=True):
-        response = torch.fft.rfft(binomial(size), 256).abs()
+        response = torch.fft.rfft(binomial_filter(size), 256).abs()
         axes[0].plot(torch.linspace(0, 1, len(response)), response, color=colour, lw=2, label=f"size {size}")
     axes[0].axvspan(0.5, 1, color="#f2e3d5", zorder=0)
     axes[0].text(0.75, 1.09, "aliases", ha="center", va="center", fontsize=10)

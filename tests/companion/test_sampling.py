@@ -6,7 +6,6 @@ import torch
 from companion.commute import distance, example_layers, layer_errors, rounded
 from companion.data import photographs
 from companion.sampling import (
-    binomial,
     blur,
     interpolated,
     max_pool_in_two_steps,
@@ -14,11 +13,12 @@ from companion.sampling import (
     spectrum,
     waves,
 )
+from mass.baselines.blurpool import binomial_filter
 
 
 @pytest.mark.parametrize(("size", "taps"), [(1, [1]), (2, [1, 1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])
 def test_binomial(size, taps):
-    assert torch.equal(binomial(size), torch.tensor(taps) / sum(taps))
+    assert torch.equal(binomial_filter(size), torch.tensor(taps) / sum(taps))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 13])
