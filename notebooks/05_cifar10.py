@@ -42,7 +42,7 @@ plots.use_style()
 # ## The methods
 #
 # Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method; with one seed they
-# start from the same weights and see the same pictures in the same order.
+# start from the same weights (DDAC's three among themselves) and see the same pictures in the same order.
 
 # %%
 figures.describe_methods(run.settings.methods)

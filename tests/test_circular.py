@@ -31,6 +31,57 @@ def test_padding_reads_modulo_the_size(size, pad, channels_last):
         assert padded.is_contiguous(memory_format=torch.channels_last)
 
 
+narrow = st.tuples(*[st.integers(0, 4)] * 4)  # pads no wider than the map: what the operator itself takes
+
+
+@given(pad=narrow, channels_last=st.booleans())
+def test_padding_is_torch_s(pad, channels_last):
+    """Values, gradient and memory format; the operator's own, and what compilers are given."""
+    x = torch.randn(2, 3, 4, 5)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    padded, expected = circular_pad(ours, pad), F.pad(theirs, pad, mode="circular")
+    upstream = torch.randn_like(expected)
+    padded.backward(upstream)
+    expected.backward(upstream)
+    assert torch.equal(padded, expected) and torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    assert padded.is_contiguous(memory_format=memory_format) and ours.grad.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("pad", [(1, 1, 1, 1), (3, 2, 0, 1), (0, 3, 4, 0), (7, 5, 9, 1), (-1, 2, 1, -1)])
+def test_padding_has_the_gradient_of_its_values(pad):
+    x = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: circular_pad(x, pad), x)
+    assert torch.autograd.gradgradcheck(lambda x: circular_pad(x, pad).square(), x)
+
+
+@pytest.mark.parametrize("pad", [(2, 1, 3, 0), (7, 5, 9, 1)])
+@pytest.mark.parametrize("axis", [0, 1, 4])
+def test_padding_under_vmap(pad, axis):
+    x = torch.randn(2, 3, 4, 5, 6)
+    expected = torch.stack([circular_pad(part, pad) for part in x.unbind(axis)], axis)
+    assert torch.equal(torch.vmap(lambda x: circular_pad(x, pad), axis, axis)(x), expected)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_padding_compiles_without_a_graph_break(memory_format):
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=memory_format).requires_grad_()
+    compiled = torch.compile(lambda x: circular_pad(x, (1, 2, 3, 0)), fullgraph=True, backend="aot_eager")
+    padded = compiled(x)
+    assert torch.equal(padded, circular_pad(x, (1, 2, 3, 0))) and padded.is_contiguous(memory_format=memory_format)
+    upstream = torch.randn_like(padded)
+    gradient = torch.autograd.grad(circular_pad(x, (1, 2, 3, 0)), x, upstream)[0]
+    assert torch.allclose(torch.autograd.grad(padded, x, upstream)[0], gradient, atol=1e-6)
+
+
+def test_padding_is_a_well_formed_operator():
+    """Schema, fake rule, gradient registration and shapes unknown when compiled, as torch.library checks them."""
+    x = torch.randn(2, 3, 4, 5, requires_grad=True)
+    torch.library.opcheck(torch.ops.mass.circular_pad.default, (x, 1, 2, 3, 0))
+
+
 windows = st.fixed_dictionaries(
     {
         "kernel": st.integers(1, 7),

@@ -1,7 +1,8 @@
 """The methods of Table 2, and the controls that it lacks, by name: each a network and how it is trained.
 
 Every method starts from the same zero-padded network and is made by a conversion, so that two methods differ in
-nothing but the method; with one seed they also start from the same weights (DDAC's own come last).
+nothing but the method; with one seed they also start from the same weights (DDAC's filters draw theirs in between, so
+the three methods with DDAC start alike among themselves).
 """
 
 from __future__ import annotations

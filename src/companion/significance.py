@@ -1,7 +1,7 @@
 """Which differences are real: paired comparisons over seeds, with confidence intervals.
 
-Runs with one seed share their first weights, the order of their pictures and their flips, so methods are compared seed
-by seed. The interval is Student's for the mean of the paired differences; it says how methods differ over seeds on
+Runs with one seed share the order of their pictures, their flips and, but for DDAC's, their first weights, so methods
+are compared seed by seed. The interval is Student's for the mean of the paired differences; it says how methods differ over seeds on
 this test set, and nothing about other test sets.
 """
 

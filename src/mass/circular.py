@@ -38,7 +38,7 @@ def window_pads(kernel, stride, padding, dilation=1) -> tuple[int, int, int, int
 
 
 def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous()  # vmap knows no memory format
 
 
 # F.pad's circular mode drops channels_last, and its backward pass costs as much as the convolution that follows.
@@ -111,4 +111,4 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
         rows = torch.arange(-top, height + bottom, device=x.device) % height
         columns = torch.arange(-left, width + right, device=x.device) % width
         padded = x.index_select(2, rows).index_select(3, columns)
-    return padded.contiguous(memory_format=torch.channels_last) if _is_channels_last(x) else padded
+    return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if _is_channels_last(x) else padded

@@ -57,3 +57,12 @@ def check_divides(x: Tensor, period: tuple[int, int]) -> None:
             below, above = size // p * p, -(-size // p) * p
             would = f"{below} or {above}" if below else str(above)
             raise ValueError(f"{axis} {size} is not a multiple of the period {p}; {would} would do.")
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse arguments that are not ints of at least 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise TypeError(f"{name} must be an int, got {count!r}.")
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")

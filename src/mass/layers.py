@@ -21,6 +21,7 @@ from .errors import as_pair
 from .kernels import conv2d
 from .origin import select_origin
 from .shift import restore, shift
+from .trace import marked_period
 
 
 class CircularConv2d(nn.Conv2d):
@@ -111,7 +112,8 @@ class MassPool2d(nn.Module):
     Args:
         pool: a module (B, C, H, W) -> (B, C', H / stride, W / stride) that does not pad; it may have parameters.
         stride: its stride, by default `pool.stride`.
-        kernel_size: its window, by default `pool.kernel_size`, else the stride; a wider window wraps.
+        kernel_size: its window, by default `pool.kernel_size`, else the stride; a wider window wraps. A class that was
+            marked by `mass.mark_leaf` wraps by itself: its stride is taken.
         rule: as `select_origin`.
 
     >>> MassPool2d(nn.LPPool2d(norm_type=2, kernel_size=3, stride=2))(torch.rand(1, 4, 8, 8)).shape
@@ -133,8 +135,9 @@ class MassPool2d(nn.Module):
         if getattr(pool, "padding", 0) not in (0, (0, 0)):
             raise ValueError(f"the pool pads by {pool.padding}; give it padding=0, its window wraps instead.")
         self.stride = as_pair(stride, "stride")
-        kernel = getattr(pool, "kernel_size", None) if kernel_size is None else kernel_size
-        self.kernel_size = self.stride if kernel is None else as_pair(kernel, "kernel_size")
+        if kernel_size is None and marked_period(pool) is None:  # what was marked as an operation wraps by itself
+            kernel_size = getattr(pool, "kernel_size", None)
+        self.kernel_size = self.stride if kernel_size is None else as_pair(kernel_size, "kernel_size")
 
     def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
         x = _to_origin(x, self.stride, self.rule, origin)

@@ -35,16 +35,26 @@ def mark_leaf(module_class: type[nn.Module], period: int | str = 1) -> type[nn.M
     """
     if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
         raise TypeError(f"mark_leaf takes a subclass of torch.nn.Module, got {module_class!r}.")
-    if not isinstance(period, str) and (not isinstance(period, int) or period < 1):
+    if not ((isinstance(period, str) and period.isidentifier()) or _is_period(period)):
         raise ValueError(f"period must be an int of at least 1 or an attribute's name, got {period!r}.")
     _marked[module_class] = period
     return module_class
 
 
+def _is_period(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def marked_period(module: nn.Module) -> int | None:
     """The period that a module's class was marked with as a leaf, else None."""
     period = next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
-    return getattr(module, period) if isinstance(period, str) else period
+    if not isinstance(period, str):
+        return period
+    value = getattr(module, period, None)
+    if not _is_period(value):
+        reason = f"{type(module).__name__} was marked with the period '{period}', and that is {value!r}"
+        raise NotEquivariantError("", reason, "make it an int of at least 1")
+    return value
 
 
 class Traced(fx.GraphModule):

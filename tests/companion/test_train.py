@@ -33,8 +33,8 @@ KILLED_WHILE_WRITING = """
 import os, runpy, signal
 rename, written = os.replace, []
 def replace(source, target):
-    written.append(target)
-    if len(written) == 2:
+    written.append(target.name)
+    if written.count("checkpoint.pt") == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     rename(source, target)
 os.replace = replace

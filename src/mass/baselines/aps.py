@@ -2,9 +2,15 @@
 
 The operation runs densely, at stride 1, and of its s x s polyphase components the one of largest l2 norm is kept; a
 shortcut beside it keeps the same one. As published, norms are floating-point sums and ties go to the first component,
-so its equivariance is as good as its rounding and its input's asymmetry (the certificates in notebook 02 show where not).
-A blur, where there is one, comes before the choice (its authors' APS-LPF): convert a network with `BlurPool2d`.
-Departures from the authors' code: any stride, not 2 alone; where branches share an index is inferred.
+so its equivariance is as good as its rounding and its input's asymmetry (the certificates in notebook 02 show where
+not).
+
+What is read for the choice, and sampled, is the strided operation's own output. Its authors' ResNets sample behind the
+ReLU; so does a converted network that samples there, by a `BlurPool2d`, of size 1 for no blur (companion.cifar_nets).
+With a blur the choice is read off the blurred map, as in its authors' ImageNet code; their CIFAR-10 code reads it off
+the map before the blur, and LPS's authors offer both.
+Departures from the authors' code: any stride, not 2 alone, and any size that it divides (theirs wraps odd sizes by one
+more row or column, and for ImageNet takes squares); where branches share an index is inferred.
 """
 
 from __future__ import annotations
@@ -14,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import as_pair, check_divides, check_map
+from ..errors import as_pair
 from ..lattice import Pair
 from ..shift import shift
-from .polyphase import PolyphaseRewriter, rewrite, to_phases
+from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
 
 
 class APS(nn.Module):
@@ -43,15 +49,13 @@ class APS(nn.Module):
 
     def index(self, x: Tensor) -> Tensor:
         """The component of largest l2 norm of each image, (B, C, H, W) -> (B, 2) int64."""
-        check_map(x)
-        check_divides(x, self.stride)
-        norms = torch.linalg.vector_norm(to_phases(x.detach(), self.stride), dim=(2, 3, 4))  # (B, s * s)
+        norms = torch.linalg.vector_norm(to_blocks(x.detach(), self.stride), dim=(1, 2, 4)).flatten(1)  # (B, s * s)
         chosen = norms.argmax(1)
         return torch.stack((chosen // self.stride[1], chosen % self.stride[1]), 1)
 
     def forward(self, x: Tensor, index: Tensor | None = None, return_index: bool = False) -> Any:
         index = self.index(x) if index is None else index
-        sampled = shift(x, index)[:, :, :: self.stride[0], :: self.stride[1]]
+        sampled = first_phase(shift(x, index), self.stride)
         return (sampled, index) if return_index else sampled
 
     def extra_repr(self) -> str:

@@ -1,10 +1,13 @@
 """Content-aware low-pass filters, DDAC (Zou et al., 2020): the blur of each position is predicted from the features.
 
 A convolution of k x k to g k^2 channels, BatchNorm and a softmax give every position g filters of k x k; contiguous
-groups of C / g channels share one. As published, one softmax runs over all g k^2 channels, so that the filters of a
-position sum to 1 *together* and a group's to 1 / g on average; `per_group=True` makes each group's sum to 1.
-Departures from the authors' code: borders wrap, where theirs reflect; filters are predicted at sampled positions only
-(theirs everywhere, and then every s-th is kept), so BatchNorm's statistics are of these positions.
+groups of C / g channels share one. In its authors' code one softmax runs over all g k^2 channels, so that the filters
+of a position sum to 1 *together* and a group's to 1 / g on average; `per_group=True` makes each group's sum to 1. It
+stands in a network where `BlurPool2d` does.
+Departures from the authors' code (Adaptive-anti-Aliasing): borders wrap, where theirs reflect; filters are predicted at
+sampled positions only (theirs everywhere, and then every s-th is kept), so in training BatchNorm's statistics are of
+these positions; a size that the stride does not divide is refused, where theirs rounds up; there are 8 groups by
+default, as in the commands of their README, where their layer's default is 2.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..circular import circular_pad, window_pads
+from ..errors import check_counts, check_divides, check_map
 from ..kernels import conv2d
 from ..trace import mark_leaf
 
@@ -40,6 +44,7 @@ class DDAC2d(nn.Module):
         self, channels: int, kernel_size: int = 3, stride: int = 2, groups: int = 8, per_group: bool = False
     ) -> None:
         super().__init__()
+        check_counts(channels=channels, kernel_size=kernel_size, stride=stride, groups=groups)
         if channels % groups:
             raise ValueError(f"{channels} channels cannot be divided into {groups} groups; choose a divisor.")
         if kernel_size % 2 == 0:
@@ -62,6 +67,8 @@ class DDAC2d(nn.Module):
         return circular_pad(x, window_pads(self.kernel_size, self.stride, self.kernel_size // 2))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_map(x)
+        check_divides(x, (self.stride, self.stride))
         weights = self.filters(x).to(x.dtype).movedim(4, 0).contiguous()  # (k * k, B, H / stride, W / stride, groups)
         pixels = self._pad(x).permute(0, 2, 3, 1).contiguous()
         rows, columns = (self.stride * n for n in weights.shape[2:4])

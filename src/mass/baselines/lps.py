@@ -1,11 +1,15 @@
 """Learnable polyphase sampling, LPS (Rojas-Gomez et al., 2022): a small network scores each polyphase component.
 
-Each component of a dense output gets a score, the mean of conv 3 x 3, ReLU, conv 3 x 3 over it. In training the
-components are mixed by a Gumbel-softmax over their scores; in evaluation the best one is kept, as APS keeps the one
-of largest norm. A shortcut beside it uses the same weights. Scores are floating-point means and ties go to the first
-component, so its equivariance is as good as its rounding.
-Departures from the authors' code: any stride; where branches share a choice is inferred; the temperature is fixed
-(theirs may be annealed).
+Each component of a dense output gets a score: convolution 3 x 3, ReLU, convolution 3 x 3, both circular and as wide as
+the map, and the mean over all channels and positions. In training the components are mixed by a Gumbel-softmax over
+their scores, soft, not one-hot; in evaluation the best one is kept, as APS keeps the one of largest norm. A shortcut
+beside it uses the same weights, in training the very sample. Scores are floating-point means and ties go to the first
+component, so its equivariance is as good as its rounding. What is sampled is the strided operation's own output, as in
+`mass.baselines.aps`.
+Departures from the authors' code: any stride, not 2 alone, any size that it divides (theirs pads odd sizes with zeros);
+where branches share a choice is inferred; the temperature stays as it is set. Theirs starts at 1 and takes a schedule
+(down to 0.01 over 90 epochs, in one of their configurations for ImageNet), and their optimiser spares the scoring
+networks its weight decay: both are left to the training loop.
 """
 
 from __future__ import annotations
@@ -16,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import as_pair, check_divides, check_map
+from ..errors import as_pair, check_counts, check_divides, check_map
 from ..lattice import Pair
 from ..layers import CircularConv2d
 from ..shift import shift
-from .polyphase import PolyphaseRewriter, rewrite, to_phases
+from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
 
 
 class PolyphaseScores(nn.Module):
@@ -42,14 +46,15 @@ class PolyphaseScores(nn.Module):
     ) -> None:
         super().__init__()
         hidden = channels if hidden is None else hidden
+        check_counts(channels=channels, hidden=hidden)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature!r}.")
         self.stride, self.temperature = as_pair(stride, "stride"), temperature
         self.conv1 = CircularConv2d(channels, hidden, 3, padding=1)
         self.conv2 = CircularConv2d(hidden, hidden, 3, padding=1)
 
     def scores(self, x: Tensor) -> Tensor:
         """The mean response of the scoring network to each component, (B, s * s)."""
-        check_map(x)
-        check_divides(x, self.stride)
         phases = to_phases(x, self.stride)
         responses = self.conv2(F.relu(self.conv1(phases.flatten(0, 1))))
         return responses.float().mean((1, 2, 3)).view(phases.shape[:2])
@@ -85,11 +90,22 @@ class LPS(nn.Module):
         self.stride = as_pair(stride, "stride")
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        check_map(x)
+        check_divides(x, self.stride)
+        p, q = self.stride
+        if weights.shape != (x.shape[0], p * q):
+            raise ValueError(
+                f"weights must have shape ({x.shape[0]}, {p * q}), one for each component of each image, "
+                f"got {tuple(weights.shape)}."
+            )
         if self.training:
-            return (to_phases(x, self.stride) * weights.to(x.dtype)[:, :, None, None, None]).sum(1)
+            mixed = torch.zeros((), dtype=x.dtype, device=x.device)
+            for n, weight in enumerate(weights.to(x.dtype).unbind(1)):
+                i, j = divmod(n, q)
+                mixed = mixed + x[:, :, i::p, j::q] * weight[:, None, None, None]
+            return mixed
         chosen = weights.argmax(1)
-        index = torch.stack((chosen // self.stride[1], chosen % self.stride[1]), 1)
-        return shift(x, index)[:, :, :: self.stride[0], :: self.stride[1]]
+        return first_phase(shift(x, torch.stack((chosen // q, chosen % q), 1)), self.stride)
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}"

@@ -1,4 +1,4 @@
-"""What APS and LPS share: strided operations run densely, and one polyphase component of the output is kept.
+"""What the baselines share: polyphase components, and networks in which strided operations run densely (APS, LPS).
 
 Where branches must keep the same component is inferred (mass.lattice), rather than written into each architecture; the
 first operation of a group, in the order in which the network computes, decides for all.
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from ..errors import NotEquivariantError
+from ..errors import NotEquivariantError, check_divides, check_map
 from ..infer import infer
 from ..lattice import Pair
 from ..layers import CircularConv2d
@@ -19,10 +19,23 @@ from ..rewrite import Rewriter
 from ..trace import as_inputs, trace
 
 
+def first_phase(x: Tensor, stride: Pair) -> Tensor:
+    """Every s-th row and column: (B, C, H, W) -> (B, C, H / s, W / s), in the memory format of `x`."""
+    check_map(x)
+    check_divides(x, stride)
+    return x[:, :, :: stride[0], :: stride[1]].clone()  # a view with steps has no memory format
+
+
+def to_blocks(x: Tensor, stride: Pair) -> Tensor:
+    """A view of the map as s x s blocks: (B, C, H, W) -> (B, C, H / s, s, W / s, s)."""
+    check_map(x)
+    check_divides(x, stride)
+    return x.unflatten(3, (-1, stride[1])).unflatten(2, (-1, stride[0]))
+
+
 def to_phases(x: Tensor, stride: Pair) -> Tensor:
-    """The polyphase components: (B, C, H, W) -> (B, s * s, C, H / s, W / s)."""
-    p, q = stride
-    return x.unflatten(3, (-1, q)).unflatten(2, (-1, p)).permute(0, 3, 5, 1, 2, 4).flatten(1, 2)
+    """The polyphase components, row by row: (B, C, H, W) -> (B, s * s, C, H / s, W / s)."""
+    return to_blocks(x, stride).permute(0, 3, 5, 1, 2, 4).flatten(1, 2)
 
 
 class PolyphaseRewriter(Rewriter):

@@ -1,0 +1,509 @@
+"""Baselines: each does what an obvious loop does, and composed with MASS becomes exact."""
+
+import copy
+import itertools
+import math
+import pickle
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import mass
+from mass.baselines import APS, LPS, BlurPool2d, DDAC2d, PolyphaseScores, convert_to_aps, convert_to_lps
+from mass.baselines.blurpool import binomial_filter
+
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 4))  # of a map, in strides
+
+
+def trained(module, seed=0):
+    """A module whose BatchNorm statistics are not those of a beginner; in eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    for bn in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        for tensor in (bn.running_mean, bn.bias.data):
+            tensor.normal_(generator=generator)
+        for tensor in (bn.running_var, bn.weight.data):
+            tensor.uniform_(0.5, 2, generator=generator)
+    return module.eval()
+
+
+def phases(x, stride):
+    """The polyphase components, in a list."""
+    return [x[:, :, i :: stride[0], j :: stride[1]] for i in range(stride[0]) for j in range(stride[1])]
+
+
+def pad(x, left, right):
+    return F.pad(x, (left, right, left, right), mode="circular")
+
+
+def same_up_to_a_shift(y, z):
+    return any(torch.equal(y.roll((i, j), (2, 3)), z) for i in range(y.shape[2]) for j in range(y.shape[3]))
+
+
+# BlurPool
+
+
+def blur_by_loops(x, size, stride):
+    """Output n is the sum over i of C(k - 1, i) / 2^(k - 1) x[s n - (k - 1) // 2 + i], and so along the columns."""
+    row = [math.comb(size - 1, i) / 2 ** (size - 1) for i in range(size)]
+    before = (size - 1) // 2
+    out = torch.zeros_like(x)
+    for i, j in itertools.product(range(size), range(size)):
+        out += row[i] * row[j] * x.roll((before - i, before - j), (2, 3))
+    return out[:, :, ::stride, ::stride]
+
+
+@given(size=st.integers(1, 7), stride=st.integers(1, 4), blocks=sizes, channels=st.integers(1, 3))
+def test_blurpool(size, stride, blocks, channels):
+    x = torch.randn(2, channels, blocks[0] * stride, blocks[1] * stride, dtype=torch.float64)
+    blur = BlurPool2d(channels, size, stride).double()
+    assert torch.allclose(blur(x), blur_by_loops(x, size, stride), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_binomial_filters_are_exact(size):
+    """They sum to 1, are symmetric, and even bfloat16 rounds none of their weights."""
+    row = binomial_filter(size)
+    assert row.sum() == 1 and torch.equal(row, row.flip(0))
+    blur = BlurPool2d(2, size)
+    assert torch.equal(blur.filter[1, 0], torch.outer(row, row))
+    assert torch.equal(copy.deepcopy(blur).bfloat16().filter.float(), blur.filter)
+    assert torch.equal(blur(torch.ones(1, 2, 6, 4)), torch.ones(1, 2, 3, 2))
+
+
+def test_blurpool_adds_no_key():
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
+    blurred = nn.Sequential(plain[0], nn.Sequential(BlurPool2d(4), plain[1]))
+    assert not BlurPool2d(4).state_dict() and len(blurred.state_dict()) == len(plain.state_dict())
+
+
+# DDAC
+
+
+def ddac_as_published(x, ddac):
+    """The authors' algorithm, with circular borders: filters everywhere, unfolded windows, then every s-th position."""
+    size, groups, channels = ddac.kernel_size, ddac.groups, x.shape[1]
+    padded = pad(x, size // 2, size // 2)
+    logits = ddac.bn(F.conv2d(padded, ddac.conv.weight)).unflatten(1, (groups, -1))  # (B, g, k * k, H, W)
+    weights = logits.exp() / logits.exp().sum(2 if ddac.per_group else (1, 2), keepdim=True)
+    windows = F.unfold(padded, size).view(x.shape[0], channels, size * size, *x.shape[2:])
+    out = torch.empty_like(x)
+    for channel in range(channels):
+        out[:, channel] = (windows[:, channel] * weights[:, channel // (channels // groups)]).sum(1)
+    return out[:, :, :: ddac.stride, :: ddac.stride]
+
+
+@given(
+    size=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 3),
+    groups=st.sampled_from([1, 2, 4]),
+    per_group=st.booleans(),
+    blocks=st.tuples(st.integers(2, 4), st.integers(2, 4)),
+    seed=st.integers(0, 99),
+)
+def test_ddac(size, stride, groups, per_group, blocks, seed):
+    torch.manual_seed(seed)
+    ddac = trained(DDAC2d(4, size, stride, groups, per_group), seed).double()
+    x = torch.randn(2, 4, blocks[0] * stride, blocks[1] * stride, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(ddac(x), ddac_as_published(x, ddac), atol=1e-12, rtol=0)
+        dense = DDAC2d(4, size, 1, groups, per_group).double().eval()
+        dense.load_state_dict(ddac.state_dict())
+        assert torch.allclose(ddac(x), dense(x)[:, :, ::stride, ::stride], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("per_group", [False, True])
+def test_ddac_filters_sum_to_one(per_group):
+    """Each on its own, or those of a position together."""
+    filters = trained(DDAC2d(16, groups=8, per_group=per_group)).filters(torch.randn(2, 16, 6, 4))
+    assert filters.shape == (2, 3, 2, 8, 9) and filters.min() > 0
+    total = filters.sum(-1) if per_group else filters.sum((-2, -1))
+    assert torch.allclose(total, torch.ones_like(total))
+    assert per_group or filters.sum(-1).std() > 0.01
+
+
+def test_ddac_in_training():
+    """BatchNorm's statistics are those of the sampled positions, and gradients reach all parameters."""
+    ddac = DDAC2d(8, 3, 2, groups=2)
+    ddac.bn.momentum = 1.0
+    x = torch.randn(3, 8, 6, 4)
+    ddac(x).square().sum().backward()
+    logits = F.conv2d(pad(x, 1, 1), ddac.conv.weight)
+    assert torch.allclose(ddac.bn.running_mean, logits[..., ::2, ::2].mean((0, 2, 3)), atol=1e-6)
+    assert not torch.allclose(ddac.bn.running_mean, logits.mean((0, 2, 3)), atol=1e-3)
+    assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in ddac.parameters())
+
+
+# APS and LPS
+
+
+def strided_conv(stride):
+    conv = nn.Conv2d(4, 6, 3, stride, 1)
+    return conv, lambda x: F.conv2d(pad(x, 1, 1), conv.weight, conv.bias)
+
+
+def blur():
+    blur = BlurPool2d(4, 5)
+    return blur, lambda x: F.conv2d(pad(x, 2, 2), blur.filter, groups=4)
+
+
+def ddac():
+    ddac = trained(DDAC2d(4, groups=2))
+    dense = copy.copy(ddac)
+    dense.stride = 1
+    return ddac, lambda x: ddac_as_published(x, dense)
+
+
+STRIDED = {  # an operation, and what it computes at stride 1
+    "conv": partial(strided_conv, 2),
+    "conv stride 2 x 3": partial(strided_conv, (2, 3)),
+    "max pool": lambda: (nn.MaxPool2d(3, 2, 1), lambda x: F.max_pool2d(pad(x, 1, 1), 3, 1)),
+    "average pool": lambda: (nn.AvgPool2d(2), lambda x: F.avg_pool2d(pad(x, 0, 1), 2, 1)),
+    "subsampling": lambda: (BlurPool2d(4, 1), lambda x: x),
+    "blur": blur,
+    "ddac": ddac,
+}
+
+
+def stride_of(module):
+    stride = module.stride
+    return (stride, stride) if isinstance(stride, int) else stride
+
+
+def keep_best(dense, scores, stride):
+    """Of each image the component of largest score; scores (B, s * s)."""
+    choices = [max(range(len(row)), key=row.__getitem__) for row in scores.tolist()]
+    return torch.stack([phases(dense[b : b + 1], stride)[n][0] for b, n in enumerate(choices)]), choices
+
+
+def norms(x, stride):
+    return torch.stack([phase.square().sum((1, 2, 3)).sqrt() for phase in phases(x, stride)], 1)
+
+
+def scores_by_loops(x, chooser):
+    """LPS's scoring network over one component at a time."""
+    columns = []
+    for phase in phases(x, chooser.stride):
+        hidden = F.relu(F.conv2d(pad(phase, 1, 1), chooser.conv1.weight, chooser.conv1.bias))
+        columns.append(F.conv2d(pad(hidden, 1, 1), chooser.conv2.weight, chooser.conv2.bias).mean((1, 2, 3)))
+    return torch.stack(columns, 1)
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_aps(name):
+    operation, dense = STRIDED[name]()
+    stride = stride_of(operation)
+    x = torch.randn(8, 4, 6, 12)
+    model = convert_to_aps(nn.Sequential(operation).eval(), x)
+    expected, choices = keep_best(dense(x), norms(dense(x), stride), stride)
+    assert len(set(choices)) > 1 and torch.allclose(model(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_lps_in_evaluation(name):
+    operation, dense = STRIDED[name]()
+    stride = stride_of(operation)
+    x = torch.randn(8, 4, 6, 12)
+    model = convert_to_lps(nn.Sequential(operation), x).eval()
+    expected, choices = keep_best(dense(x), scores_by_loops(dense(x), model.mass_origin_1), stride)
+    assert len(set(choices)) > 1 and torch.allclose(model(x), expected, atol=1e-5)
+
+
+def recorded(module):
+    """What a module returns from now on, in a list."""
+    outputs = []
+    module.register_forward_hook(lambda m, args, output: outputs.append(output))
+    return outputs
+
+
+def test_lps_in_training_mixes_the_components():
+    """By weights that are random, soft and sum to 1; gradients reach the scoring network."""
+    x, (conv, dense) = torch.randn(4, 4, 6, 8), strided_conv(2)
+    model = convert_to_lps(nn.Sequential(conv), x).train()
+    weights = recorded(model.mass_origin_1)
+    first, second = model(x), model(x)
+    components = phases(dense(x), (2, 2))
+    for out, weight in zip((first, second), weights, strict=True):
+        mean = sum(w[:, None, None, None] * phase for w, phase in zip(weight.unbind(1), components, strict=True))
+        assert torch.allclose(out, mean, atol=1e-6)
+        assert torch.allclose(weight.sum(1), torch.ones(4)) and weight.min() > 0 and weight.max() < 1
+    assert not torch.allclose(*weights)
+    first.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.mass_origin_1.parameters())
+
+
+def test_a_cold_gumbel_softmax_draws_one_component():
+    """In proportion to the exponentials of the scores (Jang et al., 2017)."""
+    scores = PolyphaseScores(2, temperature=1e-3)
+    x = torch.randn(1, 2, 4, 4).expand(4000, -1, -1, -1)
+    with torch.no_grad():
+        drawn, probabilities = scores(x), scores.scores(x[:1]).softmax(1)[0]
+    assert (drawn.amax(1) > 0.99).float().mean() > 0.98
+    assert torch.allclose(drawn.mean(0), probabilities, atol=0.04)
+
+
+class Branches(nn.Module):
+    """Two strided branches that leave one map and meet: the first in the order of computation chooses for both."""
+
+    def __init__(self):
+        super().__init__()
+        self.shortcut, self.main = nn.Conv2d(4, 6, 1, 2), nn.Conv2d(4, 6, 3, 2, 1)
+
+    def forward(self, x):
+        return self.main(x) + self.shortcut(x)
+
+    def dense(self, x):
+        main = F.conv2d(pad(x, 1, 1), self.main.weight, self.main.bias)
+        return main, F.conv2d(x, self.shortcut.weight, self.shortcut.bias)
+
+
+def choosers(model):
+    return [name for name, _ in model.named_children() if name.startswith("mass_origin")]
+
+
+def test_branches_share_the_choice():
+    x, model = torch.randn(8, 4, 6, 8), Branches().eval()
+    main, shortcut = model.dense(x)
+    aps, lps = convert_to_aps(model, x), convert_to_lps(model, x).eval()
+    assert choosers(aps) == choosers(lps) == ["mass_origin_1"]
+    expected, _ = keep_best(main + shortcut, norms(main, (2, 2)), (2, 2))
+    assert torch.allclose(aps(x), expected, atol=1e-5)
+    expected, _ = keep_best(main + shortcut, scores_by_loops(main, lps.mass_origin_1), (2, 2))
+    assert torch.allclose(lps(x), expected, atol=1e-5)
+    weights = recorded(lps.train().mass_origin_1)
+    out = lps(x)
+    components = zip(weights[0].unbind(1), phases(main + shortcut, (2, 2)), strict=True)
+    assert torch.allclose(out, sum(w[:, None, None, None] * phase for w, phase in components), atol=1e-5)
+
+
+def test_a_module_called_twice_is_sampled_twice():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.conv(self.conv(x))
+
+    model, x = Net().eval(), torch.randn(2, 4, 8, 8)
+    aps, expected = convert_to_aps(model, x), x
+    for _ in range(2):
+        dense = F.conv2d(pad(expected, 1, 1), model.conv.weight, model.conv.bias)
+        expected, _ = keep_best(dense, norms(dense, (2, 2)), (2, 2))
+    assert torch.allclose(aps(x), expected, atol=1e-5) and choosers(aps) == ["mass_origin_1", "mass_origin_2"]
+
+
+# Composition
+
+FILTERS = {
+    "lpf1": partial(BlurPool2d, kernel_size=1),
+    "lpf2": partial(BlurPool2d, kernel_size=2),
+    "lpf3": BlurPool2d,
+    "lpf5 by 3": partial(BlurPool2d, kernel_size=5, stride=3),
+    "ddac3": DDAC2d,
+    "ddac3 per group": partial(DDAC2d, groups=2, per_group=True),
+}
+
+
+class Net(nn.Module):
+    """A residual block that filters and samples both of its branches, then a strided convolution, and a classifier."""
+
+    def __init__(self, antialias):
+        super().__init__()
+        self.conv1, self.bn = nn.Conv2d(3, 8, 3, 1, 1), nn.BatchNorm2d(8)
+        self.main = nn.Sequential(antialias(8), nn.Conv2d(8, 8, 3, 1, 1))
+        self.shortcut = nn.Sequential(antialias(8), nn.Conv2d(8, 8, 1))
+        self.conv2, self.head = nn.Conv2d(8, 8, 3, 2, 1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = F.relu(self.bn(self.conv1(x)))
+        x = F.relu(self.main(x) + self.shortcut(x))
+        return self.head(F.relu(self.conv2(x)).mean((2, 3)))
+
+
+def net(name, size=(24, 36)):
+    """One of the networks, its statistics calibrated, and three pictures."""
+    torch.manual_seed(0)
+    model, x = Net(FILTERS[name]), torch.randn(3, 3, *size)
+    model(x)
+    return model.eval(), x
+
+
+SHIFTS = [(1, 0), (0, 1), (3, 5), (7, 2), (12, 35)]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_mass_makes_them_exact(name):
+    """MASS-LPF and MASS-DDAC: the same bits wherever the picture lies."""
+    model, x = net(name)
+    converted = mass.convert(model, x)
+    assert list(converted.state_dict()) == list(model.state_dict())
+    for dtype, batch in itertools.product((torch.float32, torch.bfloat16), (1, 3)):
+        converted, pictures = converted.to(dtype), x[:batch].to(dtype)
+        logits = converted(pictures)
+        assert logits.dtype == dtype and logits.isfinite().all()
+        for t in SHIFTS:
+            assert torch.equal(converted(pictures.roll(t, (2, 3))), logits)
+
+
+@pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
+@pytest.mark.parametrize("name", FILTERS)
+def test_polyphase_sampling_makes_them_equivariant(name, convert):
+    """APS-LPF, LPS-DDAC and so on: equal up to rounding, on inputs without symmetry."""
+    model, x = net(name)
+    converted = convert(model, x).eval()
+    assert len(choosers(converted)) == 2
+    for t in SHIFTS:
+        assert torch.allclose(converted(x.roll(t, (2, 3))), converted(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_alone_they_are_not(name):
+    """LPF and DDAC: only shifts by multiples of the total stride leave the logits as they are."""
+    model, x = net(name)
+    model = mass.convert(model, x, origin="zero", verify=False)
+    logits, (stride, _) = model(x), model.total_stride
+    for t in itertools.product((stride, -2 * stride), (0, stride)):
+        assert torch.allclose(model(x.roll(t, (2, 3))), logits, atol=1e-6)
+    for t in ((1, 0), (0, 1), (1, 1)):
+        assert (model(x.roll(t, (2, 3))) - logits).abs().amax() > 1e-4
+
+
+@given(
+    antialias=st.sampled_from([BlurPool2d, partial(DDAC2d, groups=2)]),
+    size=st.sampled_from([3, 5]),
+    stride=st.integers(1, 3),
+    t=st.tuples(st.integers(0, 11), st.integers(0, 17)),
+    seed=st.integers(0, 99),
+)
+def test_as_mass_layers(antialias, size, stride, t, seed):
+    torch.manual_seed(seed)
+    pool = trained(antialias(4, kernel_size=size, stride=stride), seed)
+    layer = mass.MassPool2d(pool)  # which wraps by itself
+    x = torch.randn(1, 4, 12, 18)
+    assert torch.equal(layer(x), pool(mass.shift(x, mass.select_origin(x, stride))))
+    assert same_up_to_a_shift(layer(x), layer(x.roll(t, (2, 3))))
+
+
+LAYERS = {
+    **{name: lambda x, make=make: trained(make(8)).to(x.dtype)(x) for name, make in FILTERS.items()},
+    "aps": APS(3),
+    "lps": lambda x: LPS(3).eval()(x, PolyphaseScores(8, 3).to(x.dtype).eval()(x)),
+    "lps in training": lambda x: LPS(3)(x, PolyphaseScores(8, 3).to(x.dtype)(x)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", LAYERS)
+def test_memory_format_and_dtype_are_kept(name, memory_format, dtype):
+    x = torch.randn(2, 8, 6, 12).to(dtype).contiguous(memory_format=memory_format)
+    y = LAYERS[name](x)
+    assert y.dtype == dtype and y.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_bfloat16_and_channels_last_compute_the_same(name):
+    module = trained(FILTERS[name](8))
+    x = torch.randn(2, 8, 6, 12)
+    expected = module(x)
+    assert torch.allclose(module(x.contiguous(memory_format=torch.channels_last)), expected, atol=1e-6)
+    rough = copy.deepcopy(module).bfloat16()(x.bfloat16())
+    assert torch.allclose(rough.float(), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("convert", [mass.convert, convert_to_aps, convert_to_lps])
+@pytest.mark.parametrize("name", ["lpf3", "ddac3"])
+def test_converted_networks_copy_pickle_and_load(name, convert):
+    model, x = net(name, (12, 12))
+    converted = convert(model, x).eval()
+    logits = converted(x)
+    assert torch.equal(pickle.loads(pickle.dumps(converted))(x), logits)
+    assert torch.equal(copy.deepcopy(converted)(x), logits)
+    keys = [key for key in converted.state_dict() if not key.startswith("mass_origin_")]
+    assert keys == list(model.state_dict()) and not any("filter" in key for key in keys)
+    missing = converted.load_state_dict(model.state_dict(), strict=False)
+    assert not missing.unexpected_keys and all(key.startswith("mass_origin_") for key in missing.missing_keys)
+
+
+class Slicing(nn.Module):
+    def forward(self, x):
+        return x[:, :, ::2, ::2].mean((2, 3))
+
+
+X = torch.randn(2, 4, 8, 8)
+
+
+def _with_stride(stride):
+    pool = BlurPool2d(4)
+    pool.stride = stride
+    return nn.Sequential(pool)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: BlurPool2d(3, 0), ValueError, "kernel_size must be at least 1, got 0"),
+        (lambda: BlurPool2d(3, 2.5), TypeError, "kernel_size must be an int, got 2.5"),
+        (lambda: BlurPool2d(3, 3, (2, 2)), TypeError, r"stride must be an int, got \(2, 2\)"),
+        (lambda: BlurPool2d(3, 3, True), TypeError, "stride must be an int, got True"),
+        (lambda: BlurPool2d(0), ValueError, "channels must be at least 1, got 0"),
+        (lambda: binomial_filter(0), ValueError, "size must be at least 1, got 0"),
+        (lambda: BlurPool2d(4)(X[:, :, 1:]), ValueError, "height 7 is not a multiple of the period 2; 6 or 8 would do"),
+        (lambda: BlurPool2d(4, 1, 3)(X), ValueError, "height 8 is not a multiple of the period 3; 6 or 9 would do"),
+        (lambda: BlurPool2d(4)(X[0]), ValueError, "add the batch axis"),
+        (lambda: BlurPool2d(4)(X.int()), TypeError, "convert with x.float"),
+        (lambda: BlurPool2d(3)(X), RuntimeError, "to have 3 channels, but got 4 channels"),
+        (lambda: DDAC2d(12), ValueError, "12 channels cannot be divided into 8 groups; choose a divisor"),
+        (lambda: DDAC2d(8, 4), ValueError, "kernel_size must be odd, so that the filter has a centre, got 4"),
+        (lambda: DDAC2d(8, -1), ValueError, "kernel_size must be at least 1, got -1"),
+        (lambda: DDAC2d(8, groups=0), ValueError, "groups must be at least 1, got 0"),
+        (lambda: DDAC2d(8, stride=2.0), TypeError, "stride must be an int, got 2.0"),
+        (lambda: DDAC2d(4, groups=2)(X[..., 1:]), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: DDAC2d(4, groups=2)(X.int()), TypeError, "convert with x.float"),
+        (lambda: APS(2)(X[..., 1:]), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: APS(2)(X[..., 1:], torch.zeros(2, 2).long()), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: APS(2)(X, torch.zeros(2, 2)), TypeError, "must be int64, got torch.float32"),
+        (lambda: APS(2)(X, torch.zeros(3, 2).long()), ValueError, r"must have shape \(2, 2\)"),
+        (lambda: PolyphaseScores(0), ValueError, "channels must be at least 1, got 0"),
+        (lambda: PolyphaseScores(4, hidden=0), ValueError, "hidden must be at least 1, got 0"),
+        (lambda: PolyphaseScores(4, temperature=0), ValueError, "temperature must be positive, got 0"),
+        (lambda: PolyphaseScores(4)(X[..., 1:]), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: LPS(0), ValueError, "stride must be at least 1"),
+        (lambda: LPS(2)(X[..., 1:], torch.rand(2, 4)), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: LPS(2)(X, torch.rand(2, 3)), ValueError, r"weights must have shape \(2, 4\).*got \(2, 3\)"),
+        (lambda: LPS(2).eval()(X, torch.rand(1, 4)), ValueError, r"weights must have shape \(2, 4\).*got \(1, 4\)"),
+        (lambda: mass.mark_leaf(BlurPool2d, 0), ValueError, "period must be an int of at least 1 or an attribute's"),
+        (lambda: mass.mark_leaf(BlurPool2d, (2, 2)), ValueError, r"an attribute's name, got \(2, 2\)"),
+        (lambda: mass.mark_leaf(BlurPool2d, True), ValueError, "an attribute's name, got True"),
+        (lambda: mass.mark_leaf(BlurPool2d, ""), ValueError, "an attribute's name, got ''"),
+        (lambda: mass.convert(_with_stride(0), X), mass.NotEquivariantError, "the period 'stride', and that is 0"),
+        (lambda: mass.convert(_with_stride((2, 2)), X), mass.NotEquivariantError, "make it an int of at least 1"),
+        (lambda: mass.mark_leaf(BlurPool2d, None), ValueError, "an attribute's name, got None"),
+        (lambda: mass.mark_leaf(BlurPool2d(4)), TypeError, "subclass of torch.nn.Module"),
+    ],
+)  # fmt: skip
+def test_wrong_inputs(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
+
+
+@pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
+@pytest.mark.parametrize(
+    ("model", "x", "error", "message"),
+    [
+        (nn.Conv2d(4, 4, 3, 2, 1), X[..., 1:], mass.NotEquivariantError, "the map has width 7 there"),
+        (nn.Conv2d(4, 4, 3, 2, 1), X[0], ValueError, "add the batch axis"),
+        (Slicing(), X, mass.NotEquivariantError, "node 'getitem': (APS|LPS) has no dense form of this operation"),
+        (nn.AdaptiveAvgPool2d(4), X, mass.NotEquivariantError, "(APS|LPS) has no dense form of this operation"),
+        (nn.Sequential(nn.Conv2d(4, 4, 1), nn.Flatten()), X, mass.NotEquivariantError, "one strided operation, this is none"),
+        (lambda x: x, X, TypeError, "expected a torch.nn.Module, got function"),
+    ],
+)  # fmt: skip
+def test_refusals(convert, model, x, error, message):
+    with pytest.raises(error, match=message):
+        convert(model, x)
