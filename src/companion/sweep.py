@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
 from companion.errors import Refusal
@@ -77,7 +78,9 @@ def run_all(recipes: Sequence[Recipe], root: Path, folder: Path, jobs: int = 1) 
     missing = [recipe for recipe in recipes if not (folder / recipe.name / "record.json").exists()]
     if jobs > 1:
         with ThreadPoolExecutor(jobs) as pool:
-            ends = [pool.submit(_in_a_process, recipe, root, folder, jobs) for recipe in missing]
+            ends = [
+                pool.submit(_in_a_process, number, recipe, root, folder, jobs) for number, recipe in enumerate(missing)
+            ]
             for end in tqdm(ends, desc="runs", disable=None):
                 end.exception()
         for end in ends:
@@ -101,11 +104,13 @@ def _printed(recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
     return row | {"method": METHODS[recipe.method].printed}
 
 
-def _in_a_process(recipe: Recipe, root: Path, folder: Path, jobs: int) -> None:
+def _in_a_process(number: int, recipe: Recipe, root: Path, folder: Path, jobs: int) -> None:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(recipe).items() if name != "flip"]
     options += ["--flip" if recipe.flip else "--no-flip", f"--checkpoints={folder}"]
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+    share = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+    if torch.cuda.device_count() > 1:
+        share["CUDA_VISIBLE_DEVICES"] = str(number % torch.cuda.device_count())
     command = [sys.executable, "-m", "companion.train", *options]
-    done = subprocess.run(command, cwd=root, env=os.environ | threads, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, env=os.environ | share, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refusal(f"{recipe.name} stopped: {done.stderr.strip().splitlines()[-1] if done.stderr else 'killed'}")
