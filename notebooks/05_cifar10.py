@@ -176,7 +176,8 @@ fig
 # ## Without training: the small sibling of Tables 3 and 4
 #
 # A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%), gets its padding
-# and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small learning rate.
+# and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small learning rate; so is the plain network, as
+# a control.
 
 # %%
 weights = run.root / run.settings.trained_weights
@@ -190,7 +191,7 @@ for method, name in names.items():
     run.record(net=net_name, protocol="mass", dataset=run.settings.dataset, stage="transferred", **transfer[-1])
 
 # %%
-more = fine_tuned(run.settings, ["baseline", "mass", "aps"])
+more = fine_tuned(run.settings, list(names))
 for recipe, record in zip(more, run_all(more, run.root, run.checkpoints, run.settings.jobs), strict=True):
     tuned = record | {"method": names[recipe.method]}
     run.record(**tuned, stage="fine-tuned")
