@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from companion.cifar_nets import NETS
@@ -56,17 +56,29 @@ class Recipe:
         return f"{self.dataset}/{self.net}/{self.method}/{self.epochs}-epochs{start}/seed-{self.seed}"
 
 
+def _option(name: str) -> str:
+    # torchrun reads the script's options too, and takes --start for its own --start-method.
+    return "--start-from" if name == "start" else f"--{name.replace('_', '-')}"
+
+
+def to_arguments(recipe: Recipe) -> list[str]:
+    """The command line that says this recipe."""
+    return [
+        f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"{_option(name)}={value}"
+        for name, value in asdict(recipe).items()
+    ]
+
+
 def from_arguments(description: str, arguments: Sequence[str] | None = None) -> tuple[Recipe, argparse.Namespace]:
     """A recipe from the command line, an option for every field; and what else was said."""
     parser = argparse.ArgumentParser(description=description)
     for field in fields(Recipe):
-        kind = type(field.default)
+        kind, default = type(field.default), field.default
+        option = _option(field.name)
         if kind is bool:
-            parser.add_argument(f"--{field.name}", action=argparse.BooleanOptionalAction, default=field.default)
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
         else:
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"{field.default}"
-            )
+            parser.add_argument(option, dest=field.name, type=kind, default=default, help=str(default))
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="folder of all runs")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     given = vars(parser.parse_args(arguments))

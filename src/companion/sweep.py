@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from companion.errors import Refusal
 from companion.evaluate import record_run
 from companion.files import read_json
 from companion.methods import METHODS
-from companion.recipe import Recipe
+from companion.recipe import Recipe, to_arguments
 from companion.train import train
 
 
@@ -105,12 +104,10 @@ def _printed(recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_a_process(number: int, recipe: Recipe, root: Path, folder: Path, jobs: int) -> None:
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(recipe).items() if name != "flip"]
-    options += ["--flip" if recipe.flip else "--no-flip", f"--checkpoints={folder}"]
     share = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
     if torch.cuda.device_count() > 1:
         share["CUDA_VISIBLE_DEVICES"] = str(number % torch.cuda.device_count())
-    command = [sys.executable, "-m", "companion.train", *options]
+    command = [sys.executable, "-m", "companion.train", *to_arguments(recipe), f"--checkpoints={folder}"]
     done = subprocess.run(command, cwd=root, env=os.environ | share, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refusal(f"{recipe.name} stopped: {done.stderr.strip().splitlines()[-1] if done.stderr else 'killed'}")

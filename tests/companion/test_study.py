@@ -13,7 +13,7 @@ from companion import cifar_figures, sweep
 from companion.corruptions import CORRUPTIONS, corrupt
 from companion.labelled import Labelled, Split
 from companion.methods import METHODS
-from companion.recipe import Recipe
+from companion.recipe import Recipe, from_arguments, to_arguments
 from companion.significance import gains
 from companion.stability import stability
 from mass.layers import SelectOrigin
@@ -140,6 +140,11 @@ def test_fine_tuning_starts_from_the_weights_at_its_own_rate():
     (recipe,) = sweep.fine_tuned(Settings(), ["mass"])
     assert (recipe.start, recipe.lr, recipe.epochs) == ("weights.pt", 0.01, 1)
     assert recipe.name == "digits/digits/mass/1-epochs-from-weights/seed-3"
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(flip=False, start="a/b.pt", lr=1e-3, net="digits", seed=7)])
+def test_a_recipe_survives_the_command_line(recipe):
+    assert from_arguments("", to_arguments(recipe))[0] == recipe
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
