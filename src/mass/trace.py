@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from .errors import NotEquivariantError, check_map
+from .sizes import SizedTracer, as_modules
 
 # Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
 _LEAF_NAMES = {"StochasticDepth", "DropPath"}
@@ -58,9 +59,9 @@ class Traced(fx.GraphModule):
         return result
 
 
-class _Tracer(fx.Tracer):
-    def __init__(self) -> None:
-        super().__init__()
+class _Tracer(SizedTracer):
+    def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
+        super().__init__(inputs)
         self.inside: list[str] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -124,8 +125,8 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-def _trace(model: nn.Module) -> fx.GraphModule:
-    tracer = _Tracer()
+def _trace(model: nn.Module, inputs: tuple[Any, ...]) -> fx.GraphModule:
+    tracer = _Tracer(inputs)
     try:
         graph = tracer.trace(model)
     except NotEquivariantError:
@@ -165,13 +166,14 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
-    traced_training = _trace(original.train())
-    traced = _trace(original.eval())
+    traced_training = _trace(original.train(), inputs)
+    traced = _trace(original.eval(), inputs)
     _follow_training(traced, traced_training)
     for one, other in zip(_signature(traced), _signature(traced_training), strict=False):
         if one != other:
             reason = f"in training the model computes something else (in evaluation: {one[:80]})"
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+    as_modules(traced)
     takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
     if len(inputs) > takes:
         raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
