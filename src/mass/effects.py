@@ -25,6 +25,7 @@ class Effect:
         up: the factor by which it enlarges the map.
         cells: for an operation whose period depends on the map's size, how many periods the map holds.
         uniform: whether it returns a map-sized tensor that is the same at all positions.
+        resizes: whether `up` follows from the map's size, as that of a resize to another map's size does.
         folds: whether it takes up the padding put before its map.
     """
 
@@ -37,6 +38,7 @@ class Effect:
     up: Pair = (1, 1)
     cells: Pair | None = None
     uniform: bool = False
+    resizes: bool = False
     folds: bool = False
 
 

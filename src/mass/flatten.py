@@ -86,5 +86,5 @@ def _as_map(site: Site, shape: tuple[int, ...], lattices: tuple[Lattice, ...]) -
         heads = shape[1] == rows * columns and all(name_of(u) in ("permute", "transpose") for u in site.node.users)
         for dims in ((2, 3), (1, 2)):
             if (shape[dims[0]], shape[dims[1]]) == (rows, columns) and not heads:
-                return Effect(Grid(lattice, dims), up=(rows, columns), change="moved back")
+                return Effect(Grid(lattice, dims), up=(rows, columns), resizes=True, change="moved back")
     return None

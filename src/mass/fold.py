@@ -25,7 +25,7 @@ class NoPad(nn.Module):
             raise ValueError(
                 f"padding by {tuple(amounts)} at this size, by nothing for the example it was converted with."
             )
-        return x
+        return x.clone()  # as padding does: it may be written to
 
 
 class Folded(nn.Identity):
@@ -34,11 +34,13 @@ class Folded(nn.Identity):
 
 def pad(site: Site) -> Effect:
     """`F.pad`, `nn.ZeroPad2d`, `nn.ReflectionPad2d`, …: taken up by the next window."""
+    given: Any = ()
     if site.module is not None:
-        amounts, given, mode = site.module.padding, (), type(site.module).__name__
+        amounts: Any = site.module.padding
+        mode = type(site.module).__name__
     else:
-        amounts, mode = site.argument(1, "pad"), site.argument(2, "mode", "constant")
         given = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs["pad"]
+        amounts, mode = site.argument(1, "pad"), site.argument(2, "mode", "constant")
     if any(not isinstance(v, int) for v in amounts):
         raise site.refuse(f"padding by {amounts}, which is not known before it runs")
     rank = len(site.shape)

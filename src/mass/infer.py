@@ -17,6 +17,8 @@ from .errors import NotEquivariantError
 from .flatten import without_positions
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
+from .unpool import max_unpool
+from .windowed import UnequalWindows
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Plan:
         uniform: map-sized tensors that are the same at all positions.
         flattened: tensors in which positions are spread over other axes, and the lattices that these lie on: behind
             a digit whose period is the whole map.
+        rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
     """
 
@@ -47,6 +50,7 @@ class Plan:
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
     uniform: set[fx.Node] = field(default_factory=set)
     flattened: dict[fx.Node, tuple[Lattice, ...]] = field(default_factory=dict)
+    rigid: list[Digit] = field(default_factory=list)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
 
 
@@ -73,6 +77,7 @@ def infer(graph: fx.GraphModule) -> Plan:
                 plan.values[node] = None
     if plan.indivisible:
         _refuse_size(plan)
+    _name_sizes(plan)
     return plan
 
 
@@ -88,6 +93,8 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
     effect = rule(site)
+    if rule is not max_unpool and any(_is_index(plan.values[n]) for n in maps) and effect.value is not None:
+        raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
     if not effect.folds and any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps):
         raise site.refuse("it reads a padded map", "pad directly before a convolution or pooling, whose border it is")
     plan.effects[node] = effect
@@ -111,6 +118,10 @@ def _without_positions(site: Site, plan: Plan) -> Any:
     return _rise(site, effect, plan) if effect.up != (1, 1) else effect.value
 
 
+def _is_index(value: Any) -> bool:
+    return isinstance(value, Grid) and value.window is not None
+
+
 def _rise(site: Site, effect: Effect, plan: Plan) -> Grid:
     """The lattice of an enlarged map: the finest digits are taken off it."""
     risen = rise(effect.value.lattice, effect.up)
@@ -120,6 +131,8 @@ def _rise(site: Site, effect: Effect, plan: Plan) -> Grid:
             f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before"
         )
     lattice, plan.rises[site.node] = risen
+    if not effect.resizes:
+        plan.rigid += risen[1]
     return Grid(lattice, effect.value.dims)
 
 
@@ -128,7 +141,7 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
     for n in maps:
         value = plan.values[n]
         parts = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, Grid) and part.window is not None for part in parts):
+        if any(_is_index(part) for part in parts):
             reason = "max pooling that returns indices to the outside: they count positions of the frame"
             raise NotEquivariantError(n.name, reason, "return the pooled map alone")
         if any(isinstance(part, Grid) and part.pads != (0, 0) for part in parts):
@@ -206,3 +219,15 @@ def _refuse_size(plan: Plan) -> None:
     reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
     remedy = f"the network's total stride is {total} and the input's {name} {given}: {would} would do"
     plan.refusals.insert(0, (node, NotEquivariantError(node.name, reason, remedy)))
+
+
+def _name_sizes(plan: Plan) -> None:
+    """Sizes that all adaptive poolings of the network can divide, in the refusal of each that cannot."""
+    unequal = {k: r for k, (_, r) in enumerate(plan.refusals) if isinstance(r, UnequalWindows)}
+    would = [
+        -(-size // (multiple := math.lcm(*(r.multiple[axis] for r in unequal.values())))) * multiple
+        for axis, size in enumerate(plan.image)
+    ]
+    for k, refusal in unequal.items():
+        remedy = f"an input of {would[0]} x {would[1]} would do"
+        plan.refusals[k] = plan.refusals[k][0], NotEquivariantError(refusal.node, refusal.reason, remedy)

@@ -255,6 +255,7 @@ class SelectOrigin(nn.Module):
     ) -> None:
         super().__init__()
         self.period, self.rule, self.cells, self.dims = period, rule, cells, dims
+        self.only: tuple[int, int] | None = None  # the one size of map for which the factors that follow are right
 
     def period_of(self, x: Tensor) -> tuple[int, int]:
         """The period on a map of this size."""
@@ -265,6 +266,11 @@ class SelectOrigin(nn.Module):
         if self.rule == "zero":
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
         period, x = self.period_of(x), x.movedim(self.dims, (2, 3))
+        if self.only is not None and tuple(x.shape[2:]) != self.only:
+            raise ValueError(
+                f"this map is {tuple(x.shape[2:])}, and was {self.only} for the example that the model was converted with: "
+                "an enlargement by a fixed factor relies on it; convert it with an example of this size."
+            )
         return select_origin(x, period, self.rule, source=source, source_origin=source_origin)
 
     def extra_repr(self) -> str:

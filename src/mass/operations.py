@@ -293,8 +293,6 @@ def rule_for(site: Site) -> Rule:
     """The rule of an operation that meets a map; raises NotEquivariantError, naming it, where there is none."""
     if isinstance(site.map, tuple) and name_of(site.node) != "getitem":
         raise site.refuse("an operation on a tuple of maps", "take them out of the tuple first")
-    if getattr(site.map, "window", None) is not None:
-        raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
     if site.module is not None:
         if marked_period(site.module) is not None:
             return _marked

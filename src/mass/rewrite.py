@@ -75,6 +75,8 @@ class Rewriter:
         if node.op == "call_module":
             there = self.module.get_submodule(target)
             called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
+            if type(there) is type(swap) or not called_again or there.state_dict():
+                node.args, node.kwargs = self._inputs(effect.inputs), {}
             if type(there) is type(swap):
                 return  # swapped at an earlier call
             if not called_again or there.state_dict():
@@ -85,7 +87,11 @@ class Rewriter:
         name = f"mass_{node.name}"
         self.module.add_submodule(name, swap)
         node.op, node.target, node.kwargs = "call_module", name, {}
-        node.args = fx.node.map_arg(effect.inputs, lambda n: self.restored.get(n, n))
+        node.args = self._inputs(effect.inputs)
+
+    def _inputs(self, inputs: tuple) -> Any:
+        """Inputs of a swapped operation, with what stands for maps that were moved back since."""
+        return fx.node.map_arg(inputs, lambda n: self.restored.get(n, n))
 
     def _align(self, node: fx.Node) -> None:
         """Give the operation its map moved to the origin it shares with all operations of its group."""
@@ -131,7 +137,10 @@ class Rewriter:
         args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
         dims = self.plan.values[source].dims
-        select = layers.SelectOrigin(root.period, self.rule, self._cells.get(root), dims)
+        cells = self._cells.get(root)
+        select = layers.SelectOrigin(root.period, self.rule, cells, dims)
+        if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
+            select.only = cells[0] * root.period[0], cells[1] * root.period[1]
         return self._call(before, name, select, args if total is None else (*args, total))
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:

@@ -105,13 +105,13 @@ class SizedTracer(fx.Tracer):
         seen, left = {node}, [node]
         while left:
             n = left.pop()
-            if n.target is getattr and n.args[1] not in ("shape", "ndim"):
-                return False
-            if not isinstance(
-                self._values.get(n), Tensor
-            ):  # behind a tensor, what it was computed from is of no matter
-                left += [a for a in n.all_input_nodes if a not in seen]
-                seen.update(n.all_input_nodes)
+            if any(isinstance(self._values.get(a), Tensor) for a in n.all_input_nodes):
+                asked = n.args[1] if n.target is getattr else n.target
+                if asked not in ("shape", "ndim", "size", "dim", "numel"):
+                    return False
+                continue  # what the tensor was computed from is of no matter
+            left += [a for a in n.all_input_nodes if a not in seen]
+            seen.update(n.all_input_nodes)
         return True
 
     def _value(self, node: fx.Node) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -54,9 +54,17 @@ class Traced(fx.GraphModule):
         for name in ("_modules", "_parameters", "_buffers"):
             setattr(result, name, copy.deepcopy(getattr(self, name), memo))
         result._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        if "total_stride" in self.__dict__:
-            result.total_stride = self.total_stride
+        for name in ("total_stride", "evaluation_only"):
+            if name in self.__dict__:
+                setattr(result, name, self.__dict__[name])
         return result
+
+    def train(self, mode: bool = True) -> Self:
+        """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
+        if mode and self.__dict__.get("evaluation_only"):
+            reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
+            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+        return super().train(mode)
 
 
 class _Tracer(SizedTracer):
@@ -158,6 +166,9 @@ def as_inputs(example_input: Any) -> tuple[Any, ...]:
 def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
+    A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
+    evaluation alone.
+
     Raises:
         NotEquivariantError: what could not be traced, and how to mark it as a leaf.
     """
@@ -166,13 +177,22 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
-    traced_training = _trace(original.train(), inputs)
+    difference = ""
+    try:
+        traced_training = _trace(original.train(), inputs)
+    except NotEquivariantError as refusal:
+        if model.training:
+            raise
+        difference = str(refusal)
     traced = _trace(original.eval(), inputs)
-    _follow_training(traced, traced_training)
-    for one, other in zip(_signature(traced), _signature(traced_training), strict=False):
-        if one != other:
-            reason = f"in training the model computes something else (in evaluation: {one[:80]})"
-            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+    if not difference:
+        _follow_training(traced, traced_training)
+        pairs = zip(_signature(traced), _signature(traced_training), strict=False)
+        difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
+    if difference and model.training:
+        reason = f"in training the model computes something else ({difference})"
+        remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
+        raise NotEquivariantError("", reason, remedy)
     as_modules(traced)
     takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
     if len(inputs) > takes:
@@ -192,4 +212,5 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     for module, mode in training:
         module.training = mode
     traced.training = model.training
+    traced.evaluation_only = difference  # type: ignore[assignment]
     return traced

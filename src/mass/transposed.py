@@ -74,8 +74,7 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
-        padding = self.padding[0], self.padding[1]
-        assert not isinstance(padding[0], str) and not isinstance(padding[1], str)
+        padding: Any = self.padding  # never a name: there is no 'same' here
         weight, bias = self.weight, self.bias
         return circular_conv_transpose2d(input, weight, bias, stride, padding, self.groups, dilation)
 
@@ -100,7 +99,8 @@ def conv_transpose(site: Site) -> Effect:
     if site.module is not None:
         new: Any = CircularConvTranspose2d.__new__(CircularConvTranspose2d)
         new.__dict__ = site.module.__dict__
-        stride, inputs = as_pair(new.stride, "stride"), (site.input,)
+        stride = as_pair(new.stride, "stride")
+        inputs: tuple = (site.input,)
     else:
         weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
         if site.values.get(weight):

@@ -8,6 +8,8 @@ windows that wrap need no exception.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -148,7 +150,7 @@ def max_pool_with_indices(site: Site, pool: nn.MaxPool2d) -> Effect:
 def max_unpool(site: Site) -> Effect:
     """`nn.MaxUnpool2d`, `F.max_unpool2d`: by the windows of the pooling that gave the indices."""
     site.image_axes()
-    index = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs["indices"]
+    index: Any = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs["indices"]
     window = getattr(site.values.get(index), "window", None)
     if not isinstance(window, PoolIndices):
         raise site.refuse("max unpooling by indices that no max pooling gave")

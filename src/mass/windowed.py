@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from . import layers, reduce
 from .circular import circular_pad, window_pads
 from .effects import Effect, Site, name_of
-from .errors import as_pair
+from .errors import NotEquivariantError, as_pair
 from .flatten import modes_of, size_of
 from .kernels import conv2d
-from .lattice import Pair, stride
+from .lattice import Pair, stride, times
 from .unpool import max_pool_with_indices
 from .upsample import MODES, CircularDownsample, CircularUpsample
 
@@ -97,6 +97,16 @@ def pool(plain: type[nn.Module], circular: type[nn.Module]) -> Callable[[Site], 
     return rule
 
 
+class UnequalWindows(NotEquivariantError):
+    """Adaptive pooling whose windows differ in size; `multiple`: what the input's height and width must be multiples of."""
+
+    multiple: Pair = (1, 1)
+
+    def needing(self, multiple: Pair) -> UnequalWindows:
+        self.multiple = multiple
+        return self
+
+
 def adaptive_pool(average: bool) -> Callable[[Site], Effect]:
     """Adaptive pooling: global, or of windows of equal size."""
 
@@ -112,20 +122,13 @@ def adaptive_pool(average: bool) -> Callable[[Site], Effect]:
                           change="exact mean" if average else "")  # fmt: skip
         if site.sizes[0] % out[0] or site.sizes[1] % out[1]:
             reason = f"adaptive pooling of {site.sizes} to {out} has windows of unequal size"
-            raise site.refuse(reason, _sizes_that_would_do(site, out))
+            raise UnequalWindows(site.node.name, reason).needing(times(stride(site.map.lattice), out))
         period = site.sizes[0] // out[0], site.sizes[1] // out[1]
         effect = windowed(site, period, False, layers.CellPool2d(out, average))
         effect.cells = out
         return effect
 
     return rule
-
-
-def _sizes_that_would_do(site: Site, cells: Pair) -> str:
-    """Of the input, for so many cells of equal size."""
-    total = stride(site.map.lattice)
-    would = [str(-(-site.image[axis] // (s := total[axis] * cells[axis])) * s) for axis in (0, 1)]
-    return f"an input of {would[0]} x {would[1]} would do"
 
 
 def _as_target(size: Any) -> tuple:
@@ -152,6 +155,7 @@ def interpolate(site: Site) -> Effect:
     change = "moved back" if mode == "nearest" else "wraps, half-pixel centres, moved back"
     if site.argument(4, "align_corners"):
         change += ", corners no longer aligned"
-    inputs = (site.input, size_of(site))
-    return Effect(site.map, up=factor, swap=CircularUpsample(factor, mode), inputs=inputs, change=change,
+    size = size_of(site)
+    inputs = (site.input, size)
+    return Effect(site.map, up=factor, swap=CircularUpsample(factor, mode), inputs=inputs, change=change, resizes=size is not None,
                   breaks="" if mode == "nearest" else "repeats the border")  # fmt: skip
