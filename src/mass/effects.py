@@ -67,6 +67,11 @@ class Site:
         return concrete(args[position] if len(args) > position else kwargs.get(name, default))
 
     @property
+    def kind(self) -> str:
+        """What is called: a module's class, a function's plain name."""
+        return name_of(self.node) if self.module is None else type(self.module).__name__
+
+    @property
     def input(self) -> fx.Node:
         return self.node.args[0] if self.node.args else next(iter(self.node.kwargs.values()))  # type: ignore[return-value]
 

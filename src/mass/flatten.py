@@ -26,7 +26,7 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
     node = site.node
     shape: Any = node.meta.get("shape")
     rank = len(shape) if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else 0
-    kind = name_of(node) if site.module is None else type(site.module).__name__
+    kind = site.kind
     known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
     if known:
         lattices = _together(known)
@@ -44,17 +44,10 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
     if rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1) and shape[2:] != (1, 1):
         if kind == "expand":
             plan.uniform.add(node)
-        elif mode := modes_of(site, kind):
-            swap = CircularUpsample((shape[2], shape[3]), mode)
+        elif kind in ("interpolate", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"):
+            swap = CircularUpsample((shape[2], shape[3]), str(site.argument(3, "mode", "nearest")))
             return Effect(None, swap=swap, inputs=(site.input, size_of(site)), uniform=True)
     return None
-
-
-def modes_of(site: Site, kind: str) -> str | None:
-    """The mode of an interpolation; None for anything else."""
-    if kind not in ("interpolate", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"):
-        return None
-    return str(site.argument(3, "mode", "nearest"))
 
 
 def size_of(site: Site) -> Any:

@@ -7,7 +7,7 @@ and unifies what meets. The result is a `Plan`; `mass.convert` carries it out, `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import fx
@@ -200,7 +200,9 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     plan.digits[site.node] = digit
     if effect.value is None:
         return None
-    return Grid((*effect.value.lattice, digit), effect.value.dims)
+    if isinstance(effect.value, tuple):
+        return tuple(replace(value, lattice=(*value.lattice, digit)) for value in effect.value)
+    return replace(effect.value, lattice=(*effect.value.lattice, digit))
 
 
 def total_stride(plan: Plan) -> Pair:

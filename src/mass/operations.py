@@ -266,6 +266,7 @@ _MODULES: dict[type[nn.Module], Rule] = {
 _FUNCTIONS: dict[str, Rule] = {
     "conv2d": windowed.conv,
     "max_pool2d": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
+    "max_pool2d_with_indices": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
     "avg_pool2d": windowed.pool(nn.AvgPool2d, layers.CircularAvgPool2d),
     "adaptive_avg_pool2d": windowed.adaptive_pool(True),
     "adaptive_max_pool2d": windowed.adaptive_pool(False),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from . import layers, reduce
 from .circular import circular_pad, window_pads
-from .effects import Effect, Site, name_of
+from .effects import Effect, Site
 from .errors import NotEquivariantError, as_pair
-from .flatten import modes_of, size_of
+from .flatten import size_of
 from .kernels import conv2d
 from .lattice import Pair, stride, times
 from .unpool import max_pool_with_indices
@@ -85,7 +85,8 @@ def pool(plain: type[nn.Module], circular: type[nn.Module]) -> Callable[[Site], 
 
     def rule(site: Site) -> Effect:
         given = {name: site.argument(i + 1, name) for i, name in enumerate(names)}
-        if site.argument(6, "return_indices", False) and plain is nn.MaxPool2d:
+        indices = site.argument(6, "return_indices", False) or site.kind == "max_pool2d_with_indices"
+        if indices and plain is nn.MaxPool2d:
             plain_pool = nn.MaxPool2d(**{k: v for k, v in given.items() if v is not None})
             return max_pool_with_indices(site, plain_pool)
         pool: Any = circular(**{k: v for k, v in given.items() if v is not None and k != "ceil_mode"})
@@ -139,7 +140,7 @@ def interpolate(site: Site) -> Effect:
     """`nn.Upsample` and `F.interpolate` by integer factors."""
     site.image_axes()
     before, after = site.shape[2:], site.node.meta["shape"][2:]
-    mode = modes_of(site, name_of(site.node)) or "nearest"
+    mode = str(site.argument(3, "mode", "nearest"))
     if mode not in MODES:
         raise site.refuse(f"interpolation by '{mode}'", f"use one of {', '.join(MODES)}")
     if after != before and not (before[0] % after[0] or before[1] % after[1]) and not site.argument(5, "antialias"):
