@@ -300,6 +300,17 @@ def test_models(name):
         assert certificate.identical.all(), certificate
 
 
+@pytest.mark.parametrize("build", [SegNet, ToSize, Shuffle])
+def test_gradients_and_compilation(build):
+    x = noise(1, 3, 16, 24)
+    converted = mass.convert(build(), x)
+    converted(x).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in converted.parameters())
+    with torch.no_grad():
+        compiled = torch.compile(converted, fullgraph=True, backend="aot_eager")
+        assert torch.allclose(compiled(x), converted(x), atol=1e-5)
+
+
 def test_sizes_stay_symbols():
     converted = mass.convert(ToSize().eval(), noise(1, 3, 16, 24))
     for size in ((16, 24), (24, 16), (32, 40)):

@@ -91,7 +91,7 @@ class SizedTracer(fx.Tracer):
         self.create_proxy("call_function", _decide, (obj, bool(value), question), {})
         return bool(value)
 
-    def iter(self, obj: fx.Proxy) -> Iterator:
+    def iter(self, obj: Any) -> Iterator:
         value = self._value(obj.node)
         if not isinstance(value, tuple | list):
             return super().iter(obj)
@@ -134,7 +134,7 @@ class SizedTracer(fx.Tracer):
     def _compute(self, node: fx.Node) -> Any:
         if any(self._values[n] is NotImplemented for n in node.all_input_nodes):
             return NotImplemented
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._values.__getitem__)  # type: ignore[misc]
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._values.__getitem__)
         target: Any = node.target
         try:
             if node.op == "placeholder":
