@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from . import sizes
 from .errors import NotEquivariantError, check_map
 from .sizes import SizedTracer, as_modules
 
@@ -141,7 +142,8 @@ def _trace(model: nn.Module, inputs: tuple[Any, ...]) -> fx.GraphModule:
         raise
     except Exception as error:
         where = f" in {tracer.inside[-1]}" if tracer.inside else ""
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+        stack = traceback.extract_tb(error.__traceback__)
+        frames = [f for f in stack if "/torch/" not in f.filename and f.filename != sizes.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
         reason = f"{type(model).__name__} could not be traced{where}{line}: {str(error).splitlines()[0].rstrip('.')}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
