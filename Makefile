@@ -18,7 +18,7 @@ DATA :=
 TESTED_WITH := 'numpy>=1.26' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch test test-slow lab census bench docs release clean
+.PHONY: help install repro publish fetch test test-slow lab census decoders bench docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ lab: $(INSTALLED) ## the notebooks in JupyterLab
 
 census: $(INSTALLED) ## the slow sweep: every architecture, full size, all residues
 	$(PYTHON) benchmarks/census.py
+
+decoders: $(INSTALLED) ## segmentation architectures x encoders: do they convert, and move along bit for bit
+	$(PYTHON) benchmarks/decoders.py
 
 bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
 	$(PYTHON) benchmarks/speed.py

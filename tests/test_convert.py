@@ -124,6 +124,22 @@ def test_training(resnet):
     assert mass.certify(model.eval(), X, shifts=4).identical.all()
 
 
+def test_what_trains_otherwise_is_converted_for_evaluation():
+    """Given in eval mode, a model that draws at random in training, in a way that cannot be traced."""
+
+    class Drop(nn.Module):
+        def forward(self, x):
+            return x * torch.rand([x.shape[0], 1, 1, 1]) if self.training else x
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Drop(), nn.AdaptiveAvgPool2d(1)).eval()
+    converted = copy.deepcopy(mass.convert(model, X))
+    assert mass.certify(converted, X, shifts=3).identical.all()
+    with pytest.raises(mass.NotEquivariantError, match="converted for evaluation alone"):
+        converted.train()
+    with pytest.raises(mass.NotEquivariantError, match="could not be traced|in training the model"):
+        mass.convert(model.train(), X)
+
+
 def test_training_follows_the_flag_in_dropout():
     class Net(nn.Module):
         def __init__(self):

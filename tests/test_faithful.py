@@ -134,7 +134,7 @@ def test_operations_are_exact_at_odd_sizes(name, shape):
 
 
 class Tokens(nn.Module):
-    """Flattened positions that become a map again."""
+    """Flattened positions that become another map."""
 
     def __init__(self):
         super().__init__()
@@ -142,7 +142,7 @@ class Tokens(nn.Module):
 
     def forward(self, x):
         y = self.linear(self.conv(x).flatten(2).transpose(1, 2))
-        return y.transpose(1, 2).view(x.shape[0], 8, 58, 90)
+        return y.transpose(1, 2).view(x.shape[0], 8, 90, 58)
 
 
 class LeNet(nn.Module):
@@ -174,7 +174,7 @@ mass.mark_leaf(Leaf)
 @pytest.mark.parametrize(
     ("build", "shape", "message"),
     [
-        (Tokens, (2, 3, 58, 90), "positions that were flattened become a map again"),
+        (Tokens, (2, 3, 58, 90), "positions that were flattened leave the network as axes"),
         (LeNet, (1, 3, 32, 32), "node 'linear': it no longer fits when borders wrap"),
         (lambda: nn.Sequential(Leaf(True), nn.Conv2d(3, 4, 3, 2, 1)), (1, 3, 16, 16), "after a circular shift"),
         (lambda: nn.Sequential(Leaf(False), nn.Conv2d(3, 4, 3, 1, 1)), (1, 3, 16, 16), "after a circular shift"),

@@ -18,6 +18,7 @@ from .metrics import PROTOCOLS, Protocol, circular_consistency, consistency, seg
 from .origin import RULES, margin, select_origin
 from .shift import restore, shift
 from .trace import mark_leaf
+from .unpool import MassMaxUnpool2d
 
 __all__ = [
     "APS",
@@ -28,6 +29,7 @@ __all__ = [
     "MassAvgPool2d",
     "MassConv2d",
     "MassMaxPool2d",
+    "MassMaxUnpool2d",
     "MassPool2d",
     "NotEquivariantError",
     "Protocol",

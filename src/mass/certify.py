@@ -121,9 +121,11 @@ def _same(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _symmetries(x: Tensor) -> list[tuple[int, int]]:
-    """Circular shifts, other than none, that leave one image (1, C, H, W) as it is."""
+    """Circular shifts, other than none, that leave one image (1, C, H, W) as it is: the nearest first."""
     layout = layout_hash(x)[0]
-    return [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
+    height, width = layout.shape
+    found = [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
+    return sorted(found, key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))
 
 
 def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, int]] | None = None) -> Certificate:
@@ -154,6 +156,7 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     identical, difference = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
     symmetry: list[tuple[int, int] | None] = [None] * count
     explained = torch.ones(count, dtype=torch.bool)  # every deviation is one of the input's own symmetries
+    own: dict[int, list[tuple[int, int]]] = {}  # the symmetries of images, as far as they are asked for
     worst: tuple[int, int] | None = None
     with evaluating(model):
         with _margins(model, count) as margins:
@@ -164,9 +167,12 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
                 same, distance = _compare(y, z, size, t)
                 worst = t if (distance > difference).any() else worst
                 difference = torch.maximum(difference, distance)
-                for row in (~same).nonzero().flatten().tolist():
-                    found = _own_symmetry(images[row : row + 1], y[row : row + 1], z[row : row + 1], t)
-                    symmetry[row] = symmetry[row] or found
+                for row in (~same & explained).nonzero().flatten().tolist():
+                    if row not in own:
+                        own[row] = _symmetries(images[row : row + 1])
+                    found = _own_symmetry(own[row], size, y[row : row + 1], z[row : row + 1], t)
+                    known = [g for g in (symmetry[row], found) if g is not None]
+                    symmetry[row] = min(known, key=own[row].index, default=None)
                     explained[row] &= found is not None
                 identical &= same
     broken = sorted({*not_finite(images), *(row for y in reference if y.is_floating_point() for row in not_finite(y))})
@@ -190,11 +196,15 @@ def _compare(y: Tensor, z: Tensor, size: tuple[int, int], t: tuple[int, int]) ->
     return same, least.masked_fill(same, 0.0)
 
 
-def _own_symmetry(x: Tensor, y: Tensor, z: Tensor, t: tuple[int, int]) -> tuple[int, int] | None:
-    if y.ndim != 4 or y.shape[2:] != x.shape[2:]:
+def _own_symmetry(
+    symmetries: list[tuple[int, int]], size: tuple[int, int], y: Tensor, z: Tensor, t: tuple[int, int]
+) -> tuple[int, int] | None:
+    """The nearest symmetry g of an image for which its dense output moved by t + g instead of t."""
+    if y.ndim != 4 or y.shape[2:] == (1, 1):
         return None
-    for g in _symmetries(x):
-        if bool(_same(_roll(y, (t[0] + g[0], t[1] + g[1])), z).all()):
+    for g in symmetries:
+        by = (t[0] + g[0]) % size[0], (t[1] + g[1]) % size[1]
+        if any(bool(_same(expected, z).all()) for expected in _candidates(y, size, by)):
             return g
     return None
 
@@ -248,7 +258,8 @@ class _margins:
     def _read(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         assert isinstance(module, SelectOrigin)
         if len(args[0]) == len(self.smallest):
-            self.smallest = torch.minimum(self.smallest, margin(args[0], module.period_of(args[0])).cpu())
+            x, period = args[0].movedim(module.dims, (2, 3)), module.period_of(args[0])
+            self.smallest = torch.minimum(self.smallest, margin(x, period).cpu())
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:

@@ -29,10 +29,16 @@ def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1
     return padding, after if padding else max(after, 0)
 
 
-def window_pads(kernel, stride, padding, dilation=1) -> tuple[int, int, int, int]:  # type: ignore[no-untyped-def]
-    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name."""
+def window_pads(kernel, stride, padding, dilation=1, before=(0, 0)) -> tuple[int, int, int, int]:  # type: ignore[no-untyped-def]
+    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name.
+
+    `before`: rows and columns that were padded in front of the operation, as part of it.
+    """
     kernel, stride, dilation = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
     paddings = (padding, padding) if isinstance(padding, int | str) else tuple(padding)
+    if "same" in paddings:
+        paddings = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
+    paddings = tuple((0 if p == "valid" else p) + more for p, more in zip(paddings, before, strict=True))
     rows, columns = (wrap(kernel[i], stride[i], paddings[i], dilation[i]) for i in (0, 1))
     return (*columns, *rows)
 

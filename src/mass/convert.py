@@ -27,11 +27,13 @@ def convert(
 
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
     and `mass_restore` are nodes: strided operations sample from an origin read off the features, parallel branches
-    share it (mass.lattice), borders wrap, and reductions over positions add exactly. It trains, pickles, and compiles as
-    the original does.
+    share it (mass.lattice), borders wrap, what goes up moves back, and reductions over positions add exactly. It trains,
+    pickles, and compiles as the original does.
 
     Args:
-        model: any `torch.nn.Module` that `torch.fx` can trace; it is not changed.
+        model: any `torch.nn.Module` that `torch.fx` can trace; it is not changed. What it decides by its input's size
+            is decided as for the example (other sizes must lead to the same, or are refused then). One in eval mode
+            that computes something else in training is converted for evaluation alone.
         example_input: a batch (B, C, H, W), or a tuple of arguments with such a batch first. H and W must be
             multiples of the total stride; other sizes that are may be used later.
         origin: the selection rule, one of `mass.origin.RULES`; 'zero' keeps the frame's grid (a control: circular

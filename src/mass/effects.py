@@ -25,6 +25,8 @@ class Effect:
         up: the factor by which it enlarges the map.
         cells: for an operation whose period depends on the map's size, how many periods the map holds.
         uniform: whether it returns a map-sized tensor that is the same at all positions.
+        resizes: whether `up` follows from the map's size, as that of a resize to another map's size does.
+        folds: whether it takes up the padding put before its map.
     """
 
     value: Any
@@ -36,6 +38,8 @@ class Effect:
     up: Pair = (1, 1)
     cells: Pair | None = None
     uniform: bool = False
+    resizes: bool = False
+    folds: bool = False
 
 
 @dataclass
@@ -61,6 +65,11 @@ class Site:
         if name == "dim" and "axis" in kwargs:
             name = "axis"
         return concrete(args[position] if len(args) > position else kwargs.get(name, default))
+
+    @property
+    def kind(self) -> str:
+        """What is called: a module's class, a function's plain name."""
+        return name_of(self.node) if self.module is None else type(self.module).__name__
 
     @property
     def input(self) -> fx.Node:

@@ -7,15 +7,18 @@ and unifies what meets. The result is a `Plan`; `mass.convert` carries it out, `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import fx
 
-from .effects import Effect, Site, name_of
+from .effects import Effect, Site
 from .errors import NotEquivariantError
+from .flatten import without_positions
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
+from .unpool import max_unpool
+from .windowed import UnequalWindows
 
 
 @dataclass
@@ -31,7 +34,9 @@ class Plan:
         rises: per operation that enlarges its map, the digits it takes off the lattice.
         refusals: what cannot be made equivariant, in graph order.
         uniform: map-sized tensors that are the same at all positions.
-        flattened: tensors in which positions are spread over an axis.
+        flattened: tensors in which positions are spread over other axes, and the lattices that these lie on: behind
+            a digit whose period is the whole map.
+        rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
     """
 
@@ -44,7 +49,8 @@ class Plan:
     rises: dict[fx.Node, Lattice] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
     uniform: set[fx.Node] = field(default_factory=set)
-    flattened: set[fx.Node] = field(default_factory=set)
+    flattened: dict[fx.Node, tuple[Lattice, ...]] = field(default_factory=dict)
+    rigid: list[Digit] = field(default_factory=list)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
 
 
@@ -61,7 +67,7 @@ def infer(graph: fx.GraphModule) -> Plan:
             if not is_map and len(shape) == 4:
                 reason = f"a second image of {shape[2:]}, where the first has {plan.image}"
                 plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
-        elif node.op in ("get_attr", "output"):
+        elif node.op == "get_attr":
             plan.values[node] = None
         else:
             try:
@@ -71,50 +77,79 @@ def infer(graph: fx.GraphModule) -> Plan:
                 plan.values[node] = None
     if plan.indivisible:
         _refuse_size(plan)
+    _name_sizes(plan)
     return plan
 
 
 def _visit(node: fx.Node, plan: Plan) -> Any:
     maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
-    if not maps:
-        return _without_positions(node, plan)
+    if node.op == "output":
+        return _leave(node, maps, plan)
     module = plan.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
     site = Site(node, module, plan.values, plan.image)
+    if not maps:
+        return _without_positions(site, plan)
     rule = rule_for(site)
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
     effect = rule(site)
+    if rule is not max_unpool and any(_is_index(plan.values[n]) for n in maps) and effect.value is not None:
+        raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
+    if not effect.folds and any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps):
+        raise site.refuse("it reads a padded map", "pad directly before a convolution or pooling, whose border it is")
     plan.effects[node] = effect
     if effect.uniform:
         plan.uniform.add(node)
+    value = _sample(site, effect, plan) if effect.period != (1, 1) else effect.value
     if effect.cells == (1, 1) and effect.value is None:
-        plan.flattened.add(node)
-    if effect.period != (1, 1):
-        return _sample(site, effect, plan)
+        plan.flattened[node] = ((*site.map.lattice, plan.digits[node]),) if node in plan.digits else ()
     if effect.up != (1, 1):
-        risen = rise(effect.value.lattice, effect.up)
-        if risen is None:
-            here = stride(effect.value.lattice)
-            raise site.refuse(
-                f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before"
-            )
-        lattice, plan.rises[node] = risen
-        return Grid(lattice, effect.value.dims)
-    return effect.value
+        return _rise(site, effect, plan)
+    return value
 
 
-def _without_positions(node: fx.Node, plan: Plan) -> None:
-    """Operations that read no map: what they return is the same at all positions, or positions that were flattened."""
-    shape: Any = node.meta.get("shape")
-    rank = len(shape) if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else 0
-    if plan.flattened.intersection(node.all_input_nodes):
-        plan.flattened.add(node)
-        if rank >= 4 and min(shape[-2:]) > 1:
-            reason = "positions that were flattened become a map again"
-            raise NotEquivariantError(node.name, reason, "keep rows and columns as axes of their own")
-    first = node.all_input_nodes[0].meta.get("shape") if node.all_input_nodes else None
-    if rank == 4 and isinstance(first, tuple) and first[2:] == (1, 1) and name_of(node) in ("interpolate", "expand"):
-        plan.uniform.add(node)
+def _without_positions(site: Site, plan: Plan) -> Any:
+    effect = without_positions(site, plan)
+    if effect is None:
+        return None
+    plan.effects[site.node] = effect
+    if effect.uniform:
+        plan.uniform.add(site.node)
+    return _rise(site, effect, plan) if effect.up != (1, 1) else effect.value
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, Grid) and value.window is not None
+
+
+def _rise(site: Site, effect: Effect, plan: Plan) -> Grid:
+    """The lattice of an enlarged map: the finest digits are taken off it."""
+    risen = rise(effect.value.lattice, effect.up)
+    if risen is None:
+        here = stride(effect.value.lattice)
+        raise site.refuse(
+            f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before"
+        )
+    lattice, plan.rises[site.node] = risen
+    if not effect.resizes:
+        plan.rigid += risen[1]
+    return Grid(lattice, effect.value.dims)
+
+
+def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
+    """What the network returns must mean something outside of it."""
+    for n in maps:
+        value = plan.values[n]
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(_is_index(part) for part in parts):
+            reason = "max pooling that returns indices to the outside: they count positions of the frame"
+            raise NotEquivariantError(n.name, reason, "return the pooled map alone")
+        if any(isinstance(part, Grid) and part.pads != (0, 0) for part in parts):
+            raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")
+    for n in node.all_input_nodes:
+        if n in plan.flattened and len(n.meta["shape"] or ()) > 3 and min(n.meta["shape"][-2:]) > 1:
+            reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
+            raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
 
 
 def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
@@ -165,7 +200,9 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     plan.digits[site.node] = digit
     if effect.value is None:
         return None
-    return Grid((*effect.value.lattice, digit), effect.value.dims)
+    if isinstance(effect.value, tuple):
+        return tuple(replace(value, lattice=(*value.lattice, digit)) for value in effect.value)
+    return replace(effect.value, lattice=(*effect.value.lattice, digit))
 
 
 def total_stride(plan: Plan) -> Pair:
@@ -184,3 +221,15 @@ def _refuse_size(plan: Plan) -> None:
     reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
     remedy = f"the network's total stride is {total} and the input's {name} {given}: {would} would do"
     plan.refusals.insert(0, (node, NotEquivariantError(node.name, reason, remedy)))
+
+
+def _name_sizes(plan: Plan) -> None:
+    """Sizes that all adaptive poolings of the network can divide, in the refusal of each that cannot."""
+    unequal = {k: r for k, (_, r) in enumerate(plan.refusals) if isinstance(r, UnequalWindows)}
+    would = [
+        -(-size // (multiple := math.lcm(*(r.multiple[axis] for r in unequal.values())))) * multiple
+        for axis, size in enumerate(plan.image)
+    ]
+    for k, refusal in unequal.items():
+        remedy = f"an input of {would[0]} x {would[1]} would do"
+        plan.refusals[k] = plan.refusals[k][0], NotEquivariantError(refusal.node, refusal.reason, remedy)

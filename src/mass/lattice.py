@@ -10,6 +10,7 @@ period 2 is chosen once, with period 4, and read digit by digit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Pair = tuple[int, int]
 
@@ -59,10 +60,17 @@ Lattice = tuple[Digit, ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """A tensor whose axes `dims` are the rows and columns of a map on `lattice`."""
+    """A tensor whose axes `dims` are the rows and columns of a map on `lattice`.
+
+    `pads` are rows and columns put before it, for the next window to take up; `window` is told of the indices of a max
+    pooling: the module that chose them. `batch` is the axis of images.
+    """
 
     lattice: Lattice
     dims: Pair
+    pads: Pair = (0, 0)
+    window: Any = None
+    batch: int = 0
 
 
 def stride(lattice: Lattice) -> Pair:

@@ -22,13 +22,16 @@ from .kernels import conv2d
 from .origin import select_origin
 from .shift import restore, shift
 from .trace import marked_period
+from .unpool import pool_at_origin
 
 
 class CircularConv2d(nn.Conv2d):
     """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent."""
 
+    before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fold)
+
     def forward(self, input: Tensor) -> Tensor:
-        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation)
+        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         x = circular_pad(input, pads)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
         return conv2d(x, self.weight, self.bias, stride, dilation, self.groups)
@@ -37,16 +40,20 @@ class CircularConv2d(nn.Conv2d):
 class CircularMaxPool2d(nn.MaxPool2d):
     """`torch.nn.MaxPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
 
+    before = (0, 0)
+
     def forward(self, input: Tensor) -> Tensor:
-        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation)
+        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         return F.max_pool2d(circular_pad(input, pads), self.kernel_size, self.stride, 0, self.dilation)
 
 
 class CircularAvgPool2d(nn.AvgPool2d):
     """`torch.nn.AvgPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
 
+    before = (0, 0)
+
     def forward(self, input: Tensor) -> Tensor:
-        x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding))
+        x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding, 1, self.before))
         return F.avg_pool2d(x, self.kernel_size, self.stride, 0, divisor_override=self.divisor_override)
 
 
@@ -87,12 +94,20 @@ class MassMaxPool2d(CircularMaxPool2d):
         super().__init__(*args, **kwargs)
         if self.return_indices:
             raise ValueError(
-                "return_indices=True is not supported: the indices would refer to the shifted, wrapped map."
+                "return_indices=True is not supported: the indices would refer to the shifted, wrapped map; "
+                "call with_indices, and MassMaxUnpool2d to go back."
             )
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+
+    def with_indices(self, x: Tensor, origin: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The maxima, the place of each inside its window, and the origin: what `MassMaxUnpool2d` takes.
+
+        Shape: x (B, C, H, W) -> two of (B, C, H / stride, W / stride), the second int64, and (B, 2) int64.
+        """
+        return pool_at_origin(self, x, self.rule, origin)
 
 
 class MassAvgPool2d(CircularAvgPool2d):
@@ -173,17 +188,21 @@ def cell_size(x: Tensor, cells: tuple[int, int]) -> tuple[int, int]:
 
 
 class Shift(nn.Module):
-    """`shift` as a node of a converted network."""
+    """`shift` as a node of a converted network; `dims` are the axes of rows and columns."""
+
+    def __init__(self, dims: tuple[int, int] = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return shift(x, origin)
+        return shift(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
 
 
-class Restore(nn.Module):
+class Restore(Shift):
     """`restore` as a node of a converted network."""
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return restore(x, origin)
+        return restore(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
 
 
 class Concatenate(nn.Module):
@@ -209,14 +228,15 @@ class ComposeOrigin(nn.Module):
 
 
 class ReadDigit(nn.Module):
-    """One digit of an origin that was chosen with a larger period: (o // low) mod period."""
+    """One digit of an origin that was chosen with a larger period: (o // low) mod period; the last digit without mod."""
 
-    def __init__(self, low: tuple[int, int], period: tuple[int, int]) -> None:
+    def __init__(self, low: tuple[int, int], period: tuple[int, int] | None) -> None:
         super().__init__()
         self.low, self.period = low, period
 
     def forward(self, origin: Tensor) -> Tensor:
-        return torch.stack([origin[:, i] // self.low[i] % self.period[i] for i in (0, 1)], 1)
+        digits = [origin[:, i] // self.low[i] for i in (0, 1)]
+        return torch.stack(digits if self.period is None else [digits[i] % self.period[i] for i in (0, 1)], 1)
 
     def extra_repr(self) -> str:
         return f"low={self.low}, period={self.period}"
@@ -226,20 +246,35 @@ class SelectOrigin(nn.Module):
     """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
 
     With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
+    `dims` are the axes of rows and columns.
     """
 
-    def __init__(self, period: tuple[int, int], rule: str = "l2", cells: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        period: tuple[int, int],
+        rule: str = "l2",
+        cells: tuple[int, int] | None = None,
+        dims: tuple[int, int] = (2, 3),
+    ) -> None:
         super().__init__()
-        self.period, self.rule, self.cells = period, rule, cells
+        self.period, self.rule, self.cells, self.dims = period, rule, cells, dims
+        self.only: tuple[int, int] | None = None  # the one size of map for which the factors that follow are right
 
     def period_of(self, x: Tensor) -> tuple[int, int]:
         """The period on a map of this size."""
+        x = x.movedim(self.dims, (2, 3))
         return self.period if self.cells is None else cell_size(x, self.cells)
 
     def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
         if self.rule == "zero":
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
-        return select_origin(x, self.period_of(x), self.rule, source=source, source_origin=source_origin)
+        period, x = self.period_of(x), x.movedim(self.dims, (2, 3))
+        if self.only is not None and tuple(x.shape[2:]) != self.only:
+            raise ValueError(
+                f"this map is {tuple(x.shape[2:])}, and was {self.only} for the example that the model was converted with: "
+                "an enlargement by a fixed factor relies on it; convert it with an example of this size."
+            )
+        return select_origin(x, period, self.rule, source=source, source_origin=source_origin)
 
     def extra_repr(self) -> str:
         return f"period={self.period}, rule={self.rule!r}"

@@ -11,67 +11,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from . import layers, reduce, windowed
+from . import fold, layers, reduce, transposed, unpool, windowed
 from .effects import Effect, Site, concrete, is_in_place, name_of
-from .kernels import elementwise, pixelwise_linear
 from .lattice import Grid
+from .pixelwise import ChannelsLast, Elementwise, GatedLinear, PixelwiseLinear, Power
 from .trace import marked_period
 
 Rule = Callable[[Site], Effect]
-
-
-class PixelwiseLinear(nn.Linear):
-    """`nn.Linear` over the pixels of a channels-last map, by a position-independent kernel."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return pixelwise_linear(input, self.weight, self.bias)
-
-
-class Elementwise(nn.Module):
-    """An activation computed by whole vectors, so that its rounding does not depend on the position."""
-
-    def __init__(self, function: nn.Module, inplace: bool = False) -> None:
-        super().__init__()
-        self.function = function
-        self.inplace = inplace or bool(getattr(function, "inplace", False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = elementwise(self.function, x)
-        return x.copy_(out) if self.inplace else out  # who reads x afterwards expects the activation
-
-
-class Power(nn.Module):
-    """`x ** exponent`, the exponent a number or a tensor of one element (GeM's, say)."""
-
-    def forward(self, x: Tensor, exponent: Tensor | float) -> Tensor:
-        return elementwise(lambda values: values.pow(exponent), x)
-
-
-class GatedLinear(nn.Module):
-    """`F.glu`: one half of the channels times the sigmoid of the other."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        values, gates = x.chunk(2, self.dim)
-        return values * elementwise(torch.sigmoid, gates)
-
-
-class ChannelsLast(nn.Module):
-    """A function along the channels, computed row by row of (B, H, W, C): every position by the same loop."""
-
-    def __init__(self, function: Callable[..., Tensor], dim: int) -> None:
-        super().__init__()
-        self.function, self.dim = function, dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x.movedim(self.dim, -1).contiguous(), dim=-1).movedim(-1, self.dim)
 
 
 def _activation(cls: type[nn.Module] | None) -> Rule:
@@ -114,7 +63,7 @@ def _mean(site: Site) -> Effect:
     value = None if spatial else _drop_axes(site, () if keepdim else dims)
     if name in ("amax", "amin"):
         return Effect(value)
-    if name not in ("mean", "sum") or 0 in dims or "dtype" in site.node.kwargs:
+    if name not in ("mean", "sum") or site.map.batch in dims or "dtype" in site.node.kwargs:
         raise site.refuse(
             f"'{name}' over axes {dims} adds in an order that depends on the position", "use a plain mean"
         )
@@ -123,8 +72,8 @@ def _mean(site: Site) -> Effect:
 
 
 def _drop_axes(site: Site, axes: tuple[int, ...]) -> Grid:
-    rows, columns = (d - sum(a < d for a in axes) for d in site.map.dims)
-    return Grid(site.map.lattice, (rows, columns))
+    rows, columns, batch = (d - sum(a < d for a in axes) for d in (*site.map.dims, site.map.batch))
+    return Grid(site.map.lattice, (rows, columns), batch=batch)
 
 
 def _group_norm(site: Site) -> Effect:
@@ -168,7 +117,7 @@ def _reshape(site: Site) -> Effect:
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
     if len(found) == 2:
         return Effect(Grid(site.map.lattice, (found[0], found[1])))
-    if site.map.dims != (2, 3) or len(before) != 4:
+    if len(before) != 4:
         raise site.refuse(f"flattening {before} to {after} mixes positions with channels")
     change, breaks = "the whole map starts at its origin", "weights differ by position"
     return Effect(None, site.sizes, cells=(1, 1), change=change, breaks=breaks)
@@ -184,7 +133,31 @@ def _permute(site: Site) -> Effect:
         a, b = (d % rank for d in (site.argument(1, "dim0"), site.argument(2, "dim1")))
         order = list(range(rank))
         order[a], order[b] = order[b], order[a]
-    return Effect(Grid(site.map.lattice, (order.index(site.map.dims[0]), order.index(site.map.dims[1]))))
+    rows, columns, batch = (order.index(d) for d in (*site.map.dims, site.map.batch))
+    return Effect(Grid(site.map.lattice, (rows, columns), batch=batch))
+
+
+def _stack(site: Site) -> Effect:
+    """A new axis, before or among the others."""
+    first = site.node.args[0][0] if site.node.args else site.node.kwargs["tensors"][0]  # type: ignore[index]
+    rank = len(first.meta["shape"])  # type: ignore[union-attr]
+    dim = site.argument(1, "dim", 0) % (rank + 1)
+    rows, columns, batch = (d + (d >= dim) for d in (*site.map.dims, site.map.batch))
+    return Effect(Grid(site.map.lattice, (rows, columns), batch=batch))
+
+
+def _shuffle(site: Site) -> Effect:
+    """Pixel shuffle: channels become positions, with no border to see."""
+    site.image_axes()
+    r = site.argument(1, "upscale_factor")
+    return Effect(site.map, up=(r, r), change="moved back")
+
+
+def _unshuffle(site: Site) -> Effect:
+    """Pixel unshuffle: positions become channels, with the period of a stride."""
+    site.image_axes()
+    r = site.argument(1, "downscale_factor")
+    return Effect(site.map, (r, r), change="origin from the features", breaks=windowed.FRAME)
 
 
 def _along_channels(site: Site) -> Effect:
@@ -194,7 +167,9 @@ def _along_channels(site: Site) -> Effect:
     name = name_of(site.node)
     default = {"softmax": None, "log_softmax": None, "glu": -1}.get(name, 0)
     dim = site.argument(2 if name in ("chunk", "split") else 1, "dim", default)
-    if dim is None or dim % rank in (0, *site.map.dims):
+    value = site.values.get(first)
+    taken = (value.batch, *value.dims) if isinstance(value, Grid) else (0, 2, 3)
+    if dim is None or dim % rank in taken:
         raise site.refuse(f"'{name}' along axis {dim}, which is no axis of channels")
     if name in ("chunk", "split"):
         return Effect(tuple(site.map for _ in site.node.meta["shape"]))
@@ -225,7 +200,7 @@ def _getitem(site: Site) -> Effect:
             if not isinstance(i, slice) or i.stop is not None or i.start not in (None, 0) or (i.step or 1) < 1:
                 raise site.refuse("cropping a map keeps some positions and loses others", "crop before the network")
             period[value.dims.index(axis)] = i.step or 1
-        elif axis == 0 and i != slice(None):
+        elif axis == value.batch and i != slice(None):
             raise site.refuse("picking images out of the batch")
         elif isinstance(i, int):
             dropped.append(axis)
@@ -275,6 +250,9 @@ _MODULES: dict[type[nn.Module], Rule] = {
     nn.AdaptiveAvgPool2d: windowed.adaptive_pool(True),
     nn.AdaptiveMaxPool2d: windowed.adaptive_pool(False),
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), windowed.interpolate),
+    **dict.fromkeys((nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d), fold.pad),
+    nn.ConvTranspose2d: transposed.conv_transpose, nn.MaxUnpool2d: unpool.max_unpool,
+    nn.PixelShuffle: _shuffle, nn.PixelUnshuffle: _unshuffle,
     nn.GroupNorm: _group_norm, nn.InstanceNorm2d: _group_norm, nn.LayerNorm: _layer_norm,
     nn.Linear: _linear, nn.Flatten: _reshape, nn.Unflatten: _reshape,
     **dict.fromkeys((nn.SiLU, nn.GELU, nn.Sigmoid, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Tanh, nn.LogSigmoid),
@@ -288,10 +266,13 @@ _MODULES: dict[type[nn.Module], Rule] = {
 _FUNCTIONS: dict[str, Rule] = {
     "conv2d": windowed.conv,
     "max_pool2d": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
+    "max_pool2d_with_indices": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
     "avg_pool2d": windowed.pool(nn.AvgPool2d, layers.CircularAvgPool2d),
     "adaptive_avg_pool2d": windowed.adaptive_pool(True),
     "adaptive_max_pool2d": windowed.adaptive_pool(False),
     "interpolate": windowed.interpolate,
+    "pad": fold.pad, "conv_transpose2d": transposed.conv_transpose, "max_unpool2d": unpool.max_unpool,
+    "pixel_shuffle": _shuffle, "pixel_unshuffle": _unshuffle, "stack": _stack,
     "group_norm": _group_norm, "instance_norm": _group_norm, "layer_norm": _layer_norm, "linear": _linear,
     "silu": _activation(nn.SiLU), "gelu": _activation(nn.GELU), "sigmoid": _activation(nn.Sigmoid),
     "mish": _activation(nn.Mish), "elu": _activation(nn.ELU), "softplus": _activation(nn.Softplus), "tanh": _activation(nn.Tanh),

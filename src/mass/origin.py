@@ -5,7 +5,8 @@ of largest l2 norm). It is covariant, h(S_t x) = h(x) - t (mod P), and *exactly*
 
 * energies are sums of integers (|x| rounded to 15 bits, then the next 15), hence the same in any order;
 * phases that tie are told apart by their layout (`mass.layout`), never by their index;
-* what ties even then is a symmetry of the image, and every choice gives the same result up to that symmetry.
+* what ties even then is a symmetry of the image, and every choice gives the same result up to that symmetry: the same
+  one for all origins of a network, which choose nearest to one place of its input.
 
 In a network a tie is settled by the network's own input (`source`): all features are functions of it, so whatever
 breaks a symmetry on any branch shows there. Energies are cheap and nearly always decide; on the CPU a layout
@@ -81,11 +82,30 @@ def _keys(
             yield power * (x[0].numel() // power.shape[1]) - total.square()
         low = scaled.sub_(high).mul_(2.0**_BITS).round_().double()  # the next 15: an outlier must not erase the rest
         yield _phase_sum(low.abs_() if rule == "l1" else low.square_(), period)
-    layout = layout_hash(source)
+    layout = layout_of_source = layout_hash(source)
     if source_origin is not None:
         layout = torch.ops.mass.shift(layout[:, None], source_origin)[:, 0]
     stride_h, stride_w = source.shape[2] // x.shape[2], source.shape[3] // x.shape[3]
-    yield _to_phases(layout[:, ::stride_h, ::stride_w].contiguous(), period).amax((1, 2))
+    read = _to_phases(layout[:, ::stride_h, ::stride_w].contiguous(), period)
+    largest = read.amax((1, 2))
+    yield largest
+    distance = _to_phases(_from_anchor(layout_of_source, source_origin, (stride_h, stride_w)), period)
+    yield -distance.masked_fill(read != largest[:, None, None], torch.iinfo(torch.int64).max).amin((1, 2))
+
+
+def _from_anchor(layout: Tensor, origin: Tensor | None, stride: tuple[int, int]) -> Tensor:
+    """How far behind one place of the source, row by row, the positions of a map on its lattice lie, (B, h, w) int64.
+
+    The place is the first whose layout is largest. In a symmetric image there are several such; every origin of the
+    network then breaks its ties by the same one of them, so that its parts cannot disagree.
+    """
+    height, width = layout.shape[1:]
+    place = layout.flatten(1).argmax(1)
+    start = torch.stack((place // width, place % width), 1)
+    start = -start if origin is None else origin - start
+    rows = (torch.arange(0, height, stride[0], device=layout.device) + start[:, :1]) % height
+    columns = (torch.arange(0, width, stride[1], device=layout.device) + start[:, 1:]) % width
+    return rows[:, :, None] * width + columns[:, None]
 
 
 def _best(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None) -> Tensor:

@@ -88,7 +88,7 @@ class ExactSum(ExactMean):
     """A sum over axes, the same bits in any order."""
 
     def forward(self, x: Tensor) -> Tensor:
-        count = math.prod(x.shape[d] for d in self.dims)
+        count = math.prod([x.shape[d] for d in self.dims])  # a list: torch.compile cannot look into a generator
         return (exact_mean(x.double(), self.dims, self.keepdim) * count).to(x.dtype)
 
 

@@ -13,6 +13,17 @@ from .lattice import Digit, Grid, Lattice, Pair, times
 from .verify import Positions
 
 
+def _cells(plan: Plan) -> dict[Digit, Pair]:
+    """Origins whose period follows the map's size: those whose last digit is of an operation with so many cells."""
+    found = {}
+    for node, digit in plan.digits.items():
+        root, low = digit.find()
+        cells = plan.effects[node].cells
+        if cells and times(low, digit.period) == root.period:
+            found[root] = cells
+    return found
+
+
 class Rewriter:
     """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
 
@@ -20,9 +31,7 @@ class Rewriter:
         self.plan, self.rule = plan, rule
         self.module, self.graph = plan.graph, plan.graph.graph
         self.source = self._all_images()
-        # Digits whose period follows the map's size. A joined digit cannot: its root's period is a product.
-        digits = {plan.digits[node]: effect.cells for node, effect in plan.effects.items() if node in plan.digits}
-        self._cells = {digit: cells for digit, cells in digits.items() if cells and digit.find()[0] is digit}
+        self._cells = _cells(plan)
         self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
         self.digits: dict[tuple, fx.Node] = {}  # the digits that are read off them
         self.totals: dict[Any, fx.Node] = {}  # of lattices
@@ -53,7 +62,7 @@ class Rewriter:
                 self.shifted.clear()  # a view of any map may have been written to
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
-                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node))
+                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch)
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)  # type: ignore[assignment]
@@ -66,6 +75,8 @@ class Rewriter:
         if node.op == "call_module":
             there = self.module.get_submodule(target)
             called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
+            if type(there) is type(swap) or not called_again or there.state_dict():
+                node.args, node.kwargs = self._inputs(effect.inputs), {}
             if type(there) is type(swap):
                 return  # swapped at an earlier call
             if not called_again or there.state_dict():
@@ -76,7 +87,11 @@ class Rewriter:
         name = f"mass_{node.name}"
         self.module.add_submodule(name, swap)
         node.op, node.target, node.kwargs = "call_module", name, {}
-        node.args = tuple(self.restored.get(n, n) for n in effect.inputs)
+        node.args = self._inputs(effect.inputs)
+
+    def _inputs(self, inputs: tuple) -> Any:
+        """Inputs of a swapped operation, with what stands for maps that were moved back since."""
+        return fx.node.map_arg(inputs, lambda n: self.restored.get(n, n))
 
     def _align(self, node: fx.Node) -> None:
         """Give the operation its map moved to the origin it shares with all operations of its group."""
@@ -84,7 +99,9 @@ class Rewriter:
         origin = self._origin(self.plan.digits[node], maps[0], node)
         for source in maps:
             if (source, origin) not in self.shifted:
-                self.shifted[source, origin] = self._call(node, "mass_shift", layers.Shift(), (source, origin))
+                dims = self.plan.values[source].dims
+                name = "mass_shift" if dims == (2, 3) else f"mass_shift_{dims[0]}_{dims[1]}"
+                self.shifted[source, origin] = self._call(node, name, layers.Shift(dims), (source, origin))
             node.replace_input_with(source, self.shifted[source, origin])
 
     def _restore(self, node: fx.Node) -> None:
@@ -93,7 +110,8 @@ class Rewriter:
         value = self.plan.values.pop(node)
         self._path(value.lattice, following)
         origin = self._total(self.plan.rises[node], following)
-        restored = self._call(following, "mass_restore", layers.Restore(), (node, origin))
+        name = "mass_restore" if value.dims == (2, 3) else f"mass_restore_{value.dims[0]}_{value.dims[1]}"
+        restored = self._call(following, name, layers.Restore(value.dims), (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value
@@ -103,12 +121,14 @@ class Rewriter:
         root, low = digit.find()
         if root not in self.roots:
             self.roots[root] = self._select(root, source, before)
-        if (low, digit.period) == ((1, 1), root.period):
+        last = times(low, digit.period) == root.period
+        if last and low == (1, 1):
             return self.roots[root]
         key = (root, low, digit.period)
         if key not in self.digits:
             name = f"mass_digit_{len(self.digits) + 1}"
-            self.digits[key] = self._call(before, name, layers.ReadDigit(low, digit.period), (self.roots[root],))
+            read = layers.ReadDigit(low, None if last else digit.period)
+            self.digits[key] = self._call(before, name, read, (self.roots[root],))
         return self.digits[key]
 
     def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
@@ -116,7 +136,11 @@ class Rewriter:
         total = self._total(self.plan.values[source].lattice, before)
         args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
-        select = layers.SelectOrigin(root.period, self.rule, self._cells.get(root))
+        dims = self.plan.values[source].dims
+        cells = self._cells.get(root)
+        select = layers.SelectOrigin(root.period, self.rule, cells, dims)
+        if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
+            select.only = cells[0] * root.period[0], cells[1] * root.period[1]
         return self._call(before, name, select, args if total is None else (*args, total))
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from . import sizes
 from .errors import NotEquivariantError, check_map
+from .sizes import SizedTracer, as_modules
 
 # Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
 _LEAF_NAMES = {"StochasticDepth", "DropPath"}
@@ -65,14 +67,22 @@ class Traced(fx.GraphModule):
         for name in ("_modules", "_parameters", "_buffers"):
             setattr(result, name, copy.deepcopy(getattr(self, name), memo))
         result._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        if "total_stride" in self.__dict__:
-            result.total_stride = self.total_stride
+        for name in ("total_stride", "evaluation_only"):
+            if name in self.__dict__:
+                setattr(result, name, self.__dict__[name])
         return result
 
+    def train(self, mode: bool = True) -> Self:
+        """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
+        if mode and self.__dict__.get("evaluation_only"):
+            reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
+            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+        return super().train(mode)
 
-class _Tracer(fx.Tracer):
-    def __init__(self) -> None:
-        super().__init__()
+
+class _Tracer(SizedTracer):
+    def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
+        super().__init__(inputs)
         self.inside: list[str] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -136,15 +146,16 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-def _trace(model: nn.Module) -> fx.GraphModule:
-    tracer = _Tracer()
+def _trace(model: nn.Module, inputs: tuple[Any, ...]) -> fx.GraphModule:
+    tracer = _Tracer(inputs)
     try:
         graph = tracer.trace(model)
     except NotEquivariantError:
         raise
     except Exception as error:
         where = f" in {tracer.inside[-1]}" if tracer.inside else ""
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/torch/" not in f.filename]
+        stack = traceback.extract_tb(error.__traceback__)
+        frames = [f for f in stack if "/torch/" not in f.filename and f.filename != sizes.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
         reason = f"{type(model).__name__} could not be traced{where}{line}: {str(error).splitlines()[0].rstrip('.')}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
@@ -169,6 +180,9 @@ def as_inputs(example_input: Any) -> tuple[Any, ...]:
 def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
+    A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
+    evaluation alone.
+
     Raises:
         NotEquivariantError: what could not be traced, and how to mark it as a leaf.
     """
@@ -177,13 +191,23 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
-    traced_training = _trace(original.train())
-    traced = _trace(original.eval())
-    _follow_training(traced, traced_training)
-    for one, other in zip(_signature(traced), _signature(traced_training), strict=False):
-        if one != other:
-            reason = f"in training the model computes something else (in evaluation: {one[:80]})"
-            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+    difference = ""
+    try:
+        traced_training = _trace(original.train(), inputs)
+    except NotEquivariantError as refusal:
+        if model.training:
+            raise
+        difference = str(refusal)
+    traced = _trace(original.eval(), inputs)
+    if not difference:
+        _follow_training(traced, traced_training)
+        pairs = zip(_signature(traced), _signature(traced_training), strict=False)
+        difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
+    if difference and model.training:
+        reason = f"in training the model computes something else ({difference})"
+        remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
+        raise NotEquivariantError("", reason, remedy)
+    as_modules(traced)
     takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
     if len(inputs) > takes:
         raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
@@ -202,4 +226,5 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     for module, mode in training:
         module.training = mode
     traced.training = model.training
+    traced.evaluation_only = difference  # type: ignore[assignment]
     return traced

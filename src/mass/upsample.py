@@ -19,11 +19,8 @@ from .reduce import power_of_two_scale
 MODES = ("nearest", "bilinear", "bicubic")
 
 
-def _taps(phase: int, factor: int, mode: str) -> list[tuple[int, float]]:
-    """(offset, weight) of the coarse samples that make one phase of the enlarged map, along one axis."""
-    if mode == "nearest":
-        return [(0, 1.0)]
-    place = (2 * phase + 1 - factor) / (2 * factor)
+def _taps(place: float, mode: str) -> list[tuple[int, float]]:
+    """(offset, weight) of the samples that make the value at a place between them, along one axis."""
     left = math.floor(place)
     t = place - left
     if mode == "bilinear":
@@ -50,23 +47,67 @@ def upsample(x: Tensor, factor: tuple[int, int], mode: str = "bilinear") -> Tens
     for axis, r in zip((2, 3), factor, strict=True):
         if r == 1:
             continue
+        if x.shape[axis] == 1:  # weights add up to one, but not when they are rounded
+            x = x.repeat_interleave(r, axis)
+            continue
         phases = []
         for phase in range(r):
-            terms = [x.roll(-offset, axis) * weight for offset, weight in _taps(phase, r, mode)]
+            taps = [(0, 1.0)] if mode == "nearest" else _taps((2 * phase + 1 - r) / (2 * r), mode)
+            terms = [x.roll(-offset, axis) * weight for offset, weight in taps]
             phases.append(sum(terms[1:], start=terms[0]))
         x = torch.stack(phases, axis + 1).flatten(axis, axis + 1)
     return x
 
 
-class CircularUpsample(nn.Module):
-    """`upsample` as a module: what `nn.Upsample` and `F.interpolate` become in a converted network."""
+def downsample(x: Tensor, factor: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Interpolate a map to a size that integers divide, circularly, with half-pixel centres and no anti-aliasing.
+
+    Shape: (B, C, H, W) -> (B, C, H / factor[0], W / factor[1]).
+
+    >>> downsample(torch.tensor([[[[1., 3., 5., 7.]]]]), (1, 2)).flatten()
+    tensor([2., 6.])
+    """
+    for axis, r in zip((2, 3), factor, strict=True):
+        taps = [(0, 1.0)] if mode == "nearest" or r == 1 else _taps((r - 1) / 2, mode)
+        terms = [x.roll(-offset, axis) * weight if offset or weight != 1 else x for offset, weight in taps]
+        x = sum(terms[1:], start=terms[0])
+        x = x[:, :, ::r] if axis == 2 else x[..., ::r]
+    return x.contiguous()
+
+
+class CircularDownsample(nn.Module):
+    """`downsample` as a module."""
 
     def __init__(self, factor: tuple[int, int], mode: str) -> None:
         super().__init__()
         self.factor, self.mode = factor, mode
 
     def forward(self, x: Tensor) -> Tensor:
-        return upsample(x, self.factor, self.mode)
+        return downsample(x, self.factor, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, mode={self.mode!r}"
+
+
+class CircularUpsample(nn.Module):
+    """`upsample` as a module: what `nn.Upsample` and `F.interpolate` become in a converted network.
+
+    With a `size` the factor follows from it, else it is the example's.
+    """
+
+    def __init__(self, factor: tuple[int, int], mode: str) -> None:
+        super().__init__()
+        self.factor, self.mode = factor, mode
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        if size is None:
+            return upsample(x, self.factor, self.mode)
+        rows, columns = (size, size) if isinstance(size, int) else size
+        if rows % x.shape[2] or columns % x.shape[3]:
+            raise ValueError(
+                f"interpolation from {tuple(x.shape[2:])} to {(rows, columns)} is not by an integer factor at this size."
+            )
+        return upsample(x, (rows // x.shape[2], columns // x.shape[3]), self.mode)
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, mode={self.mode!r}"

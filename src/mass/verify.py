@@ -31,6 +31,7 @@ class Positions:
 
     dims: Pair
     digits: tuple[tuple[str, Pair], ...]
+    batch: int = 0
 
     def total(self, origins: dict[str, Tensor]) -> tuple[Tensor, Pair]:
         """Total origin O (B, 2) or zero, and total stride S."""
@@ -87,10 +88,10 @@ class _Comparer(_Recorder):
         steps = distance // torch.tensor(stride)
         if steps.ndim == 1:
             return recorded.roll((-steps).tolist(), positions.dims)
-        rows = [
-            row.roll((-s).tolist(), [d - 1 for d in positions.dims]) for row, s in zip(recorded, steps, strict=True)
-        ]
-        return torch.stack(rows)
+        images = recorded.movedim(positions.batch, 0)
+        dims = [d - (d > positions.batch) for d in positions.dims]
+        rows = [row.roll((-s).tolist(), dims) for row, s in zip(images, steps, strict=True)]
+        return torch.stack(rows).movedim(0, positions.batch)
 
     def _refusal(self, node: fx.Node, how: str) -> NotEquivariantError:
         reason = f"after a circular shift of the input by {self.t} {how}"
@@ -110,7 +111,7 @@ def check_runs(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
     try:
         with evaluating(converted):
             recorder.run(*inputs)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         failed = next(n for n in converted.graph.nodes if n.name not in recorder.kept)
         first = str(error).splitlines()[0].rstrip(".")
         reason = f"it no longer fits when borders wrap and every stride s gives H / s outputs ({first})"

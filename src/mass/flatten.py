@@ -1,0 +1,83 @@
+"""Flattened positions: tokens of attention, inputs of a linear layer, maps cut into windows.
+
+Flattening has the whole map as its period: the map is moved to its origin first, and whatever happens to the tokens after
+that happens to the same tokens wherever the image lies. Where they become rows and columns again the map is enlarged
+by that period, and moved back: so attention over positions, positional embeddings and window partitions convert, exactly,
+without a word about what they compute. Tokens of several maps that meet share one origin, digit by digit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+from .effects import Effect, Site, name_of
+from .lattice import Grid, Lattice, unify
+from .sizes import Make
+from .upsample import CircularUpsample
+
+_RESHAPES = ("view", "reshape", "unflatten", "Unflatten")
+_WINDOWED = ("conv", "pool", "interpolate", "upsample", "pad", "shuffle")
+
+
+def without_positions(site: Site, plan: Any) -> Effect | None:
+    """The effect of an operation that reads no map: most have none, for their inputs do not move with the image."""
+    node = site.node
+    shape: Any = node.meta.get("shape")
+    rank = len(shape) if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else 0
+    kind = site.kind
+    known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
+    if known:
+        lattices = _together(known)
+        effect = _as_map(site, shape, lattices) if rank == 4 and kind in _RESHAPES else None
+        if effect is not None:
+            return effect
+        if rank >= 4 and min(shape[-2:]) > 1 and any(name in kind.lower() for name in _WINDOWED):
+            reason = "positions that were flattened become a map again"
+            raise site.refuse(reason, "give it the rows and columns that were flattened")
+        plan.flattened[node] = lattices
+    made = isinstance(site.module, Make) and site.module.name in ("zeros", "ones", "full")
+    if made or (rank and 0 in shape):
+        plan.uniform.add(node)
+    first = node.all_input_nodes[0].meta.get("shape") if node.all_input_nodes else None
+    if rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1) and shape[2:] != (1, 1):
+        if kind == "expand":
+            plan.uniform.add(node)
+        elif kind in ("interpolate", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"):
+            swap = CircularUpsample((shape[2], shape[3]), str(site.argument(3, "mode", "nearest")))
+            return Effect(None, swap=swap, inputs=(site.input, size_of(site)), uniform=True)
+    return None
+
+
+def size_of(site: Site) -> Any:
+    """The size that an interpolation is given, if it follows from the input's size."""
+    if site.module is not None:
+        return None
+    size = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs.get("size")
+    nodes: list[fx.Node] = []
+    fx.node.map_arg(size, nodes.append)
+    return size if nodes else None
+
+
+def _together(known: list[tuple[Lattice, ...]]) -> tuple[Lattice, ...]:
+    """Tokens of several maps that meet lie at the same places; where that cannot be they never are a map again."""
+    found = list(known[0])
+    for lattices in known[1:]:
+        for lattice in lattices:
+            if not found or unify(found[0], lattice):
+                return ()
+            if all(other[-1].period != lattice[-1].period for other in found):
+                found.append(lattice)
+    return tuple(found)
+
+
+def _as_map(site: Site, shape: tuple[int, ...], lattices: tuple[Lattice, ...]) -> Effect | None:
+    """The map that tokens become by a reshape to the height and width that were flattened; None if they do not."""
+    for lattice in lattices:
+        rows, columns = lattice[-1].period
+        heads = shape[1] == rows * columns and all(name_of(u) in ("permute", "transpose") for u in site.node.users)
+        for dims in ((2, 3), (1, 2)):
+            if (shape[dims[0]], shape[dims[1]]) == (rows, columns) and not heads:
+                return Effect(Grid(lattice, dims), up=(rows, columns), resizes=True, change="moved back")
+    return None

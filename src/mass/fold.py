@@ -1,0 +1,64 @@
+"""Padding that stands apart from its operation: `F.pad(x, …)` or `nn.ZeroPad2d` directly before a convolution.
+
+Rows and columns put around a map are the border of the window that reads them next: 'same' padding of TensorFlow, the
+reflecting pad before a blur, an asymmetric pad before a stride. The pad goes, and the window wraps instead: only how
+far its first output reaches to the left and above is kept, for the far side follows from giving H / stride outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from .effects import Effect, Site
+
+_KINDS = {"constant": "zero", "reflect": "reflecting", "replicate": "repeating", "circular": "circular"}
+
+
+class NoPad(nn.Module):
+    """Padding by amounts that follow from sizes and were zero for the example: they must stay zero."""
+
+    def forward(self, x: Tensor, amounts: Any) -> Tensor:
+        if any(amounts):
+            raise ValueError(
+                f"padding by {tuple(amounts)} at this size, by nothing for the example it was converted with."
+            )
+        return x.clone()  # as padding does: it may be written to
+
+
+class Folded(nn.Identity):
+    """Where a map was padded; the next window wraps instead."""
+
+
+def pad(site: Site) -> Effect:
+    """`F.pad`, `nn.ZeroPad2d`, `nn.ReflectionPad2d`, …: taken up by the next window."""
+    given: Any = ()
+    if site.module is not None:
+        amounts: Any = site.module.padding
+        mode = type(site.module).__name__
+    else:
+        given = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs["pad"]
+        amounts, mode = site.argument(1, "pad"), site.argument(2, "mode", "constant")
+    if any(not isinstance(v, int) for v in amounts):
+        raise site.refuse(f"padding by {amounts}, which is not known before it runs")
+    rank = len(site.shape)
+    sides = {rank - 1 - i // 2: (amounts[i], amounts[i + 1]) for i in range(0, len(amounts), 2)}
+    rows, columns = (sides.get(d, (0, 0)) for d in site.map.dims)
+    if any(sides[d] != (0, 0) for d in sides if d not in site.map.dims):
+        if (rows, columns) != ((0, 0), (0, 0)) or 0 in sides:
+            raise site.refuse("it pads positions and other axes at once", "pad in two steps")
+        return Effect(site.map)
+    if (rows, columns) == ((0, 0), (0, 0)):
+        nodes: list[fx.Node] = []
+        fx.node.map_arg(given, nodes.append)
+        return Effect(site.map, swap=NoPad(), inputs=(site.input, given)) if nodes else Effect(site.map)
+    site.image_axes()
+    pads = site.map.pads[0] + rows[0], site.map.pads[1] + columns[0]
+    kind = next((word for name, word in _KINDS.items() if name in mode.lower()), _KINDS["constant"])
+    if "replication" in mode.lower() or "reflection" in mode.lower():
+        kind = _KINDS["replicate" if "replication" in mode.lower() else "reflect"]
+    change = "" if kind == "circular" else f"{kind} padding wraps"
+    return Effect(replace(site.map, pads=pads), swap=Folded(), inputs=(site.input,), change=change,
+                  breaks="" if kind == "circular" else "padding marks the border", folds=True)  # fmt: skip
