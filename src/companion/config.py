@@ -62,6 +62,17 @@ class Lattices(Settings):
 
 
 @dataclass(frozen=True)
+class GoingUp(Settings):
+    """04: decoders."""
+
+    height: int
+    width: int
+    shifts: int
+    architectures: tuple[str, ...]  # of segmentation-models-pytorch
+    encoder: str
+
+
+@dataclass(frozen=True)
 class Cifar10(Settings):
     """05: networks trained with every method of Table 2."""
 
@@ -103,6 +114,7 @@ NOTEBOOKS: dict[str, type[Settings]] = {
     "01_why_not_invariant": WhyNotInvariant,
     "02_mass_layer": MassLayer,
     "03_lattices": Lattices,
+    "04_going_back_up": GoingUp,
     "05_cifar10": Cifar10,
     "06_weight_transfer": WeightTransfer,
     "13_paper_and_errata": PaperAndErrata,
