@@ -65,18 +65,13 @@ versions = {
 # %%
 batches = DataLoader(images, run.settings.batch)
 grey_level = 1 / 255 / 0.226  # in normalised units
+noise = run.settings.noise * grey_level
+measured = {"model": "mobilenet_v2", "dataset": dataset, "protocol": "mass", "size": run.settings.size}
 rows = []
 for method, model in versions.items():
-    found = evaluate(
-        model,
-        batches,
-        prepare=normalize,
-        noise=run.settings.noise * grey_level,
-        seed=run.settings.seed,
-        description=method,
-    )
+    found = evaluate(model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=method)
     rows.append({"method": method, **found})
-    run.record(model="mobilenet_v2", dataset=dataset, protocol="mass", size=run.settings.size, **rows[-1])
+    run.record(**measured, **rows[-1])
 
 # %%
 table = pd.DataFrame(rows).set_index("method")
@@ -123,18 +118,9 @@ fig
 rules = []
 for rule in mass.RULES:
     model = mass.convert(plain, x, origin=rule, verify=False)
-    found = evaluate(
-        model,
-        batches,
-        prepare=normalize,
-        noise=run.settings.noise * grey_level,
-        seed=run.settings.seed,
-        description=rule,
-    )
+    found = evaluate(model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=rule)
     rules.append({"rule": rule, **found})
-    run.record(
-        model="mobilenet_v2", method="MASS", dataset=dataset, protocol="mass", size=run.settings.size, **rules[-1]
-    )
+    run.record(**measured, method="MASS", **rules[-1])
 pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"]].round(2)
 
 # %% [markdown]
