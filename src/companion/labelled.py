@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.datasets import CIFAR10
 
 from companion.errors import Refusal
 
@@ -48,6 +47,8 @@ class Labelled:
 
 
 def _cifar10(root: Path) -> Labelled:
+    from torchvision.datasets import CIFAR10  # half of the time that importing this module would take
+
     try:
         parts = [CIFAR10(root / "data" / "cifar10", train=train, download=False) for train in (True, False)]
     except RuntimeError:
