@@ -58,13 +58,13 @@ def test_torchvision(name):
 
 
 def test_other_sizes_and_a_batch():
-    """Sizes that reach arguments are symbols; the check of the input's size is a decision that holds for all."""
+    """Sizes that reach arguments are symbols."""
     pytest.importorskip("segmentation_models_pytorch")
     converted, _ = certified("Unet", "resnet18", (32, 64), None)
     x = torch.cat([photograph(96, 64), photograph(96, 64, 1)])
     assert converted(x).shape == (2, 5, 96, 64)
     assert mass.certify(converted, x, 2).identical.all()
-    with pytest.raises(ValueError, match="would decide otherwise at this size"):
+    with pytest.raises(ValueError, match="not a multiple of the period"):
         converted(torch.randn(1, 3, 50, 64))
 
 
