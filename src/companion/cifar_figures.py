@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from companion.methods import METHODS
@@ -77,6 +78,7 @@ def learning_curves(curves: list[dict], net: str) -> Figure:
         sns.lineplot(part, x="epoch", y="test_top1", hue="method", hue_order=[n for n in names if n in set(part["method"])],
                      palette=palette, errorbar=("pi", 100), marker="o" if part["epoch"].max() <= 30 else None, ax=ax)  # fmt: skip
         ax.set(title=family, xlabel="epoch", ylabel="top-1 on the test set, %")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.get_legend():
             ax.get_legend().set_title("")
     sns.despine(fig)
@@ -96,9 +98,11 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
     for name, row in means.iterrows():
         right = row["consistency"] > 100 - (100 - low) / 15
         heights[right] = height = max(row["top1"], heights[right] + span / 18)  # labels of close points do not overlap
+        leftwards = not right and row["consistency"] > (low + 100) / 2
         ax.annotate(name, (row["consistency"], row["top1"]), xytext=(100 if right else row["consistency"], height),
-                    textcoords=offset_copy(ax.transData, fig, 10, 0, "points"), va="center", fontsize=9.5,
-                    color=colour(name), arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
+                    textcoords=offset_copy(ax.transData, fig, -10 if leftwards else 10, 0, "points"), va="center",
+                    ha="right" if leftwards else "left", fontsize=9.5, color=colour(name),
+                    arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
     ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
     sns.despine(fig)
