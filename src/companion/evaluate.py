@@ -8,6 +8,7 @@ writes record.json beside the weights: accuracy, shifted accuracy and consistenc
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,13 +55,13 @@ def record_run(folder: Path, root: Path, batch: int = 500) -> dict[str, Any]:
     numbers = evaluate(model, data.test.batches(batch), prepare=data.normalize, device=device, description=recipe.name)
     curve = read_json(folder / "curve.json")
     record = {
-        **{name: getattr(recipe, name) for name in ("net", "method", "dataset", "seed", "epochs", "precision")},
+        **{name: value for name, value in asdict(recipe).items() if name != "start"},
         "protocol": "mass",
         **numbers,
         "parameters": sum(p.numel() for p in model.parameters()),
         "images_per_s": median(point["images_per_s"] for point in curve),
         "train_seconds": sum(point["seconds"] for point in curve),
-        **({"start": Path(recipe.start).stem, "lr": recipe.lr} if recipe.start else {}),
+        **({"start": Path(recipe.start).stem} if recipe.start else {}),
         **provenance(root),
         "peak_memory_mb": peak_memory_mb(),
     }

@@ -72,10 +72,11 @@ def run_all(recipes: Sequence[Recipe], root: Path, folder: Path, jobs: int = 1) 
         jobs: how many processes train at once; 1 trains here.
 
     Raises:
-        Refusal: when a run stopped, with its own sentence; the others are finished first.
+        Refusal: when a run stopped, with its own sentence; the others are finished first. When a finished run is of
+            another recipe.
     """
-    missing = [recipe for recipe in recipes if not (folder / recipe.name / "record.json").exists()]
     if jobs > 1:
+        missing = [recipe for recipe in recipes if not (folder / recipe.name / "record.json").exists()]
         with ThreadPoolExecutor(jobs) as pool:
             ends = [
                 pool.submit(_in_a_process, number, recipe, root, folder, jobs) for number, recipe in enumerate(missing)
@@ -84,10 +85,8 @@ def run_all(recipes: Sequence[Recipe], root: Path, folder: Path, jobs: int = 1) 
                 end.exception()
         for end in ends:
             end.result()
-    else:
-        for recipe in tqdm(missing, desc="runs", disable=None):
-            record_run(train(recipe, root, folder), root)
-    return [_printed(recipe, read_json(folder / recipe.name / "record.json")) for recipe in recipes]
+    here = tqdm(recipes, desc="runs", disable=None)  # what is finished returns at once, if it is of this very recipe
+    return [_printed(recipe, record_run(train(recipe, root, folder), root)) for recipe in here]
 
 
 def curves(recipes: Sequence[Recipe], folder: Path) -> list[dict[str, Any]]:

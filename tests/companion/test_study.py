@@ -1,7 +1,7 @@
 """What notebook 05 asks of trained networks: seeds, corruptions, noise; and how its runs are gathered."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy
 import pytest
@@ -157,6 +157,8 @@ def test_runs_are_trained_once_and_named_as_printed(jobs, tmp_path):
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert sweep.run_all(recipes, tmp_path, tmp_path / "checkpoints", jobs) == first
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(sweep.Refusal, match="holds a run of another recipe .lr 0.2, not 0.1"):
+        sweep.run_all([replace(recipes[0], lr=0.1)], tmp_path, tmp_path / "checkpoints", jobs)
     (point, _) = sweep.curves(recipes, tmp_path / "checkpoints")
     assert point["epoch"] == 1 and point["method"] == "MASS"
     json.dumps(first, allow_nan=False)

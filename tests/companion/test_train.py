@@ -246,6 +246,7 @@ def test_epochs_before_the_loss_was_lost_are_kept(home, lend, whole, monkeypatch
 # Two processes
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_two_parts(home, lend):
     """Halves of a batch in two processes, or one after the other in one: each is normalised by its own statistics and
     gradients are averaged, so the parameters agree. Running statistics are no part of this: one process updates them
