@@ -35,6 +35,7 @@ from companion.paper_figures import figure_3, lattice_points
 from companion.run import Run
 from mass.trace import trace
 
+# %%
 run = Run("03_lattices", profile)
 plots.use_style()
 

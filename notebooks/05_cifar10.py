@@ -111,7 +111,7 @@ differences.round(3)
 data = DATASETS[run.settings.dataset](run.root)
 probed = Split(data.test.images[: run.settings.probed], data.test.labels[: run.settings.probed])
 networks = {
-    recipe.method: trained(run.checkpoints / recipe.name, run.root)[0]
+    recipe.method: trained(run.checkpoints / recipe.name)[0]
     for recipe in recipes
     if recipe.seed == run.settings.seed and recipe.net == net
 }
@@ -181,11 +181,11 @@ fig
 
 # %%
 weights = run.root / run.settings.trained_weights
-size, net_name = data.test.images.shape[3], run.settings.trained_net
+net_name = run.settings.trained_net
 names = {"baseline-zero": "plain", "baseline": "circular padding", "mass": "MASS", "aps": "APS"}
 transfer = []
 for method, name in names.items():
-    model = transferred(method, net_name, weights, size)
+    model = transferred(method, net_name, weights)
     numbers = evaluate(model, data.test.batches(500), prepare=data.normalize)
     transfer.append({"method": name, "training": "none", **numbers})
     run.record(net=net_name, protocol="mass", dataset=run.settings.dataset, stage="transferred", **transfer[-1])

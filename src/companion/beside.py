@@ -19,11 +19,10 @@ from matplotlib.figure import Figure
 from companion.errata import Erratum
 from companion.paper import METHODS, NETWORKS, RUNS, STATEMENTS, TABLE_2, Cell, Statement
 from companion.plots import COLOURS
-from companion.records import Record
+from companion.records import Record, is_study, mean_std
 from companion.results import read_results
 
 NOT_RUN = "not run"
-_STUDIES = {"input", "rule", "stage"}  # fields of records that study a trained network of Table 2 and are no run of it
 NOT_AT_SCALE = "not run at paper scale"
 VALIDATION_SET = 50_000  # images: the paper's scale for Tables 3 and 4
 
@@ -56,11 +55,8 @@ def verdict(paper: Cell, ours: Sequence[float]) -> str:
     return "reproduced" if abs(mean - paper.mean) <= 2 * error else "not reproduced"
 
 
-def _mean_std(values: Sequence[float]) -> str:
-    if not values:
-        return NOT_RUN
-    spread = f" ± {pd.Series(values).std():.2f}" if len(values) > 1 else ""
-    return f"{sum(values) / len(values):.2f}{spread} ({len(values)})"
+def _with_count(values: Sequence[float]) -> str:
+    return f"{mean_std(values)} ({len(values)})" if values else NOT_RUN
 
 
 def _of_row(records: Sequence[Record], method: str, network: str, field: str) -> list[float]:
@@ -72,7 +68,7 @@ def _of_row(records: Sequence[Record], method: str, network: str, field: str) ->
         and record.get("method") == method
         and record.get("net", record.get("model")) == NETWORKS[network]
         and field in record
-        and not _STUDIES & set(record)
+        and not is_study(record)
     ]
 
 
@@ -89,7 +85,7 @@ def table_2(root: Path) -> pd.DataFrame:
                     "method": row.method,
                     "quantity": name,
                     "paper": str(cell),
-                    "ours (runs)": _mean_std(ours),
+                    "ours (runs)": _with_count(ours),
                     "verdict": verdict(cell, ours),
                 }
             )
@@ -165,10 +161,10 @@ def fewer_epochs(root: Path) -> Markdown:
     """Published trainings on CIFAR-10 below the paper's scale: to be compared with each other, not with the paper."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for r in read_results(root, "cifar10"):
-        if r["profile"] != "paper" and r["dataset"] == "cifar10" and not _STUDIES & set(r):
+        if r["profile"] != "paper" and r["dataset"] == "cifar10" and not is_study(r):
             groups.setdefault((r["net"], r["method"], str(r["epochs"]), r["profile"]), []).append(r)
     fields = ("top1", "shifted_top1", "consistency")
-    rows = [[*key, *(_mean_std([r[name] for r in group]) for name in fields)] for key, group in groups.items()]
+    rows = [[*key, *(_with_count([r[name] for r in group]) for name in fields)] for key, group in groups.items()]
     columns = ["network", "method", "epochs", "profile", "top-1 (runs)", "shifted top-1", "consistency"]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 

@@ -11,6 +11,7 @@ from matplotlib.transforms import offset_copy
 
 from companion.methods import METHODS
 from companion.paper import TABLE_2
+from companion.records import mean_std
 
 _BASE = {"Baseline": "#8a8a8a", "APS": "#7a5aa6", "MASS": "#1f77b4", "LPS": "#2e8b57"}
 _FAMILY = ["MASS", "APS", "LPS", "Baseline"]  # whose colour a variant takes
@@ -19,10 +20,6 @@ _FAMILY = ["MASS", "APS", "LPS", "Baseline"]  # whose colour a variant takes
 def colour(method: str) -> str:
     """One colour per way of sampling, the same in every figure."""
     return _BASE[next((name for name in _FAMILY if method.startswith(name)), "Baseline")]
-
-
-def _mean_std(values: pd.Series) -> str:
-    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
 
 
 def table_2(records: list[dict], net: str) -> pd.DataFrame:
@@ -37,9 +34,9 @@ def table_2(records: list[dict], net: str) -> pd.DataFrame:
         rows[printed] = {
             ("ours", "epochs"): runs["epochs"].iloc[0],
             ("ours", "n"): len(runs),
-            ("ours", "top-1"): _mean_std(runs["top1"]),
-            ("ours", "shifted top-1"): _mean_std(runs["shifted_top1"]),
-            ("ours", "consistency"): _mean_std(runs["consistency"]),
+            ("ours", "top-1"): mean_std(list(runs["top1"])),
+            ("ours", "shifted top-1"): mean_std(list(runs["shifted_top1"])),
+            ("ours", "consistency"): mean_std(list(runs["consistency"])),
             ("paper, 250 epochs, n = 5", "top-1"): str(stated.accuracy) if stated else "",
             ("paper, 250 epochs, n = 5", "consistency"): str(stated.consistency) if stated else "",
         }

@@ -27,20 +27,19 @@ from companion.provenance import peak_memory_mb, provenance
 from companion.recipe import Recipe
 
 
-def trained(folder: Path, root: Path) -> tuple[nn.Module, Recipe]:
+def trained(folder: Path) -> tuple[nn.Module, Recipe]:
     """The network of a finished run, in eval mode, and its recipe."""
     if not (folder / "weights.pt").exists():
         raise Refusal(f"{folder} holds no finished run: train it first (python -m companion.train).")
     recipe = Recipe(**read_json(folder / "recipe.json"))
-    size = DATASETS[recipe.dataset](root).test.images.shape[3]
-    model = METHODS[recipe.method].build(recipe.net, recipe.seed, size)
+    model = METHODS[recipe.method].build(recipe.net, recipe.seed)
     model.load_state_dict(load_tensors(folder / "weights.pt"))
     return model.eval(), recipe
 
 
-def transferred(method: str, net: str, weights: Path, size: int = 32) -> nn.Module:
+def transferred(method: str, net: str, weights: Path) -> nn.Module:
     """A network of the zoo with trained weights, as one of the methods, in eval mode; nothing is trained."""
-    model = METHODS[method].build(net, 0, size)
+    model = METHODS[method].build(net, 0)
     model.load_state_dict(load_weights(weights))
     return model.eval()
 
@@ -49,7 +48,7 @@ def record_run(folder: Path, root: Path, batch: int = 500) -> dict[str, Any]:
     """Measure a finished run on its test set, once: record.json, flat, with provenance; what is there is returned."""
     if (folder / "record.json").exists():
         return read_json(folder / "record.json")
-    model, recipe = trained(folder, root)
+    model, recipe = trained(folder)
     data = DATASETS[recipe.dataset](root)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     numbers = evaluate(model, data.test.batches(batch), prepare=data.normalize, device=device, description=recipe.name)

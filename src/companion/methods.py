@@ -37,11 +37,11 @@ class Method:
     place: str = "after"
     shifts: bool = False
 
-    def build(self, net: str, seed: int, size: int = 32) -> nn.Module:
-        """The network with its first weights, which the seed decides."""
+    def build(self, net: str, seed: int) -> nn.Module:
+        """The network with its first weights, which the seed decides; for pictures of any size that its stride divides."""
         torch.manual_seed(seed)
         model = NETS[net](filtering=self.filtering, place=self.place)
-        return self.convert(model, torch.zeros(2, model.conv1.in_channels, size, size))
+        return self.convert(model, torch.zeros(2, model.conv1.in_channels, 32, 32))
 
     def convert(self, model: nn.Module, example: torch.Tensor) -> nn.Module:
         """A plain network, its weights included, as one of this method."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from companion.errors import Refusal
@@ -53,6 +54,16 @@ def record_name(record: Record) -> str:
     """The file name that the key gives, without extension."""
     parts = [re.sub(r"[^A-Za-z0-9_.]+", "-", str(record[name])).strip("-") for name in KEY if name in record]
     return "_".join(parts) or "record"
+
+
+def is_study(record: Record) -> bool:
+    """Whether a record studies a trained network (under noise, by another rule, fine-tuned) and is no run of Table 2."""
+    return bool({"input", "rule", "stage"} & set(record))
+
+
+def mean_std(values: Sequence[float]) -> str:
+    """The mean, and the standard deviation where there are several."""
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def read_records(folder: Path) -> list[Record]:

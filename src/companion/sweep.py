@@ -1,8 +1,7 @@
 """Many runs of `companion.train`: those that are missing are trained, one after the other or several at once.
 
 A network as small as ResNet-20 leaves a GPU, and the second core of a CPU, idle part of the time; separate processes
-fill them without a line of code in the training loop (2-core CPU, bfloat16: two processes of one thread train 7 to 15%
-more pictures per second than one of two threads).
+fill them without a line of code in the training loop.
 """
 
 from __future__ import annotations

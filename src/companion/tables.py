@@ -10,11 +10,10 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import mean, stdev
 
 from companion.errors import Refusal
 from companion.paper import NETWORKS, TABLE_2
-from companion.records import Record
+from companion.records import Record, is_study, mean_std
 from companion.results import read_results
 
 _BLOCK = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results:\2 -->)", re.DOTALL)
@@ -149,8 +148,7 @@ def _ratio(record: Record | None, plain: Record) -> str:
 
 def cifar10(root: Path) -> str:
     """The paper's Table 2: trained networks, mean and standard deviation over seeds."""
-    studies = {"input", "rule", "stage"}  # of trained networks, in notebook 05
-    records = [r for r in read_results(root, "cifar10") if not studies & set(r) and r["dataset"] == "cifar10"]
+    records = [r for r in read_results(root, "cifar10") if not is_study(r) and r["dataset"] == "cifar10"]
     printed = {(row.method, NETWORKS[row.network]): row for row in TABLE_2}
     runs: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
@@ -161,7 +159,7 @@ def cifar10(root: Path) -> str:
         rows.append(
             [
                 *(net, method, epochs, str(len(group))),
-                *(_mean_std([r[field] for r in group]) for field in ("top1", "shifted_top1", "consistency")),
+                *(mean_std([r[field] for r in group]) for field in ("top1", "shifted_top1", "consistency")),
                 *((str(stated.accuracy), str(stated.consistency)) if stated else ("–", "–")),
                 _where(group[0], records),
                 "see notebook 13" if profile == "paper" else "not run at paper scale",
@@ -191,10 +189,6 @@ def transfer(root: Path) -> str:
     ]
     columns = ["Network", "Method", "Training", "Top-1 %", "Shifted top-1 %", "Consistency %", "Profile"]
     return _table(columns, rows, records, "In brackets: 95% confidence (Wilson) over CIFAR-10's 10,000 test pictures.")
-
-
-def _mean_std(values: list[float]) -> str:
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

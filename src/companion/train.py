@@ -73,13 +73,13 @@ class Training:
     def __init__(self, recipe: Recipe, data: Labelled, root: Path, compiled: bool = False) -> None:
         self.recipe, self.data = recipe, data
         self.world, self.rank, self.device = _place()
-        count, channels, _, size = data.train.images.shape
+        count, channels = data.train.images.shape[:2]
         if recipe.batch > count:
             raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
         if recipe.batch % (self.world * recipe.accumulate):
             parts = f"{self.world} processes x {recipe.accumulate} parts"
             raise Refusal(f"A batch of {recipe.batch} cannot be divided evenly by {parts}.")
-        model = METHODS[recipe.method].build(recipe.net, recipe.seed, size)
+        model = METHODS[recipe.method].build(recipe.net, recipe.seed)
         if model.conv1.in_channels != channels:
             takes = f"{recipe.net} takes pictures of {model.conv1.in_channels} channels"
             raise Refusal(f"{takes}, those of {recipe.dataset} have {channels}.")

@@ -47,7 +47,7 @@ def _is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous()  # vmap knows no memory format
 
 
-# F.pad's circular mode drops channels_last, and its backward pass costs as much as the convolution that follows.
+# F.pad's circular mode drops channels_last: a copy to bring it back, and another on the way back.
 @torch.library.custom_op("mass::circular_pad", mutates_args=())
 def _pad(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
     height, width = x.shape[2:]

@@ -19,7 +19,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 
 def build(net, name, seed=0):
-    return METHODS[name].build(net, seed, SIZES[net])
+    return METHODS[name].build(net, seed)
 
 
 @functools.cache

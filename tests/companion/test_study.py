@@ -102,7 +102,7 @@ def test_stability_counts_labels_and_origins(rule):
 
 
 def test_another_rule_is_another_copy():
-    model = METHODS["mass"].build("digits", 0, 8).eval()
+    model = METHODS["mass"].build("digits", 0).eval()
     changed = METHODS["mass"].with_rule(model, "linf")
     rules = lambda m: {layer.rule for layer in m.modules() if isinstance(layer, SelectOrigin)}
     assert (rules(model), rules(changed)) == ({"l2"}, {"linf"})

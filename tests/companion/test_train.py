@@ -262,7 +262,7 @@ def test_two_processes_are_one_with_two_parts(home, lend):
     one = train(Recipe(**asdict(recipe) | {"accumulate": 2}), home, home / "one")
 
     (weights, curve), (others, other_curve) = outcome(two), outcome(one)
-    model, _ = trained(two, home)
+    model, _ = trained(two)
     for name, parameter in model.named_parameters():
         assert torch.linalg.vector_norm(parameter - others[name]) <= 1e-5 * torch.linalg.vector_norm(others[name]), name
     for name, buffer in model.named_buffers():
