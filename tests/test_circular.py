@@ -167,3 +167,24 @@ def test_elementwise_keeps_format_and_gradient():
     assert torch.allclose(x.grad, torch.sigmoid(x) * (1 - torch.sigmoid(x)))
     x = torch.randn(2, 3, 5, 7).contiguous(memory_format=torch.channels_last)
     assert elementwise(torch.sigmoid, x).is_contiguous(memory_format=torch.channels_last)
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.integers(1, 4),
+    dilation=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    padding=st.integers(0, 40),
+    stride=st.integers(1, 2),
+)
+def test_a_dilation_wider_than_the_map_reads_modulo_the_size(size, kernel, dilation, padding, stride):
+    """ASPP on small maps: output n reads positions s n - p + d k (mod H), however far that is."""
+    size = size[0] * stride, size[1] * stride
+    conv = CircularConv2d(2, 3, kernel, stride, padding, dilation).double()
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    rows, columns = (
+        (torch.arange(0, n, stride)[:, None] - padding + d * torch.arange(kernel)) % n
+        for n, d in zip(size, dilation, strict=True)
+    )
+    windows = x[:, :, rows][:, :, :, :, columns]  # (B, C, H / s, k, W / s, k)
+    expected = torch.einsum("bchkwl,ockl->bohw", windows, conv.weight) + conv.bias[:, None, None]
+    assert torch.allclose(conv(x), expected)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import as_pair
+from .kernels import conv2d
 
 
 def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1) -> tuple[int, int]:
@@ -118,3 +119,56 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
         columns = torch.arange(-left, width + right, device=x.device) % width
         padded = x.index_select(2, rows).index_select(3, columns)
     return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if _is_channels_last(x) else padded
+
+
+def circular_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    pads: tuple[int, int, int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """A convolution on a circle, by a kernel that treats all positions alike, of any dilation.
+
+    Shape: x (B, C, H, W), weight (C', C / groups, kH, kW), pads of `window_pads` -> (B, C', H / stride, W / stride).
+
+    >>> x, weight = torch.arange(4.0).view(1, 1, 1, 4), torch.ones(1, 1, 1, 3)
+    >>> circular_conv2d(x, weight, None, (7, 7, 0, 0), dilation=(1, 7)).flatten()  # 7 = -1 (mod 4)
+    tensor([4., 3., 6., 5.])
+    """
+    if 2 * max(dilation) > min(x.shape[2:]):
+        weight, pads, dilation = _shorten_dilation(x, weight, pads, dilation)
+    return conv2d(circular_pad(x, pads), weight, bias, stride, dilation, groups)
+
+
+def _shorten_dilation(
+    x: Tensor, weight: Tensor, pads: tuple[int, int, int, int], dilation: tuple[int, int]
+) -> tuple[Tensor, tuple[int, int, int, int], tuple[int, int]]:
+    """The same circular convolution by its shortest steps, where it steps further than half the map.
+
+    On a circle of H positions a step of d is one of d mod H, or of H - d backwards. The atrous convolutions of an ASPP,
+    which can be wider than their map, then wrap it once instead of several times.
+
+    Args:
+        x, weight: (B, C, H, W) and (C', C / groups, kH, kW).
+        pads: (left, right, top, bottom), as `window_pads` gives them for `dilation` (rows, columns).
+
+    Returns:
+        weight, pads and dilation.
+    """
+    before, after, steps, turned = [], [], list(dilation), []
+    for axis, (start, end) in ((0, pads[2:]), (1, pads[:2])):
+        size, kernel, step = x.shape[2 + axis], weight.shape[2 + axis], dilation[axis]
+        if kernel > 1 and 2 * step > size and step % size:
+            backwards = 2 * (step % size) > size
+            steps[axis] = -step % size if backwards else step % size
+            first = (start + backwards * steps[axis] * (kernel - 1)) % size
+            end += start - first + (steps[axis] - step) * (kernel - 1)
+            start = first
+            turned += [2 + axis] if backwards else []
+        before.append(start)
+        after.append(end)
+    weight = weight.flip(turned) if turned else weight
+    return weight, (before[1], after[1], before[0], after[0]), (steps[0], steps[1])

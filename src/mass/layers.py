@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .circular import circular_pad, window_pads
+from .circular import circular_conv2d, circular_pad, window_pads
 from .errors import as_pair
-from .kernels import conv2d
 from .origin import select_origin
 from .shift import restore, shift
 from .trace import marked_period
@@ -32,9 +31,8 @@ class CircularConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
-        x = circular_pad(input, pads)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
-        return conv2d(x, self.weight, self.bias, stride, dilation, self.groups)
+        return circular_conv2d(input, self.weight, self.bias, pads, stride, dilation, self.groups)
 
 
 class CircularMaxPool2d(nn.MaxPool2d):
