@@ -26,8 +26,9 @@ from companion import cifar_figures as figures
 from companion import plots
 from companion.accuracy import evaluate
 from companion.corruptions import CORRUPTIONS, corrupt
+from companion.datasets import DATASETS
 from companion.evaluate import trained, transferred
-from companion.labelled import DATASETS, Split
+from companion.labelled import Split
 from companion.methods import METHODS
 from companion.run import Run
 from companion.significance import gains

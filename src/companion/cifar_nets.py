@@ -14,19 +14,13 @@ Where an anti-aliasing filter stands, `place` says:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mass.baselines import BlurPool2d, DDAC2d
-
-FILTERS: dict[str, Callable[..., nn.Module]] = {
-    "lpf1": partial(BlurPool2d, kernel_size=1),  # sampling alone, behind the ReLU: where APS puts it
-    "lpf3": partial(BlurPool2d, kernel_size=3),
-    "ddac3": partial(DDAC2d, kernel_size=3),
-}
+from companion.antialias import FILTERS
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -110,9 +104,23 @@ class SmallResNet(nn.Module):
         return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-NETS: dict[str, Callable[..., SmallResNet]] = {
-    "resnet20": partial(SmallResNet, (16, 32, 64), 3),
-    "resnet18": partial(SmallResNet, (64, 128, 256, 512), 2),
-    "resnet20a": partial(SmallResNet, (16, 32, 64), 3, option="A"),  # of which trained weights are published
-    "digits": partial(SmallResNet, (8, 16), 1, channels=1),  # for the quick profile: 8 x 8 pictures
+def _net(widths: Sequence[int], blocks: int, **options: Any) -> Callable[..., SmallResNet]:
+    """A maker of such networks: (filtering, place, weights to start from or None)."""
+
+    def make(
+        filtering: str | None = None, place: str = "after", weights: dict[str, Tensor] | None = None
+    ) -> SmallResNet:
+        model = SmallResNet(widths, blocks, filtering=filtering, place=place, **options)
+        if weights is not None:
+            model.load_state_dict(weights)
+        return model
+
+    return make
+
+
+CIFAR_NETS = {
+    "resnet20": _net((16, 32, 64), 3),
+    "resnet18": _net((64, 128, 256, 512), 2),
+    "resnet20a": _net((16, 32, 64), 3, option="A"),  # of which trained weights are published
+    "digits": _net((8, 16), 1, channels=1),  # for the quick profile: 8 x 8 pictures
 }

@@ -2,7 +2,7 @@
 
     python -m companion.evaluate checkpoints/cifar10/resnet20/mass/250-epochs/seed-0
 
-writes record.json beside the weights: accuracy, shifted accuracy and consistency on the test set, with provenance.
+writes record.json beside the weights: accuracy and consistency on the test set, with provenance.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from companion.accuracy import evaluate
 from companion.checkpoint import load_tensors, load_weights
+from companion.datasets import DATASETS
 from companion.errors import Refusal
 from companion.files import read_json, write_json
-from companion.labelled import DATASETS
 from companion.methods import METHODS
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
@@ -39,23 +38,19 @@ def trained(folder: Path) -> tuple[nn.Module, Recipe]:
 
 def transferred(method: str, net: str, weights: Path) -> nn.Module:
     """A network of the zoo with trained weights, as one of the methods, in eval mode; nothing is trained."""
-    model = METHODS[method].build(net, 0)
-    model.load_state_dict(load_weights(weights))
-    return model.eval()
+    return METHODS[method].build(net, 0, load_weights(weights)).eval()
 
 
-def record_run(folder: Path, root: Path, batch: int = 500) -> dict[str, Any]:
+def record_run(folder: Path, root: Path) -> dict[str, Any]:
     """Measure a finished run on its test set, once: record.json, flat, with provenance; what is there is returned."""
     if (folder / "record.json").exists():
         return read_json(folder / "record.json")
     model, recipe = trained(folder)
-    data = DATASETS[recipe.dataset](root)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    numbers = evaluate(model, data.test.batches(batch), prepare=data.normalize, device=device, description=recipe.name)
+    numbers = DATASETS[recipe.dataset](root).to(device).measure(model.to(device), recipe, device)
     curve = read_json(folder / "curve.json")
     record = {
         **{name: value for name, value in asdict(recipe).items() if name != "start"},
-        "protocol": "mass",
         **numbers,
         "parameters": sum(p.numel() for p in model.parameters()),
         "images_per_s": median(point["images_per_s"] for point in curve),

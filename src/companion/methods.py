@@ -1,4 +1,4 @@
-"""The methods of Table 2, and the controls that it lacks, by name: each a network and how it is trained.
+"""The methods of Tables 2 and 5, and the controls that they lack, by name: each a network and how it is trained.
 
 Every method starts from the same zero-padded network and is made by a conversion, so that two methods differ in
 nothing but the method; with one seed they also start from the same weights (DDAC's filters draw theirs in between, so
@@ -14,9 +14,17 @@ import torch
 from torch import nn
 
 import mass
-from companion.cifar_nets import NETS
+from companion.cifar_nets import CIFAR_NETS
+from companion.segmenters import SEGMENTERS
 from mass.baselines import convert_to_aps, convert_to_lps
 from mass.layers import SelectOrigin
+
+NETS = CIFAR_NETS | SEGMENTERS
+
+
+def channels_of(model: nn.Module) -> int:
+    """How many channels its pictures have."""
+    return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Method:
     Attributes:
         printed: the name in Table 2, or ours where it has none.
         sampling: 'zero' padding as it came; the 'frame' grid, borders circular; 'aps', 'lps' or 'mass'.
-        filtering: the anti-aliasing filter, a key of `companion.cifar_nets.FILTERS`.
+        filtering: the anti-aliasing filter, a key of `companion.antialias.FILTERS`.
         place: of the filter.
         shifts: whether training pictures are shifted circularly, at random.
     """
@@ -37,11 +45,17 @@ class Method:
     place: str = "after"
     shifts: bool = False
 
-    def build(self, net: str, seed: int) -> nn.Module:
-        """The network with its first weights, which the seed decides; for pictures of any size that its stride divides."""
+    def build(self, net: str, seed: int, weights: dict[str, torch.Tensor] | None = None) -> nn.Module:
+        """A network for pictures of any size that its stride divides.
+
+        Args:
+            net: a key of `NETS`.
+            seed: of its first weights.
+            weights: to start from instead, those of such a network, or of a segmenter's encoder.
+        """
         torch.manual_seed(seed)
-        model = NETS[net](filtering=self.filtering, place=self.place)
-        return self.convert(model, torch.zeros(2, model.conv1.in_channels, 32, 32))
+        model = NETS[net](self.filtering, self.place, weights)
+        return self.convert(model, torch.zeros(2, channels_of(model), 64, 64))
 
     def convert(self, model: nn.Module, example: torch.Tensor) -> nn.Module:
         """A plain network, its weights included, as one of this method."""

@@ -1,4 +1,7 @@
-"""A recipe: all that decides the weights of a trained network. The defaults are the paper's (section 5.1.1)."""
+"""A recipe: all that decides the weights of a trained network.
+
+The defaults are the paper's for CIFAR-10 (section 5.1.1); `companion.sweep.table_5` has those of section 5.2.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from companion.cifar_nets import NETS
+from companion.datasets import DATASETS
 from companion.errors import Refusal
-from companion.labelled import DATASETS
-from companion.methods import METHODS
+from companion.methods import METHODS, NETS
 
 PRECISIONS = ("float32", "bfloat16")
+SCHEDULES = ("cosine", "poly")
 
 
 @dataclass(frozen=True)
@@ -28,24 +31,29 @@ class Recipe:
     dataset: str = "cifar10"
     seed: int = 0
     epochs: int = 250
+    iterations: int = 0  # steps in all, where these are counted instead of epochs
     batch: int = 256
     accumulate: int = 1  # parts of a batch whose gradients are added before a step
     lr: float = 0.2
+    encoder_lr: float = 1.0  # times lr, for a pretrained encoder
+    schedule: str = "cosine"  # of the learning rate: or 'poly', a power of 0.9
     momentum: float = 0.9
     weight_decay: float = 5e-4
     flip: bool = True
+    size: int = 0  # side of crops, in pixels, where pictures are segmented
     precision: str = "bfloat16"  # of the passes; weights are float32
-    start: str = ""  # weights to start from, instead of random ones
+    start: str = ""  # weights to start from, instead of random ones: a network's, or its encoder's
 
     def __post_init__(self) -> None:
-        tables = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS}
+        tables = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS,
+                  "schedule": SCHEDULES}  # fmt: skip
         for field, table in tables.items():
             if getattr(self, field) not in table:
                 raise Refusal(f"There is no {field} named {getattr(self, field)!r}; known: {', '.join(table)}.")
         for field in ("epochs", "batch", "accumulate", "lr"):
             if getattr(self, field) <= 0:
                 raise Refusal(f"The recipe's {field} must be positive, not {getattr(self, field)}.")
-        for field in ("momentum", "weight_decay"):
+        for field in ("momentum", "weight_decay", "iterations", "encoder_lr", "size"):
             if getattr(self, field) < 0:
                 raise Refusal(f"The recipe's {field} must not be negative, as {getattr(self, field)} is.")
 
@@ -53,7 +61,8 @@ class Recipe:
     def name(self) -> str:
         """The run among others: 'cifar10/resnet20/mass/250-epochs/seed-0'."""
         start = f"-from-{Path(self.start).stem}" if self.start else ""
-        return f"{self.dataset}/{self.net}/{self.method}/{self.epochs}-epochs{start}/seed-{self.seed}"
+        length = f"{self.iterations}-iterations" if self.iterations else f"{self.epochs}-epochs"
+        return f"{self.dataset}/{self.net}/{self.method}/{length}{start}/seed-{self.seed}"
 
 
 def _option(name: str) -> str:

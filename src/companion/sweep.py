@@ -44,6 +44,30 @@ def table_2(settings: Any) -> list[Recipe]:
     ]
 
 
+def table_5(settings: Any) -> list[Recipe]:
+    """The runs behind Table 5, from the notebook's settings, by the recipe that section 5.2 names (VainF's)."""
+    return [
+        Recipe(
+            net=settings.net,
+            method=method,
+            dataset=settings.dataset,
+            seed=settings.seed + seed,
+            epochs=1,
+            iterations=settings.iterations,
+            batch=settings.batch,
+            lr=settings.lr,
+            encoder_lr=0.1,
+            schedule="poly",
+            weight_decay=1e-4,
+            size=settings.size,
+            precision=settings.precision,
+            start=settings.encoder_weights,
+        )
+        for seed in range(settings.seeds)
+        for method in settings.methods
+    ]
+
+
 def fine_tuned(settings: Any, methods: Sequence[str]) -> list[Recipe]:
     """The runs that go on from published weights, at a small learning rate."""
     return [

@@ -1,4 +1,4 @@
-"""Train a network of Table 2, from a seed to a record.
+"""Train a network of Table 2 or 5, from a seed to a record.
 
     python -m companion.train --net resnet20 --method mass --seed 0
     torchrun --nproc-per-node 2 -m companion.train --net resnet18 --method mass
@@ -15,11 +15,12 @@ This module and `companion.evaluate` need torch, torchvision, numpy and tqdm, an
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -32,59 +33,45 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
-from companion.accuracy import accuracy
 from companion.checkpoint import load_tensors, load_weights, save_tensors
+from companion.datasets import DATASETS, DataSet
 from companion.errors import Refusal
 from companion.evaluate import record_run
 from companion.files import read_json, write_json
-from companion.labelled import DATASETS, Labelled, Split
-from companion.methods import METHODS
+from companion.methods import METHODS, channels_of
 from companion.paths import find_root
 from companion.recipe import Recipe, from_arguments
-from mass.shift import shift
+from companion.voc import IGNORED
 
 _LOOK = 20  # steps between two looks at the loss: each waits for the device
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The cosine from the recipe's rate at step 0 to 0 at step `steps`."""
+    """The schedule's fall from the recipe's rate at step 0 to 0 at step `steps`."""
+    if recipe.schedule == "poly":
+        return recipe.lr * (1 - step / steps) ** 0.9
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def epoch_batches(train: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch's augmented batches of bytes, on the pictures' device: order and augmentation follow (seed, epoch)."""
-    generator = torch.Generator().manual_seed(1_000_003 * recipe.seed + epoch)
-    device, count = train.labels.device, len(train)
-    order = torch.randperm(count, generator=generator).to(device)
-    flips = (torch.rand(count, generator=generator) < 0.5).to(device)
-    by = torch.randint(train.images.shape[3], (count, 2), generator=generator).to(device)
-    for rows in order[: count // recipe.batch * recipe.batch].split(recipe.batch):
-        images = train.images[rows]
-        if recipe.flip:  # each picture for itself: torchvision's transforms flip a batch as one
-            images = torch.where(flips[rows, None, None, None], images.flip(3), images)
-        if METHODS[recipe.method].shifts:
-            images = shift(images.float(), by[rows])
-        yield images, train.labels[rows]
 
 
 class Training:
     """A network, its optimiser and its curve so far: what a checkpoint holds."""
 
-    def __init__(self, recipe: Recipe, data: Labelled, root: Path, compiled: bool = False) -> None:
-        self.recipe, self.data = recipe, data
+    def __init__(self, recipe: Recipe, data: DataSet, root: Path, compiled: bool = False) -> None:
+        self.recipe = recipe
         self.world, self.rank, self.device = _place()
-        count, channels = data.train.images.shape[:2]
+        self.data = data.to(self.device)
+        count = data.count
         if recipe.batch > count:
             raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
         if recipe.batch % (self.world * recipe.accumulate):
             parts = f"{self.world} processes x {recipe.accumulate} parts"
             raise Refusal(f"A batch of {recipe.batch} cannot be divided evenly by {parts}.")
-        model = METHODS[recipe.method].build(recipe.net, recipe.seed)
-        if model.conv1.in_channels != channels:
-            takes = f"{recipe.net} takes pictures of {model.conv1.in_channels} channels"
-            raise Refusal(f"{takes}, those of {recipe.dataset} have {channels}.")
-        if recipe.start:
-            model.load_state_dict(load_weights(root / recipe.start))
+        weights = load_weights(root / recipe.start) if recipe.start else None
+        model = METHODS[recipe.method].build(recipe.net, recipe.seed, weights)
+        if (takes := channels_of(model)) != data.channels:
+            raise Refusal(
+                f"{recipe.net} takes pictures of {takes} channels, those of {recipe.dataset} have {data.channels}."
+            )
         model = model.to(self.device, memory_format=torch.channels_last)
         if self.world > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -92,8 +79,11 @@ class Training:
         self.running = DistributedDataParallel(model, broadcast_buffers=False) if self.world > 1 else model
         if compiled:
             self.running = torch.compile(self.running)
+        groups: dict[float, list[nn.Parameter]] = {}  # by how many times the rate
+        for name, parameter in model.named_parameters():
+            groups.setdefault(recipe.encoder_lr if name.startswith("encoder.") else 1.0, []).append(parameter)
         self.optimizer = torch.optim.SGD(
-            model.parameters(),
+            [{"params": parameters, "factor": factor} for factor, parameters in groups.items()],
             recipe.lr,
             recipe.momentum,
             weight_decay=recipe.weight_decay,
@@ -101,6 +91,7 @@ class Training:
         )
         self.curve: list[dict[str, float]] = []
         self.steps = count // recipe.batch  # in an epoch
+        self.total = recipe.iterations or self.steps * recipe.epochs
 
     def autocast(self) -> AbstractContextManager:
         if self.recipe.precision == "float32":
@@ -110,8 +101,13 @@ class Training:
     def prepare(self, images: Tensor) -> Tensor:
         return self.data.normalize(images).contiguous(memory_format=torch.channels_last)
 
-    def epoch(self, train: Split, test: Split, tell: Callable[[int, float, float], None]) -> None:
-        """One epoch; its losses and accuracies are added to the curve.
+    @property
+    def done(self) -> int:
+        """Steps made so far."""
+        return min(self.steps * len(self.curve), self.total)
+
+    def epoch(self, tell: Callable[[int, float, float], None]) -> None:
+        """One epoch, or what is left of the last; its loss and accuracies are added to the curve.
 
         Raises:
             Refusal: when the loss is no longer finite.
@@ -119,22 +115,25 @@ class Training:
         recipe, number = self.recipe, len(self.curve)
         torch.manual_seed(1_000_003 * recipe.seed + number)  # for networks that draw at random: LPS
         self.model.train()
-        began, seen = time.perf_counter(), torch.zeros(2, device=self.device)  # sums: loss, correct
-        for step, (images, labels) in enumerate(epoch_batches(train, recipe, number), start=1):
-            rate = learning_rate(recipe, number * self.steps + step - 1, self.steps * recipe.epochs)
+        began, done = time.perf_counter(), self.done
+        seen = torch.zeros(3, device=self.device, dtype=torch.float64)  # sums: losses, right labels, labels
+        steps, parts = min(self.steps, self.total - done), self.data.parts(recipe, number, self.rank, self.world)
+        for step in range(1, steps + 1):
+            rate = learning_rate(recipe, done + step - 1, self.total)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             self.optimizer.zero_grad(set_to_none=True)
-            for part in range(recipe.accumulate):
-                mine = slice(self.rank * recipe.accumulate + part, None, self.world * recipe.accumulate)
+            for images, labels in itertools.islice(parts, recipe.accumulate):
                 with self.autocast():
-                    logits = self.running(self.prepare(images[mine])).float()
-                loss = F.cross_entropy(logits, labels[mine])
+                    logits = self.running(self.prepare(images)).float()
+                loss = F.cross_entropy(logits, labels, ignore_index=IGNORED)
                 (loss / recipe.accumulate).backward()
-                seen += torch.stack((loss.detach() * len(logits), (logits.argmax(1) == labels[mine]).sum()))
+                right, counted = (logits.argmax(1) == labels).sum(), (labels != IGNORED).sum()
+                seen += torch.stack((loss.detach() * len(logits), right, counted))
             self.optimizer.step()
-            if step % _LOOK == 0 or step == self.steps:
-                mean_loss, share = (seen / (step * recipe.batch / self.world)).tolist()
+            if step % _LOOK == 0 or step == steps:
+                losses, right_so_far, counted_so_far = seen.tolist()
+                mean_loss, share = losses * self.world / (step * recipe.batch), right_so_far / max(counted_so_far, 1)
                 if not math.isfinite(mean_loss):
                     raise Refusal(
                         f"The loss is {mean_loss} at step {step} of epoch {number + 1}, learning rate {rate:.3g}: "
@@ -144,14 +143,14 @@ class Training:
         if self.world > 1:
             dist.all_reduce(seen)
             _average_statistics(self.model, self.world)
-        pictures, seconds = self.steps * recipe.batch, time.perf_counter() - began
-        loss, correct = (total / pictures for total in seen.tolist())
+        pictures, seconds = steps * recipe.batch, time.perf_counter() - began
+        losses, right_labels, all_labels = seen.tolist()
         self.curve.append(
             {
                 "epoch": number + 1,
-                "loss": loss,
-                "train_top1": 100 * correct,
-                "test_top1": accuracy(self.model, test.batches(1000), self.prepare, self.autocast),
+                "loss": losses / pictures,
+                "train_top1": 100 * right_labels / max(all_labels, 1),  # of pixels, where these are labelled
+                **self.data.score(self.model, recipe, self.prepare, self.autocast),
                 "images_per_s": pictures / seconds,
                 "seconds": seconds,
             }
@@ -184,18 +183,17 @@ def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -
     data = DATASETS[recipe.dataset](root)
     training = Training(recipe, data, root, compiled)
     training.resume(folder / "checkpoint.pt")
-    splits = data.train.to(training.device), data.test.to(training.device)
-    total, done = training.steps * recipe.epochs, training.steps * len(training.curve)
     hidden = True if training.rank else None  # None: shown on terminals and in notebooks alone
-    with tqdm(total=total, initial=done, desc=recipe.name, unit="step", disable=hidden) as progress:
+    with tqdm(total=training.total, initial=training.done, desc=recipe.name, unit="step", disable=hidden) as progress:
 
         def tell(steps: int, loss: float, train_top1: float) -> None:
-            test = f"{training.curve[-1]['test_top1']:.2f}%" if training.curve else "-"
+            last = training.curve[-1] if training.curve else {}
+            test = next((f"{value:.2f}%" for name, value in last.items() if name.startswith("test_")), "-")
             progress.set_postfix(loss=f"{loss:.3f}", train=f"{train_top1:.1f}%", test=test)
             progress.update(steps)
 
-        while len(training.curve) < recipe.epochs:
-            training.epoch(*splits, tell)
+        while training.done < training.total:
+            training.epoch(tell)
             training.save(folder / "checkpoint.pt")
     if training.rank == 0:
         write_json(folder / "recipe.json", asdict(recipe))

@@ -146,29 +146,24 @@ def circular_conv2d(
 def _shorten_dilation(
     x: Tensor, weight: Tensor, pads: tuple[int, int, int, int], dilation: tuple[int, int]
 ) -> tuple[Tensor, tuple[int, int, int, int], tuple[int, int]]:
-    """The same circular convolution by its shortest steps, where it steps further than half the map.
+    """The same convolution by its shortest steps, where it steps further than half the map: weight, pads and dilation.
 
-    On a circle of H positions a step of d is one of d mod H, or of H - d backwards. The atrous convolutions of an ASPP,
-    which can be wider than their map, then wrap it once instead of several times.
-
-    Args:
-        x, weight: (B, C, H, W) and (C', C / groups, kH, kW).
-        pads: (left, right, top, bottom), as `window_pads` gives them for `dilation` (rows, columns).
-
-    Returns:
-        weight, pads and dilation.
+    On a circle of H positions a step of d is one of d mod H, or of H - d backwards; whole turns all read one position. The
+    atrous convolutions of an ASPP, which can be wider than their map, then wrap it once, or not at all.
     """
-    before, after, steps, turned = [], [], list(dilation), []
-    for axis, (start, end) in ((0, pads[2:]), (1, pads[:2])):
-        size, kernel, step = x.shape[2 + axis], weight.shape[2 + axis], dilation[axis]
-        if kernel > 1 and 2 * step > size and step % size:
-            backwards = 2 * (step % size) > size
-            steps[axis] = -step % size if backwards else step % size
-            first = (start + backwards * steps[axis] * (kernel - 1)) % size
-            end += start - first + (steps[axis] - step) * (kernel - 1)
-            start = first
-            turned += [2 + axis] if backwards else []
-        before.append(start)
-        after.append(end)
-    weight = weight.flip(turned) if turned else weight
-    return weight, (before[1], after[1], before[0], after[0]), (steps[0], steps[1])
+    starts, ends, steps = [pads[2], pads[0]], [pads[3], pads[1]], list(dilation)
+    for axis, size in enumerate(x.shape[2:]):
+        reach, step = weight.shape[2 + axis] - 1, dilation[axis] % size
+        if reach == 0 or 2 * dilation[axis] <= size:
+            continue
+        start, end = starts[axis], ends[axis]
+        if 2 * step > size:
+            step = size - step
+            weight = weight.flip(2 + axis)
+            starts[axis] += step * reach
+        elif step == 0:
+            weight = weight.sum(2 + axis, keepdim=True)
+        starts[axis] %= size
+        ends[axis] = end + start - starts[axis] + (step - dilation[axis]) * reach
+        steps[axis] = max(step, 1)
+    return weight, (starts[1], ends[1], starts[0], ends[0]), (steps[0], steps[1])

@@ -122,7 +122,7 @@ def segmentation_consistency(
     if protocol not in ("mass", "lps"):
         raise ValueError(f"unknown protocol {protocol!r}; choose mass or lps.")
     generator = torch.Generator().manual_seed(seed)
-    agreement, total = 0.0, 0
+    agreement, total = 0.0, 0  # percent, added up
     with evaluating(model):
         for x in batches(images):
             require_finite(x, "the images")
@@ -135,11 +135,13 @@ def segmentation_consistency(
                 return restore(scores, by).argmax(1)
 
             if protocol == "mass":
-                pairs = [tuple(torch.randint(512, (len(x), 2), generator=generator) for _ in range(2))]
+                first, *others = (torch.randint(512, (len(x), 2), generator=generator) for _ in range(2))
             else:
-                still = torch.zeros(len(x), 2, dtype=torch.int64)
-                pairs = [(still, torch.randint(-32, 33, (len(x), 2), generator=generator)) for _ in range(5)]
-            for first, second in pairs:
-                agreement += (labels(first) == labels(second)).double().mean((1, 2)).sum().item() / len(pairs)
+                first = torch.zeros(len(x), 2, dtype=torch.int64)
+                others = [torch.randint(-32, 33, (len(x), 2), generator=generator) for _ in range(5)]
+            reference = labels(first)
+            for by in others:
+                same = (labels(by) == reference).double().mean((1, 2))
+                agreement += 100.0 * same.sum().item() / len(others)
             total += len(x)
-    return 100.0 * agreement / total
+    return agreement / total

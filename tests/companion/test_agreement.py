@@ -65,7 +65,7 @@ def test_notebook_source(path):
     assert f'Run("{path.stem}", profile)' in path.read_text()
 
 
-def imported(path: Path) -> set[str]:
+def imported(path: Path, known: frozenset[str] = frozenset()) -> set[str]:
     """The companion's modules that a file computes with, and those that they compute with."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -73,7 +73,10 @@ def imported(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("companion."):
             found.add(node.module.removeprefix("companion."))
-    return found.union(*(imported(ROOT / "src/companion" / f"{module}.py") for module in found - PLUMBING)) - PLUMBING
+    found -= PLUMBING
+    for module in found - known:
+        found |= imported(ROOT / "src/companion" / f"{module}.py", known | found)
+    return found
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from companion.checkpoint import load_weights
-from companion.cifar_nets import NETS
+from companion.cifar_nets import CIFAR_NETS as NETS
 from companion.methods import METHODS
 from mass.baselines import BlurPool2d, DDAC2d
 
