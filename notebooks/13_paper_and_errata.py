@@ -83,6 +83,12 @@ beside.statements(root)
 beside.smaller_runs(root)
 
 # %% [markdown]
+# Table 5, trained for fewer iterations on a part of PASCAL VOC (notebook 08):
+
+# %%
+beside.fewer_iterations(root)
+
+# %% [markdown]
 # ## Figures 1 to 4
 #
 # The paper's are drawings; ours are computed (notebooks 02, 03 and 04). **Figure 1**, the three steps: select, shift, apply.

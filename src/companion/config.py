@@ -105,6 +105,25 @@ class WeightTransfer(Settings):
 
 
 @dataclass(frozen=True)
+class Segmentation(Settings):
+    """08: DeepLabV3+ trained with several ways of downsampling."""
+
+    dataset: str
+    net: str
+    encoder_weights: str  # a file
+    methods: tuple[str, ...]  # keys of companion.methods.METHODS
+    seeds: int
+    iterations: int
+    batch: int
+    lr: float
+    size: int  # side of crops and of framed test pictures, in pixels
+    precision: str
+    jobs: int  # runs at once
+    shown: tuple[int, ...]  # test pictures to look at
+    shifts: int  # of the first of them
+
+
+@dataclass(frozen=True)
 class PaperAndErrata(Settings):
     """13: the paper's tables and figures beside ours."""
 
@@ -117,6 +136,7 @@ NOTEBOOKS: dict[str, type[Settings]] = {
     "04_going_back_up": GoingUp,
     "05_cifar10": Cifar10,
     "06_weight_transfer": WeightTransfer,
+    "08_segmentation": Segmentation,
     "13_paper_and_errata": PaperAndErrata,
 }
 

@@ -33,7 +33,11 @@ def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
     if image.min() < 0 or image.max() > 1:
         image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)
     axes.imshow(
-        image.permute(1, 2, 0) if image.ndim == 3 else image, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+        (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy(),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
     )
     axes.set_xticks([])
     axes.set_yticks([])

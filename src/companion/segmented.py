@@ -76,6 +76,10 @@ class Segmented:
         ]
         yield from self._load(_Crops(self.train, recipe, epoch, self.full), batch_sampler=shares)
 
+    def framed(self, index: int, size: int) -> tuple[Tensor, Tensor]:
+        """One test picture whole: bytes (3, size, size) and labels (size, size), int64."""
+        return _Framed(self.test, size, self.full)[index]
+
     def test_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All test pictures whole, framed: bytes (B, 3, size, size) and labels (B, size, size), int64."""
         yield from self._load(_Framed(self.test, size, self.full), batch_size=_BATCH)

@@ -107,6 +107,15 @@ FILES = (
         ),
         required=False,
     ),
+    Source(
+        name="resnet18",
+        file="resnet18-f37072fd.pth",
+        size=46_830_571,
+        sha256="f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+        licence="BSD-3-Clause (torchvision)",
+        places=(Web("https://download.pytorch.org/models/resnet18-f37072fd.pth"),),
+        required=False,
+    ),
 )
 
 TREES = (
