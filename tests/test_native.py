@@ -15,6 +15,7 @@ from mass import native
 from mass.circular import circular_pad, window_pads
 from mass.kernels import circular_conv2d
 from mass.layers import CircularMaxPool2d
+from mass.reduce import exact_mean
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 compiled = pytest.mark.skipif(native.kernels() is None, reason="no C++ compiler")
@@ -78,6 +79,21 @@ def test_energies_of_large_maps_at_any_number_of_threads(shape, memory_format):
         torch.set_num_threads(threads)
         energies, finite = native.energies(x, (2, 2))
         assert torch.equal(energies, expected) and finite.all()
+
+
+@compiled
+@given(
+    kind=st.sampled_from(["noise", "zeros", "one image black", "outlier", "huge", "tiny", "not finite"]),
+    shape=st.tuples(*[st.integers(1, n) for n in (3, 130, 9, 9)]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    memory_format=layouts,
+    seed=st.integers(0, 20),
+)
+def test_means_are_the_reference_s(kind, shape, dtype, memory_format, seed):
+    x = draw(kind, shape, seed).to(dtype).contiguous(memory_format=memory_format)
+    with native.reference():
+        expected = exact_mean(x)
+    assert torch.equal(exact_mean(x).nan_to_num(7.0), expected.nan_to_num(7.0))
 
 
 @compiled

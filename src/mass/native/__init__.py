@@ -1,4 +1,4 @@
-"""Compiled kernels for the CPU, behind one door: selection, wrapping copies, pooling, depthwise convolution.
+"""Compiled kernels for the CPU, behind one door: selection, wrapping copies, means, pooling, depthwise convolution.
 
 Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are the same bits; a
 depthwise convolution sums in an order of its own, the same at all positions. `kernels()` is the one place that decides:
@@ -127,6 +127,21 @@ def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
     shape = _integers(*x.shape, _layout(x) or 0, *period)
     library.mass_energies(_address(x), ctypes.c_int64(_KINDS[x.dtype]), shape, _address(totals), _address(finite))
     return totals, finite
+
+
+def exact_mean(x: Tensor, bits: int) -> Tensor | None:
+    """Exact means over all positions (mass.reduce), of integers of so many bits; None if not served.
+
+    Shape: x (B, C, H, W) float32 or float64 -> (B, C, 1, 1).
+    """
+    if x.dtype not in (torch.float32, torch.float64) or not readable(x):
+        return None
+    library = kernels()
+    assert library is not None
+    out = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype)
+    shape = _integers(*x.shape[:2], x.shape[2] * x.shape[3], _layout(x) or 0, bits)
+    finite = library.mass_exact_mean(_address(x), _address(out), ctypes.c_int64(_KINDS[x.dtype]), shape)
+    return out if finite else None
 
 
 def wrap(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor:

@@ -161,6 +161,61 @@ template <class T> void energies(const T* x, const Map& m, int64_t* totals, uint
     }
 }
 
+// ---- exact means ----------------------------------------------------------------------------------------------------
+
+// The mean over a plane's positions, as integers of `bits` bits that add exactly (mass.reduce). False: not finite.
+template <class T> bool exact_means(const T* x, T* out, int64_t batch, int64_t channels, int64_t area, bool channels_last, int64_t bits) {
+    using Bits = typename Format<T>::Bits;
+    using Number = decltype(value(T()));
+    constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
+    constexpr int64_t block = 64;  // channels at once
+    const int64_t blocks = (channels + block - 1) / block, step = channels_last ? channels : 1, plane = channels_last ? 1 : area;
+    bool finite = true;
+#pragma omp parallel for schedule(static) num_threads(threads_for(batch * channels * area * int64_t(sizeof(T)))) reduction(&& : finite)
+    for (int64_t item = 0; item < batch * blocks; item++) {
+        const int64_t b = item / blocks, first = item % blocks * block, count = std::min(block, channels - first);
+        const T* image = x + b * channels * area + first * plane;
+        Bits largest[block] = {};
+        double scale[block], total[block] = {};
+        if (channels_last) {
+            for (int64_t n = 0; n < area; n++)
+                for (int64_t c = 0; c < count; c++) {
+                    Bits pattern;
+                    std::memcpy(&pattern, image + n * step + c, sizeof(T));
+                    largest[c] = std::max(largest[c], Bits(pattern & magnitude));
+                }
+        } else {
+            for (int64_t c = 0; c < count; c++) largest[c] = largest_bits(image + c * plane, area);
+        }
+        for (int64_t c = 0; c < count; c++) {
+            finite = finite && largest[c] < Format<T>::infinite;
+            T most;
+            std::memcpy(&most, &largest[c], sizeof(T));
+            const double number = double(value(most));
+            int64_t pattern;
+            std::memcpy(&pattern, &number, 8);
+            pattern = std::clamp<int64_t>(2 * 1023 + bits - 1 - (pattern >> 52), 1, 2046) << 52;
+            std::memcpy(&scale[c], &pattern, 8);
+        }
+        if (channels_last) {
+            for (int64_t n = 0; n < area; n++)
+                for (int64_t c = 0; c < count; c++) total[c] += std::rint(double(value(image[n * step + c])) * scale[c]);
+        } else {
+            for (int64_t c = 0; c < count; c++) {
+                double lanes[8] = {};
+                const T* from = image + c * plane;
+                int64_t n = 0;
+                for (; n + 8 <= area; n += 8)
+                    for (int lane = 0; lane < 8; lane++) lanes[lane] += std::rint(double(value(from[n + lane])) * scale[c]);
+                for (; n < area; n++) lanes[0] += std::rint(double(value(from[n])) * scale[c]);
+                for (double lane : lanes) total[c] += lane;
+            }
+        }
+        for (int64_t c = 0; c < count; c++) out[b * channels + first + c] = T(Number(total[c] / scale[c] / double(area)));
+    }
+    return finite;
+}
+
 // ---- windows that wrap ----------------------------------------------------------------------------------------------
 
 inline void copy(char* to, const char* from, int64_t bytes) {
@@ -373,6 +428,12 @@ void mass_energies(const void* x, int64_t kind, const int64_t* shape, int64_t* t
     if (kind == 1) energies(static_cast<const double*>(x), m, totals, finite);
     if (kind == 2) energies(static_cast<const Brain*>(x), m, totals, finite);
     if (kind == 3) energies(static_cast<const Half*>(x), m, totals, finite);
+}
+
+// x (batch, channels, area) or (batch, area, channels) -> out (batch, channels). kind: 0 float, 1 double. False: not finite.
+int mass_exact_mean(const void* x, void* out, int64_t kind, const int64_t* s) {
+    if (kind == 0) return exact_means(static_cast<const float*>(x), static_cast<float*>(out), s[0], s[1], s[2], s[3], s[4]);
+    return exact_means(static_cast<const double*>(x), static_cast<double*>(out), s[0], s[1], s[2], s[3], s[4]);
 }
 
 // out[plane, n, m] = x[plane, (n - top + o) mod height, (m - left + p) mod width], (o, p) the image's origin.
