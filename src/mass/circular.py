@@ -50,8 +50,9 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _wrap(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
-    if native.readable(x):
-        return native.wrap(x, (left, right, top, bottom), origin)
+    wrapped = native.wrap(x, (left, right, top, bottom), origin)
+    if wrapped is not None:
+        return wrapped
     x = x if origin is None else move(x, origin)
     height, width = x.shape[2:]
     out = _wrap_fake(x, left, right, top, bottom, None)
@@ -124,8 +125,8 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
         return x if origin is None else shift(x, origin)
     left, right, top, bottom = pad
     height, width = x.shape[-2:]
-    if native.unobserved(x, origin) and native.readable(x):
-        return native.wrap(x, pad, origin)
+    if native.unobserved(x, origin) and (wrapped := native.wrap(x, pad, origin)) is not None:
+        return wrapped
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
     if narrow and not torch.compiler.is_compiling():
         return _pad(x, *pad, origin)

@@ -33,7 +33,8 @@ def _gather(x: Tensor, origin: Tensor) -> Tensor:
 
 def move(x: Tensor, origin: Tensor) -> Tensor:
     """What the operator computes."""
-    return native.wrap(x, (0, 0, 0, 0), origin) if native.readable(x) else _gather(x, origin)
+    moved = native.wrap(x, (0, 0, 0, 0), origin)
+    return _gather(x, origin) if moved is None else moved
 
 
 _shift = torch.library.custom_op("mass::shift", move, mutates_args=())

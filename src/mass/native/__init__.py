@@ -1,9 +1,10 @@
-"""Compiled kernels for the CPU, behind one door: selection, wrapping copies, means, pooling, depthwise convolution.
+"""Compiled kernels, behind one door: selection, wrapping copies, means, pooling, depthwise convolution.
 
 Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are the same bits; a
 depthwise convolution sums in an order of its own, the same at all positions. `kernels()` is the one place that decides:
 they are built when first needed (mass.native.build), and never by `import mass`. Without a compiler, with
-`MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work.
+`MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work. On CUDA the first two are Triton's
+(mass.native.gpu).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +71,20 @@ def readable(x: Tensor) -> bool:
         and _layout(x) is not None
         and kernels() is not None
     )
+
+
+@functools.cache
+def _triton() -> ModuleType | None:
+    try:
+        from . import gpu
+    except ImportError:
+        return None
+    return gpu
+
+
+def _on_device(x: Tensor) -> ModuleType | None:
+    """The Triton kernels, for a map on a CUDA device."""
+    return _triton() if x.is_cuda and not _off and os.environ.get("MASS_NATIVE") != "0" else None
 
 
 def unobserved(*tensors: Tensor | None) -> bool:
@@ -129,6 +145,15 @@ def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
     return totals, finite
 
 
+def device_energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
+    """Of a map on a CUDA device, energies of the rule 'l2' of the first 15 bits and of the next; None if not served.
+
+    Shape: x (B, C, H, W) -> two of (B, P * Q) int64.
+    """
+    device = _on_device(x)
+    return None if device is None else device.energies(x, period)
+
+
 def exact_mean(x: Tensor, bits: int) -> Tensor | None:
     """Exact means over all positions (mass.reduce), of integers of so many bits; None if not served.
 
@@ -144,12 +169,16 @@ def exact_mean(x: Tensor, bits: int) -> Tensor | None:
     return out if finite else None
 
 
-def wrap(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor:
+def wrap(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor | None:
     """A map moved to its origin and wrapped around its borders, one copy: any amounts, negative ones crop.
 
-    Shape: x (B, C, H, W) that is `readable`, pads (left, right, top, bottom), origin (B, 2) or (2,) int64
-    -> (B, C, top + H + bottom, left + W + right), in the memory format of x.
+    Shape: x (B, C, H, W), pads (left, right, top, bottom), origin (B, 2) or (2,) int64
+    -> (B, C, top + H + bottom, left + W + right), in the memory format of x; None if not served.
     """
+    if (device := _on_device(x)) is not None:
+        return device.wrap(x, pads, origin)
+    if not readable(x):
+        return None
     library = kernels()
     assert library is not None
     batch, channels, height, width = x.shape
