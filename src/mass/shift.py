@@ -18,7 +18,8 @@ from . import native
 from .errors import check_map
 
 
-def _gather(x: Tensor, origin: Tensor) -> Tensor:
+def gather(x: Tensor, origin: Tensor) -> Tensor:
+    """A shift in plain PyTorch: one gather over the batch."""
     batch, channels, height, width = x.shape
     rows = (torch.arange(height, device=x.device) + origin[:, :1]) % height  # (B, H)
     columns = (torch.arange(width, device=x.device) + origin[:, 1:]) % width  # (B, W)
@@ -34,7 +35,7 @@ def _gather(x: Tensor, origin: Tensor) -> Tensor:
 def move(x: Tensor, origin: Tensor) -> Tensor:
     """What the operator computes."""
     moved = native.wrap(x, (0, 0, 0, 0), origin)
-    return _gather(x, origin) if moved is None else moved
+    return gather(x, origin) if moved is None else moved
 
 
 _shift = torch.library.custom_op("mass::shift", move, mutates_args=())
