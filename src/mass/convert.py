@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from .errors import NotEquivariantError
+from .fuse import drop_unread, fuse_shifts
 from .infer import infer
 from .origin import RULES
 from .rewrite import Rewriter
@@ -26,7 +27,7 @@ def convert(
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
-    and `mass_restore` are nodes: strided operations sample from an origin read off the features, parallel branches
+    and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fuse): strided operations sample from an origin read off the features, parallel branches
     share it (mass.lattice), borders wrap, what goes up moves back, and reductions over positions add exactly. It trains,
     pickles, and compiles as the original does.
 
@@ -64,9 +65,11 @@ def convert(
     converted = Rewriter(plan, origin).run()
     if symmetrise:
         _symmetrise(converted)
+    fuse_shifts(converted)
     check_runs(converted, inputs)
     if verify and origin != "zero":
         verify_equivariance(converted, inputs)
+    drop_unread(converted)
     return converted
 
 

@@ -19,6 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import native
+from .circular import circular_pad
+from .native import Pair
+
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 _GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile cannot look into torch.backends
@@ -40,8 +44,8 @@ def conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Pair = (1, 1),
+    dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Tensor:
     """`torch.nn.functional.conv2d` without padding, by a kernel in which every output is summed in one order.
@@ -51,6 +55,65 @@ def conv2d(
     if _calls_onednn(x):
         return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def circular_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    pads: tuple[int, int, int, int],
+    origin: Tensor | None = None,
+) -> Tensor:
+    """`conv2d` of a map moved to its origin and wrapped by `pads` (mass.circular.window_pads), position-independent.
+
+    Shape: x (B, C, H, W), weight (C', C / groups, kH, kW), origin (B, 2) int64 or None -> (B, C', H / s, W / s).
+
+    >>> x, weight = torch.arange(4.0).view(1, 1, 1, 4), torch.ones(1, 1, 1, 3)
+    >>> circular_conv2d(x, weight, None, (1, 1), (1, 7), 1, (7, 7, 0, 0)).flatten()  # 7 = -1 (mod 4)
+    tensor([4., 3., 6., 5.])
+    """
+    if 2 * max(dilation) > min(x.shape[2:]):
+        weight, pads, dilation = _shorten_dilation(x, weight, pads, dilation)
+    depthwise = groups == x.shape[1] == weight.shape[0]
+    if depthwise and native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads):
+        return native.depthwise(x, weight, bias, stride, dilation, pads, origin)
+    return conv2d(circular_pad(x, pads, origin), weight, bias, stride, dilation, groups)
+
+
+def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int]) -> bool:
+    """Whether the compiled depthwise kernel beats a copy and oneDNN: up to 5 x 5, and where a map wraps more than once
+    (2-core CPU, channels first and last: 0.4 to 1.0 of the time; at 7 x 7 up to 1.8)."""
+    wide = max(pads[:2]) > x.shape[3] or max(pads[2:]) > x.shape[2]
+    return wide or weight.shape[2] * weight.shape[3] <= 25
+
+
+def _shorten_dilation(
+    x: Tensor, weight: Tensor, pads: tuple[int, int, int, int], dilation: Pair
+) -> tuple[Tensor, tuple[int, int, int, int], Pair]:
+    """The same convolution by its shortest steps, where it steps further than half the map: weight, pads and dilation.
+
+    On a circle of H positions a step of d is one of d mod H, or of H - d backwards; whole turns all read one position. The
+    atrous convolutions of an ASPP, which can be wider than their map, then wrap it once, or not at all.
+    """
+    starts, ends, steps = [pads[2], pads[0]], [pads[3], pads[1]], list(dilation)
+    for axis, size in enumerate(x.shape[2:]):
+        reach, step = weight.shape[2 + axis] - 1, dilation[axis] % size
+        if reach == 0 or 2 * dilation[axis] <= size:
+            continue
+        start, end = starts[axis], ends[axis]
+        if 2 * step > size:
+            step = size - step
+            weight = weight.flip(2 + axis)
+            starts[axis] += step * reach
+        elif step == 0:
+            weight = weight.sum(2 + axis, keepdim=True)
+        starts[axis] %= size
+        ends[axis] = end + start - starts[axis] + (step - dilation[axis]) * reach
+        steps[axis] = max(step, 1)
+    return weight, (starts[1], ends[1], starts[0], ends[0]), (steps[0], steps[1])
 
 
 def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

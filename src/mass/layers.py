@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .circular import circular_conv2d, circular_pad, window_pads
+from . import native
+from .circular import circular_pad, window_pads
 from .errors import as_pair
+from .kernels import circular_conv2d
 from .origin import select_origin
 from .shift import restore, shift
 from .trace import marked_period
@@ -25,40 +27,53 @@ from .unpool import pool_at_origin
 
 
 class CircularConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent."""
+    """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent.
+
+    With an `origin` (B, 2) it works on the map moved there.
+    """
 
     before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fold)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
-        return circular_conv2d(input, self.weight, self.bias, pads, stride, dilation, self.groups)
+        return circular_conv2d(input, self.weight, self.bias, stride, dilation, self.groups, pads, origin)
 
 
 class CircularMaxPool2d(nn.MaxPool2d):
-    """`torch.nn.MaxPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+    """`torch.nn.MaxPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride).
+
+    With an `origin` (B, 2) it works on the map moved there.
+    """
 
     before = (0, 0)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
-        return F.max_pool2d(circular_pad(input, pads), self.kernel_size, self.stride, 0, self.dilation)
+        kernel, stride = as_pair(self.kernel_size, "kernel_size"), as_pair(self.stride, "stride")
+        dilation = as_pair(self.dilation, "dilation")
+        if native.serves_windows(input, stride, origin):
+            return native.max_pool(input, kernel, stride, dilation, pads, origin)
+        return F.max_pool2d(circular_pad(input, pads, origin), kernel, stride, 0, dilation)
 
 
 class CircularAvgPool2d(nn.AvgPool2d):
-    """`torch.nn.AvgPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+    """`torch.nn.AvgPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride).
+
+    With an `origin` (B, 2) it works on the map moved there.
+    """
 
     before = (0, 0)
 
-    def forward(self, input: Tensor) -> Tensor:
-        x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding, 1, self.before))
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding, 1, self.before), origin)
         return F.avg_pool2d(x, self.kernel_size, self.stride, 0, divisor_override=self.divisor_override)
 
 
-def _to_origin(x: Tensor, stride: tuple[int, int], rule: str, origin: Tensor | None) -> Tensor:
+def _chosen(x: Tensor, stride: tuple[int, int], rule: str, origin: Tensor | None) -> Tensor | None:
     if stride == (1, 1):
-        return x
-    return shift(x, select_origin(x, stride, rule) if origin is None else origin)
+        return None
+    return select_origin(x, stride, rule) if origin is None else origin
 
 
 class MassConv2d(CircularConv2d):
@@ -82,7 +97,7 @@ class MassConv2d(CircularConv2d):
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
-        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+        return super().forward(input, _chosen(input, as_pair(self.stride, "stride"), self.rule, origin))
 
 
 class MassMaxPool2d(CircularMaxPool2d):
@@ -98,7 +113,7 @@ class MassMaxPool2d(CircularMaxPool2d):
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
-        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+        return super().forward(input, _chosen(input, as_pair(self.stride, "stride"), self.rule, origin))
 
     def with_indices(self, x: Tensor, origin: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The maxima, the place of each inside its window, and the origin: what `MassMaxUnpool2d` takes.
@@ -116,7 +131,7 @@ class MassAvgPool2d(CircularAvgPool2d):
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
-        return super().forward(_to_origin(input, as_pair(self.stride, "stride"), self.rule, origin))
+        return super().forward(input, _chosen(input, as_pair(self.stride, "stride"), self.rule, origin))
 
 
 class MassPool2d(nn.Module):
@@ -153,8 +168,8 @@ class MassPool2d(nn.Module):
         self.kernel_size = self.stride if kernel_size is None else as_pair(kernel_size, "kernel_size")
 
     def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
-        x = _to_origin(x, self.stride, self.rule, origin)
-        return self.pool(circular_pad(x, window_pads(self.kernel_size, self.stride, 0)))
+        origin = _chosen(x, self.stride, self.rule, origin)
+        return self.pool(circular_pad(x, window_pads(self.kernel_size, self.stride, 0), origin))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, kernel_size={self.kernel_size}, rule={self.rule!r}"

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import native
 from .errors import as_pair, check_divides, check_map
 from .layout import layout_hash, mix, pixel_hash
 from .reduce import power_of_two_scale
@@ -63,9 +64,12 @@ def _keys(
     x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None
 ) -> Iterator[Tensor]:
     """What phases are compared by, most important first: tensors (B, P * P), larger is better."""
+    found = native.device_energies(x, period) if rule == "l2" else None
     x = x.nan_to_num(nan=0.0)
     x = x if x.dtype == torch.float64 else x.float()
-    if rule == "linf":
+    if found is not None:
+        yield from found
+    elif rule == "linf":
         yield _to_phases(x.abs().amax(1), period).amax((1, 2))
     elif rule == "random":
         yield _to_phases(mix(pixel_hash(x)), period).sum((1, 2))
@@ -121,17 +125,36 @@ def _best(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_
     return torch.stack((phase // period[1], phase % period[1]), 1)
 
 
-@torch.library.custom_op("mass::select_origin", mutates_args=())
-def _select_origin(
+def _choose(
     x: Tensor, period_h: int, period_w: int, rule: str, source: Tensor | None, source_origin: Tensor | None
+) -> Tensor:
+    found = native.energies(x, (period_h, period_w)) if rule == "l2" else None
+    if found is None:
+        return _by_keys(x, (period_h, period_w), rule, source, source_origin)
+    energies, finite = found
+    alone = energies == energies.amax(1, keepdim=True)
+    phase = alone.int().argmax(1)
+    origin = torch.stack((phase // period_w, phase % period_w), 1)
+    undecided = ~finite | (alone.sum(1) > 1)
+    if bool(undecided.any()):
+        rest = (t if t is None else t[undecided] for t in (source, source_origin))
+        origin[undecided] = _by_keys(x[undecided], (period_h, period_w), rule, *rest)
+    return origin
+
+
+def _by_keys(
+    x: Tensor, period: tuple[int, int], rule: str, source: Tensor | None, source_origin: Tensor | None
 ) -> Tensor:
     chunk = max(1, _CHUNK // x[0].numel()) if x.device.type == "cpu" else x.shape[0]
     origins = []
     for start in range(0, x.shape[0], chunk):
         part = slice(start, start + chunk)
         reading = (x if source is None else source)[part], None if source_origin is None else source_origin[part]
-        origins.append(_best(x[part], (period_h, period_w), rule, *reading))
+        origins.append(_best(x[part], period, rule, *reading))
     return torch.cat(origins)
+
+
+_select_origin = torch.library.custom_op("mass::select_origin", _choose, mutates_args=())
 
 
 @_select_origin.register_fake
@@ -191,7 +214,9 @@ def select_origin(
     if source is not None:
         _check_source(x, source, source_origin)
         source = source.detach()
-    return _select_origin(x.detach(), *pair, rule, source, source_origin)
+    arguments = x.detach(), *pair, rule, source, source_origin
+    unobserved = native.unobserved(x.detach(), source, source_origin)
+    return _choose(*arguments) if unobserved else _select_origin(*arguments)
 
 
 def _check_source(x: Tensor, source: Tensor, source_origin: Tensor | None) -> None:

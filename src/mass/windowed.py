@@ -12,10 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import layers, reduce
-from .circular import circular_conv2d, window_pads
+from .circular import window_pads
 from .effects import Effect, Site
 from .errors import NotEquivariantError, as_pair
 from .flatten import size_of
+from .kernels import circular_conv2d
 from .lattice import Pair, stride, times
 from .unpool import max_pool_with_indices
 from .upsample import MODES, CircularDownsample, CircularUpsample
@@ -53,7 +54,7 @@ class FunctionalConv2d(nn.Module):
         self.pads = window_pads(kernel_size, stride, padding, dilation, before)
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return circular_conv2d(x, weight, bias, self.pads, self.stride, self.dilation, self.groups)
+        return circular_conv2d(x, weight, bias, self.stride, self.dilation, self.groups, self.pads)
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, dilation={self.dilation}, groups={self.groups}, pads={self.pads}"

@@ -1,0 +1,237 @@
+"""Compiled kernels, behind one door: selection, wrapping copies, means, pooling, depthwise convolution.
+
+Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are the same bits; a
+depthwise convolution sums in an order of its own, the same at all positions. `kernels()` is the one place that decides:
+they are built when first needed (mass.native.build), and never by `import mass`. Without a compiler, with
+`MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work. On CUDA the first two are Triton's
+(mass.native.gpu).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+Pair = tuple[int, int]
+
+_KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+_EXACT_SUMS = 1 << 23  # squares below 2^30 that float64 adds up exactly
+_off = 0
+
+
+@functools.cache
+def _load() -> ctypes.CDLL | None:
+    from .build import load
+
+    return load()
+
+
+def kernels() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where PyTorch does the work."""
+    return None if _off or os.environ.get("MASS_NATIVE") == "0" else _load()
+
+
+@contextmanager
+def reference() -> Iterator[None]:
+    """Inside it PyTorch does all the work: what compiled kernels are tested against.
+
+    >>> x = torch.randn(1, 2, 8, 8)
+    >>> with reference():
+    ...     kernels() is None
+    True
+    """
+    global _off
+    _off += 1
+    try:
+        yield
+    finally:
+        _off -= 1
+
+
+def _layout(x: Tensor) -> int | None:
+    """0 for channels first, 1 for channels last, None for a map with gaps."""
+    if x.is_contiguous():
+        return 0
+    return 1 if x.is_contiguous(memory_format=torch.channels_last) else None
+
+
+def readable(x: Tensor) -> bool:
+    """Whether the kernels can read this map: dense, on the CPU, not empty."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in _KINDS
+        and x.numel() > 0
+        and _layout(x) is not None
+        and kernels() is not None
+    )
+
+
+@functools.cache
+def _triton() -> ModuleType | None:
+    try:
+        from . import gpu
+    except ImportError:
+        return None
+    return gpu
+
+
+def _on_device(x: Tensor) -> ModuleType | None:
+    """The Triton kernels, for a map on a CUDA device."""
+    return _triton() if x.is_cuda and not _off and os.environ.get("MASS_NATIVE") != "0" else None
+
+
+def unobserved(*tensors: Tensor | None) -> bool:
+    """Whether nobody records or transforms what happens to these tensors: no gradient, compiler, mode or transform."""
+    return not (
+        torch.compiler.is_compiling()
+        or any(t is not None and type(t) not in (Tensor, nn.Parameter) for t in tensors)
+        or (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors))
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch.jit.is_tracing()
+        or torch.is_autocast_enabled("cpu")
+    )
+
+
+def serves_windows(x: Tensor, stride: Pair, *others: Tensor | None) -> bool:
+    """Whether `max_pool`, and `depthwise` with these parameters, can be called on this map."""
+    return (
+        unobserved(x, *others)
+        and all(t is None or t.dtype in (torch.float32, torch.int64) for t in (x, *others))
+        and x.shape[2] % stride[0] == x.shape[3] % stride[1] == 0
+        and readable(x)
+    )
+
+
+def _integers(*values: int) -> ctypes.Array:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def _address(x: Tensor | None) -> ctypes.c_void_p | None:
+    return None if x is None else ctypes.c_void_p(x.data_ptr())
+
+
+def _rows(origin: Tensor | None, batch: int) -> Tensor | None:
+    """An origin per image, (B, 2) or (2,) -> (B, 2) in one block of memory."""
+    return None if origin is None else origin.expand(batch, 2).contiguous()
+
+
+def _empty(x: Tensor, height: int, width: int) -> Tensor:
+    memory_format = torch.channels_last if _layout(x) else torch.contiguous_format
+    return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, memory_format=memory_format)
+
+
+def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
+    """Exact energies of the rule 'l2', first 15 bits (mass.origin), and which images are finite; None if not served.
+
+    Shape: x (B, C, H, W) -> (B, P * Q) int64, (B,) bool: where it is False, energies mean nothing.
+    """
+    if not readable(x) or x[0].numel() // (period[0] * period[1]) >= _EXACT_SUMS:
+        return None
+    library = kernels()
+    assert library is not None
+    totals = torch.empty((x.shape[0], period[0] * period[1]), dtype=torch.int64)
+    finite = torch.empty(x.shape[0], dtype=torch.bool)
+    shape = _integers(*x.shape, _layout(x) or 0, *period)
+    library.mass_energies(_address(x), ctypes.c_int64(_KINDS[x.dtype]), shape, _address(totals), _address(finite))
+    return totals, finite
+
+
+def device_energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
+    """Of a map on a CUDA device, energies of the rule 'l2' of the first 15 bits and of the next; None if not served.
+
+    Shape: x (B, C, H, W) -> two of (B, P * Q) int64.
+    """
+    device = _on_device(x)
+    return None if device is None else device.energies(x, period)
+
+
+def exact_mean(x: Tensor, bits: int) -> Tensor | None:
+    """Exact means over all positions (mass.reduce), of integers of so many bits; None if not served.
+
+    Shape: x (B, C, H, W) float32 or float64 -> (B, C, 1, 1).
+    """
+    if x.dtype not in (torch.float32, torch.float64) or not readable(x):
+        return None
+    library = kernels()
+    assert library is not None
+    out = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype)
+    shape = _integers(*x.shape[:2], x.shape[2] * x.shape[3], _layout(x) or 0, bits)
+    finite = library.mass_exact_mean(_address(x), _address(out), ctypes.c_int64(_KINDS[x.dtype]), shape)
+    return out if finite else None
+
+
+def wrap(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor | None:
+    """A map moved to its origin and wrapped around its borders, one copy: any amounts, negative ones crop.
+
+    Shape: x (B, C, H, W), pads (left, right, top, bottom), origin (B, 2) or (2,) int64
+    -> (B, C, top + H + bottom, left + W + right), in the memory format of x; None if not served.
+    """
+    if (device := _on_device(x)) is not None:
+        return device.wrap(x, pads, origin)
+    if not readable(x):
+        return None
+    library = kernels()
+    assert library is not None
+    batch, channels, height, width = x.shape
+    left, right, top, bottom = pads
+    out = _empty(x, height + top + bottom, width + left + right)
+    last = _layout(x)
+    shape = _integers(
+        batch if last else batch * channels, 1 if last else channels, height, width,
+        x.element_size() * (channels if last else 1), *out.shape[2:], top, left,
+    )  # fmt: skip
+    origin = _rows(origin, batch)
+    library.mass_wrap(_address(x), _address(out), shape, _address(origin))
+    return out
+
+
+def _windows(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, pads: tuple[int, int, int, int]) -> ctypes.Array:
+    return _integers(*x.shape, _layout(x) or 0, *kernel, *stride, *dilation, pads[2], pads[0])
+
+
+def max_pool(
+    x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, pads: tuple[int, int, int, int], origin: Tensor | None
+) -> Tensor:
+    """Max pooling of a map moved to its origin, borders wrapped, one pass.
+
+    Shape: x (B, C, H, W) float32 that is `readable`, the stride dividing H and W -> (B, C, H / stride, W / stride).
+    """
+    library = kernels()
+    assert library is not None
+    out = _empty(x, x.shape[2] // stride[0], x.shape[3] // stride[1])
+    shape = _windows(x, kernel, stride, dilation, pads)
+    origin = _rows(origin, x.shape[0])
+    library.mass_max_pool(_address(x), _address(out), shape, _address(origin))
+    return out
+
+
+def depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    dilation: Pair,
+    pads: tuple[int, int, int, int],
+    origin: Tensor | None,
+) -> Tensor:
+    """Depthwise convolution of a map moved to its origin, borders wrapped, one pass; every output summed in one order.
+
+    Shape: x (B, C, H, W) float32 that is `readable`, weight (C, 1, kH, kW), the stride dividing H and W
+    -> (B, C, H / stride, W / stride).
+    """
+    library = kernels()
+    assert library is not None
+    out = _empty(x, x.shape[2] // stride[0], x.shape[3] // stride[1])
+    shape = _windows(x, (weight.shape[2], weight.shape[3]), stride, dilation, pads)
+    origin, weight = _rows(origin, x.shape[0]), weight.contiguous()
+    library.mass_depthwise(_address(x), _address(out), shape, _address(origin), _address(weight), _address(bias))
+    return out

@@ -1,0 +1,471 @@
+// Kernels of mass.native: plain C functions on raw pointers, so that they build in seconds and against any PyTorch.
+//
+// A map is a list of planes of height x width units: (B * C) planes of one element each where channels come first,
+// B planes of C elements where they come last. Whatever is computed, every output is computed by the same instructions
+// in the same order wherever it lies: rounding cannot depend on the position.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <omp.h>
+
+namespace {
+
+typedef float Vec __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t Mask __attribute__((vector_size(64), aligned(4), may_alias));
+constexpr int64_t LANES = 16;
+constexpr int64_t GRAIN = 1 << 15;  // bytes below which a thread is not worth waking
+
+inline int64_t wrapped(int64_t i, int64_t n) {
+    i %= n;
+    return i < 0 ? i + n : i;
+}
+
+inline int threads_for(int64_t bytes) {
+    return int(std::min<int64_t>(omp_get_max_threads(), std::max<int64_t>(1, bytes / GRAIN)));
+}
+
+// ---- energies -------------------------------------------------------------------------------------------------------
+
+struct Half { uint16_t bits; };
+struct Brain { uint16_t bits; };
+
+inline float value(float x) { return x; }
+inline double value(double x) { return x; }
+inline float value(Brain x) {
+    uint32_t bits = uint32_t(x.bits) << 16;
+    float y;
+    std::memcpy(&y, &bits, 4);
+    return y;
+}
+inline float value(Half x) {
+    _Float16 y;
+    std::memcpy(&y, &x.bits, 2);
+    return float(y);
+}
+
+template <class T> struct Format;
+template <> struct Format<float> { using Bits = uint32_t; static constexpr Bits infinite = 0x7f800000u; };
+template <> struct Format<double> { using Bits = uint64_t; static constexpr Bits infinite = 0x7ff0000000000000ull; };
+template <> struct Format<Half> { using Bits = uint16_t; static constexpr Bits infinite = 0x7c00u; };
+template <> struct Format<Brain> { using Bits = uint16_t; static constexpr Bits infinite = 0x7f80u; };
+
+// The largest magnitude, as its bits: they are ordered like the values, and a NaN or infinity shows.
+template <class T> typename Format<T>::Bits largest_bits(const T* x, int64_t count) {
+    using Bits = typename Format<T>::Bits;
+    constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
+    const Bits* bits = reinterpret_cast<const Bits*>(x);
+    Bits largest = 0;
+    for (int64_t i = 0; i < count; i++) largest = std::max(largest, Bits(bits[i] & magnitude));
+    return largest;
+}
+
+template <class T> void add_energies(const T* x, double* sums, int64_t count, double scale) {
+    using Number = decltype(value(T()));
+    const Number factor = Number(scale);
+    for (int64_t i = 0; i < count; i++) {
+        const double level = std::rint(std::abs(value(x[i])) * factor);
+        sums[i] += level * level;
+    }
+}
+
+struct Map {
+    int64_t batch, channels, height, width, channels_last;
+    int64_t period_h, period_w;
+};
+
+// One image is runs of consecutive elements over which the phases repeat: rows, or some pixels of a row.
+struct Runs {
+    int64_t count, length, per_row;  // per_row: channels last alone, runs in one row
+};
+
+inline Runs runs_of(const Map& m) {
+    const int64_t enough = 2048;
+    if (m.channels_last) {
+        int64_t pixels = m.width;
+        while (pixels * m.channels > enough && pixels % 2 == 0 && (pixels / 2) % m.period_w == 0) pixels /= 2;
+        if (pixels * m.channels > enough) pixels = m.period_w;
+        return {m.height * (m.width / pixels), pixels * m.channels, m.width / pixels};
+    }
+    int64_t rows = m.height;
+    while (rows * m.width > enough && rows % 2 == 0 && (rows / 2) % m.period_h == 0) rows /= 2;
+    if (rows * m.width > enough) rows = m.period_h;
+    return {m.channels * (m.height / rows), rows * m.width, 0};
+}
+
+// Sums over runs [from, to) of one image, added to the phases' totals.
+template <class T>
+void phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to, double scale, int64_t* total) {
+    const int64_t sets = m.channels_last ? m.period_h : 1;
+    std::vector<double> sums(sets * runs.length, 0.0);
+    for (int64_t r = from; r < to; r++) {
+        const int64_t set = m.channels_last ? (r / runs.per_row) % m.period_h : 0;
+        add_energies(image + r * runs.length, sums.data() + set * runs.length, runs.length, scale);
+    }
+    for (int64_t set = 0; set < sets; set++)
+        for (int64_t i = 0; i < runs.length; i++) {
+            const int64_t row = m.channels_last ? set : (i / m.width) % m.period_h;
+            const int64_t column = (m.channels_last ? i / m.channels : i % m.width) % m.period_w;
+            const int64_t sum = int64_t(sums[set * runs.length + i]);
+            int64_t& place = total[row * m.period_w + column];
+            if (sum) {
+#pragma omp atomic
+                place += sum;
+            }
+        }
+}
+
+// The power of two that brings the largest magnitude into [2^14, 2^15); 0 where it counts as zero.
+template <class T> double scale_of(typename Format<T>::Bits bits) {
+    T largest;
+    std::memcpy(&largest, &bits, sizeof(T));
+    const double magnitude = double(value(largest));
+    if (magnitude < std::ldexp(1.0, -100)) return 0.0;
+    return std::ldexp(1.0, std::max(-1022, 14 - std::ilogb(magnitude)));
+}
+
+template <class T> void energies(const T* x, const Map& m, int64_t* totals, uint8_t* finite) {
+    using Bits = typename Format<T>::Bits;
+    const int64_t size = m.channels * m.height * m.width, phases = m.period_h * m.period_w;
+    const Runs runs = runs_of(m);
+    std::fill(totals, totals + m.batch * phases, 0);
+    const int threads = threads_for(m.batch * size * int64_t(sizeof(T)));
+    if (m.batch >= threads && (m.batch % threads == 0 || m.batch >= 4 * threads)) {  // an image's second reading is cached
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (int64_t b = 0; b < m.batch; b++) {
+            const Bits bits = largest_bits(x + b * size, size);
+            finite[b] = bits < Format<T>::infinite;
+            if (finite[b]) phase_energies(x + b * size, m, runs, 0, runs.count, scale_of<T>(bits), totals + b * phases);
+        }
+        return;
+    }
+    const int64_t parts = std::min<int64_t>(runs.count, threads);
+    for (int64_t b = 0; b < m.batch; b++) {
+        const T* image = x + b * size;
+        Bits bits = 0;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : bits)
+        for (int64_t part = 0; part < parts; part++) {
+            const int64_t from = runs.count * part / parts, to = runs.count * (part + 1) / parts;
+            bits = std::max(bits, largest_bits(image + from * runs.length, (to - from) * runs.length));
+        }
+        finite[b] = bits < Format<T>::infinite;
+        if (!finite[b]) continue;
+        const double scale = scale_of<T>(bits);
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (int64_t part = 0; part < parts; part++)
+            phase_energies(image, m, runs, runs.count * part / parts, runs.count * (part + 1) / parts, scale, totals + b * phases);
+    }
+}
+
+// ---- exact means ----------------------------------------------------------------------------------------------------
+
+// The mean over a plane's positions, as integers of `bits` bits that add exactly (mass.reduce). False: not finite.
+template <class T> bool exact_means(const T* x, T* out, int64_t batch, int64_t channels, int64_t area, bool channels_last, int64_t bits) {
+    using Bits = typename Format<T>::Bits;
+    using Number = decltype(value(T()));
+    constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
+    constexpr int64_t block = 64;  // channels at once
+    const int64_t blocks = (channels + block - 1) / block, step = channels_last ? channels : 1, plane = channels_last ? 1 : area;
+    bool finite = true;
+#pragma omp parallel for schedule(static) num_threads(threads_for(batch * channels * area * int64_t(sizeof(T)))) reduction(&& : finite)
+    for (int64_t item = 0; item < batch * blocks; item++) {
+        const int64_t b = item / blocks, first = item % blocks * block, count = std::min(block, channels - first);
+        const T* image = x + b * channels * area + first * plane;
+        Bits largest[block] = {};
+        double scale[block], total[block] = {};
+        if (channels_last) {
+            for (int64_t n = 0; n < area; n++)
+                for (int64_t c = 0; c < count; c++) {
+                    Bits pattern;
+                    std::memcpy(&pattern, image + n * step + c, sizeof(T));
+                    largest[c] = std::max(largest[c], Bits(pattern & magnitude));
+                }
+        } else {
+            for (int64_t c = 0; c < count; c++) largest[c] = largest_bits(image + c * plane, area);
+        }
+        for (int64_t c = 0; c < count; c++) {
+            finite = finite && largest[c] < Format<T>::infinite;
+            T most;
+            std::memcpy(&most, &largest[c], sizeof(T));
+            const double number = double(value(most));
+            int64_t pattern;
+            std::memcpy(&pattern, &number, 8);
+            pattern = std::clamp<int64_t>(2 * 1023 + bits - 1 - (pattern >> 52), 1, 2046) << 52;
+            std::memcpy(&scale[c], &pattern, 8);
+        }
+        if (channels_last) {
+            for (int64_t n = 0; n < area; n++)
+                for (int64_t c = 0; c < count; c++) total[c] += std::rint(double(value(image[n * step + c])) * scale[c]);
+        } else {
+            for (int64_t c = 0; c < count; c++) {
+                double lanes[8] = {};
+                const T* from = image + c * plane;
+                int64_t n = 0;
+                for (; n + 8 <= area; n += 8)
+                    for (int lane = 0; lane < 8; lane++) lanes[lane] += std::rint(double(value(from[n + lane])) * scale[c]);
+                for (; n < area; n++) lanes[0] += std::rint(double(value(from[n])) * scale[c]);
+                for (double lane : lanes) total[c] += lane;
+            }
+        }
+        for (int64_t c = 0; c < count; c++) out[b * channels + first + c] = T(Number(total[c] / scale[c] / double(area)));
+    }
+    return finite;
+}
+
+// ---- windows that wrap ----------------------------------------------------------------------------------------------
+
+inline void copy(char* to, const char* from, int64_t bytes) {
+    if (bytes == 4)
+        std::memcpy(to, from, 4);
+    else
+        std::memcpy(to, from, bytes);
+}
+
+// Where along one axis the taps of a window lie, modulo its size: `first` plus steps in [0, span].
+struct Taps {
+    int64_t first, span;
+    std::vector<int64_t> steps;
+};
+
+inline Taps taps_of(int64_t kernel, int64_t dilation, int64_t before, int64_t size) {
+    std::vector<int64_t> places(kernel);
+    for (int64_t k = 0; k < kernel; k++) places[k] = wrapped(k * dilation - before, size);
+    Taps best{0, size, {}};
+    for (int64_t first : places) {  // the shortest stretch of the circle that holds all taps
+        int64_t span = 0;
+        for (int64_t place : places) span = std::max(span, wrapped(place - first, size));
+        if (span < best.span) best = {first, span, {}};
+    }
+    for (int64_t place : places) best.steps.push_back(wrapped(place - best.first, size));
+    return best;
+}
+
+struct Window {
+    int64_t batch, channels, height, width, channels_last;
+    int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left;
+    int64_t out_h() const { return height / stride_h; }
+    int64_t out_w() const { return width / stride_w; }
+};
+
+struct Multiply {  // depthwise convolution
+    static inline Vec step(Vec sum, Vec x, Vec w) { return sum + x * w; }
+};
+
+struct Largest {  // max pooling; a NaN wins, as in PyTorch
+    static inline Vec step(Vec best, Vec x, Vec) { return (x > best) | (x != x) ? x : best; }
+};
+
+inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
+inline Vec every(float v) { return Vec{} + v; }
+
+// Columns m stride + c go to to[c * part + m], m < count: past the row's end up to a vector is read and written.
+inline void sort_columns(const float* from, float* to, int64_t count, int64_t stride, int64_t part) {
+    if (stride == 2) {
+        for (int64_t m = 0; m < count; m += LANES) {
+            const Vec a = load(from + 2 * m), b = load(from + 2 * m + LANES);
+            store(to + m, __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+            store(to + part + m, __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+        }
+        return;
+    }
+    for (int64_t c = 0; c < stride; c++)
+        for (int64_t m = 0; m < count; m++) to[c * part + m] = from[m * stride + c];
+}
+
+// Channels first: a plane is laid out with its border wrapped and its strides taken apart, so that a tap is one
+// offset for all outputs; outputs are computed in one sweep, those between the rows' ends thrown away.
+template <class Op>
+void plane_windows(const float* x, float* out, const Window& w, const int64_t* origin, const float* weight, const float* bias,
+                   float initial) {
+    const int64_t out_h = w.out_h(), out_w = w.out_w(), taps = w.kernel_h * w.kernel_w;
+    const Taps rows = taps_of(w.kernel_h, w.dilation_h, w.top, w.height), columns = taps_of(w.kernel_w, w.dilation_w, w.left, w.width);
+    const int64_t pitch = out_w + columns.span / w.stride_w, lines = out_h + rows.span / w.stride_h;
+    const int64_t part = lines * pitch + LANES, sweep = (out_h - 1) * pitch + out_w;
+    const int64_t swept = (sweep + 4 * LANES - 1) / (4 * LANES) * (4 * LANES);
+    std::vector<int64_t> offsets(taps);
+    for (int64_t i = 0; i < w.kernel_h; i++)
+        for (int64_t j = 0; j < w.kernel_w; j++) {
+            const int64_t r = rows.steps[i], c = columns.steps[j];
+            offsets[i * w.kernel_w + j] =
+                ((r % w.stride_h) * w.stride_w + c % w.stride_w) * part + (r / w.stride_h) * pitch + c / w.stride_w;
+        }
+    const int64_t planes = w.batch * w.channels, area = w.height * w.width;
+    const int64_t buffered = w.stride_h * w.stride_w * part + 4 * LANES;  // the last sweep and the last row run over
+#pragma omp parallel num_threads(threads_for(planes * area * 4))
+    {
+        std::vector<float> buffer(buffered, 0.0f), result(swept), unsorted(pitch * w.stride_w + 2 * LANES);
+#pragma omp for schedule(static)
+        for (int64_t plane = 0; plane < planes; plane++) {
+            const int64_t channel = plane % w.channels;
+            const int64_t* o = origin ? origin + 2 * (plane / w.channels) : nullptr;
+            const int64_t first_row = wrapped(rows.first + (o ? o[0] : 0), w.height);
+            const int64_t first_column = wrapped(columns.first + (o ? o[1] : 0), w.width);
+            for (int64_t r = 0; r < w.stride_h; r++)
+                for (int64_t line = 0; line < lines; line++) {
+                    const float* row = x + plane * area + (first_row + line * w.stride_h + r) % w.height * w.width;
+                    float* to = buffer.data() + r * w.stride_w * part + line * pitch;
+                    const int64_t length = pitch * w.stride_w;
+                    float* wrapping = w.stride_w == 1 ? to : unsorted.data();
+                    for (int64_t done = 0, from = first_column; done < length; from = 0) {
+                        const int64_t count = std::min(w.width - from, length - done);
+                        std::memcpy(wrapping + done, row + from, count * 4);
+                        done += count;
+                    }
+                    if (w.stride_w > 1) sort_columns(wrapping, to, pitch, w.stride_w, part);
+                }
+            const float* factors = weight ? weight + channel * taps : nullptr;
+            const Vec begin = every(initial), last = every(bias ? bias[channel] : 0.0f);
+            for (int64_t f = 0; f < sweep; f += 4 * LANES) {
+                Vec a = begin, b = begin, c = begin, d = begin;
+                for (int64_t t = 0; t < taps; t++) {
+                    const float* p = buffer.data() + offsets[t] + f;
+                    const Vec k = every(factors ? factors[t] : 0.0f);
+                    a = Op::step(a, load(p), k);
+                    b = Op::step(b, load(p + LANES), k);
+                    c = Op::step(c, load(p + 2 * LANES), k);
+                    d = Op::step(d, load(p + 3 * LANES), k);
+                }
+                if (bias) a += last, b += last, c += last, d += last;
+                float* r = result.data() + f;
+                store(r, a), store(r + LANES, b), store(r + 2 * LANES, c), store(r + 3 * LANES, d);
+            }
+            for (int64_t i = 0; i < out_h; i++)
+                std::memcpy(out + (plane * out_h + i) * out_w, result.data() + i * pitch, out_w * 4);
+        }
+    }
+}
+
+// N outputs of a row that lie next to each other, and whose taps do: channels [c, c + 16) of each.
+template <class Op, int N>
+inline void pixels(const float* const* from, int64_t apart, int64_t c, int64_t taps, const float* weight, int64_t whole, Vec* sums) {
+    for (int64_t t = 0; t < taps; t++) {
+        const Vec k = weight ? load(weight + t * whole + c) : Vec{};
+        const float* p = from[t] + c;
+        for (int n = 0; n < N; n++) sums[n] = Op::step(sums[n], load(p + n * apart), k);
+    }
+}
+
+// Channels last: no buffer; all channels of a pixel are one contiguous sweep, a tap is another pixel.
+template <class Op>
+void pixel_windows(const float* x, float* out, const Window& w, const int64_t* origin, const float* weight, const float* bias,
+                   float initial) {
+    constexpr int N = 4;
+    const int64_t out_h = w.out_h(), out_w = w.out_w(), taps = w.kernel_h * w.kernel_w, C = w.channels;
+    const int64_t whole = (C + LANES - 1) / LANES * LANES, apart = w.stride_w * C;
+    std::vector<float> factors(weight ? taps * whole : 0, 0.0f), last(whole, 0.0f);
+    if (weight)
+        for (int64_t c = 0; c < C; c++)
+            for (int64_t t = 0; t < taps; t++) factors[t * whole + c] = weight[c * taps + t];
+    if (bias) std::copy(bias, bias + C, last.begin());
+#pragma omp parallel num_threads(threads_for(w.batch * w.height * w.width * C * 4))
+    {
+        std::vector<int64_t> columns(out_w * w.kernel_w), rows(w.kernel_h);
+        std::vector<const float*> from(taps);
+#pragma omp for schedule(static)
+        for (int64_t line = 0; line < w.batch * out_h; line++) {
+            const int64_t b = line / out_h, n = line % out_h;
+            const int64_t o = origin ? origin[2 * b] : 0, p = origin ? origin[2 * b + 1] : 0;
+            for (int64_t i = 0; i < w.kernel_h; i++)
+                rows[i] = (b * w.height + wrapped(n * w.stride_h + i * w.dilation_h - w.top + o, w.height)) * w.width * C;
+            for (int64_t j = 0; j < w.kernel_w; j++) {
+                int64_t column = wrapped(j * w.dilation_w - w.left + p, w.width);
+                for (int64_t m = 0; m < out_w; m++) {
+                    columns[m * w.kernel_w + j] = column * C;
+                    for (column += w.stride_w; column >= w.width;) column -= w.width;
+                }
+            }
+            for (int64_t m = 0; m < out_w;) {
+                const int64_t *here = &columns[m * w.kernel_w], *there = here + (N - 1) * w.kernel_w;
+                bool together = m + N <= out_w;
+                for (int64_t j = 0; together && j < w.kernel_w; j++) together = there[j] == here[j] + (N - 1) * apart;
+                for (int64_t t = 0; t < taps; t++) from[t] = x + rows[t / w.kernel_w] + here[t % w.kernel_w];
+                const int count = together ? N : 1;
+                float* to = out + (line * out_w + m) * C;
+                int64_t c = 0;
+                for (; c + LANES <= C; c += LANES) {
+                    Vec sums[N] = {every(initial), every(initial), every(initial), every(initial)};
+                    if (together)
+                        pixels<Op, N>(from.data(), apart, c, taps, weight ? factors.data() : nullptr, whole, sums);
+                    else
+                        pixels<Op, 1>(from.data(), apart, c, taps, weight ? factors.data() : nullptr, whole, sums);
+                    for (int q = 0; q < count; q++) store(to + q * C + c, bias ? sums[q] + load(&last[c]) : sums[q]);
+                }
+                for (int q = 0; c < C && q < count; q++) {  // the channels that fill no vector
+                    Vec sum = every(initial);
+                    float scratch[LANES] = {};
+                    for (int64_t t = 0; t < taps; t++) {
+                        std::memcpy(scratch, from[t] + q * apart + c, (C - c) * 4);
+                        sum = Op::step(sum, load(scratch), weight ? load(&factors[t * whole + c]) : Vec{});
+                    }
+                    store(scratch, bias ? sum + load(&last[c]) : sum);
+                    std::memcpy(to + q * C + c, scratch, (C - c) * 4);
+                }
+                m += count;
+            }
+        }
+    }
+}
+
+template <class Op>
+void windows(const float* x, float* out, const Window& w, const int64_t* origin, const float* weight, const float* bias, float initial) {
+    (w.channels_last ? pixel_windows<Op> : plane_windows<Op>)(x, out, w, origin, weight, bias, initial);
+}
+
+}  // namespace
+
+extern "C" {
+
+// Exact energies of all phases: x (batch, channels, height, width) -> totals (batch, period_h * period_w); an image with
+// a NaN or an infinity is marked in `finite` and left out. kind: 0 float, 1 double, 2 bfloat16, 3 float16.
+void mass_energies(const void* x, int64_t kind, const int64_t* shape, int64_t* totals, uint8_t* finite) {
+    const Map m{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};
+    if (kind == 0) energies(static_cast<const float*>(x), m, totals, finite);
+    if (kind == 1) energies(static_cast<const double*>(x), m, totals, finite);
+    if (kind == 2) energies(static_cast<const Brain*>(x), m, totals, finite);
+    if (kind == 3) energies(static_cast<const Half*>(x), m, totals, finite);
+}
+
+// x (batch, channels, area) or (batch, area, channels) -> out (batch, channels). kind: 0 float, 1 double. False: not finite.
+int mass_exact_mean(const void* x, void* out, int64_t kind, const int64_t* s) {
+    if (kind == 0) return exact_means(static_cast<const float*>(x), static_cast<float*>(out), s[0], s[1], s[2], s[3], s[4]);
+    return exact_means(static_cast<const double*>(x), static_cast<double*>(out), s[0], s[1], s[2], s[3], s[4]);
+}
+
+// out[plane, n, m] = x[plane, (n - top + o) mod height, (m - left + p) mod width], (o, p) the image's origin.
+// shape: planes, planes per image, height, width, bytes of a unit, rows and columns of out, top, left.
+void mass_wrap(const char* x, char* out, const int64_t* shape, const int64_t* origin) {
+    const int64_t planes = shape[0], per_image = shape[1], height = shape[2], width = shape[3], unit = shape[4];
+    const int64_t rows = shape[5], columns = shape[6], top = shape[7], left = shape[8];
+#pragma omp parallel for schedule(static) num_threads(threads_for(planes * rows * columns * unit))
+    for (int64_t line = 0; line < planes * rows; line++) {
+        const int64_t plane = line / rows, n = line % rows;
+        const int64_t* o = origin ? origin + 2 * (plane / per_image) : nullptr;
+        const int64_t row = wrapped(n - top + (o ? o[0] : 0), height);
+        const char* source = x + (plane * height + row) * width * unit;
+        char* to = out + line * columns * unit;
+        for (int64_t done = 0, from = wrapped((o ? o[1] : 0) - left, width); done < columns; from = 0) {
+            const int64_t count = std::min(width - from, columns - done);
+            copy(to + done * unit, source + from * unit, count * unit);
+            done += count;
+        }
+    }
+}
+
+// shape of both: batch, channels, height, width, channels last, kernel, strides, dilations, top, left (rows first).
+static Window window_of(const int64_t* s) {
+    return {s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12]};
+}
+
+void mass_max_pool(const float* x, float* out, const int64_t* shape, const int64_t* origin) {
+    windows<Largest>(x, out, window_of(shape), origin, nullptr, nullptr, -std::numeric_limits<float>::infinity());
+}
+
+void mass_depthwise(const float* x, float* out, const int64_t* shape, const int64_t* origin, const float* weight, const float* bias) {
+    windows<Multiply>(x, out, window_of(shape), origin, weight, bias, 0.0f);
+}
+}
