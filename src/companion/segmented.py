@@ -125,7 +125,11 @@ class Segmented:
     def _jaccard(self) -> Any:
         from torchmetrics.classification import MulticlassJaccardIndex  # not on a machine that classifies
 
-        return MulticlassJaccardIndex(len(self.classes), ignore_index=IGNORED, validate_args=False).to(self.device)
+        # Every process sees all test pictures: there is nothing to gather.
+        metric = MulticlassJaccardIndex(
+            len(self.classes), ignore_index=IGNORED, validate_args=False, sync_on_compute=False
+        )
+        return metric.to(self.device)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,6 @@ class Training:
             Refusal: when the loss is no longer finite.
         """
         recipe, number = self.recipe, len(self.curve)
-        torch.manual_seed(1_000_003 * recipe.seed + number)  # for networks that draw at random: LPS
         self.model.train()
         began, done = time.perf_counter(), self.done
         seen = torch.zeros(3, device=self.device, dtype=torch.float64)  # sums: losses, right labels, labels
@@ -123,7 +122,10 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             self.optimizer.zero_grad(set_to_none=True)
-            for images, labels in itertools.islice(parts, recipe.accumulate):
+            for part, (images, labels) in enumerate(itertools.islice(parts, recipe.accumulate)):
+                # For networks that draw at random (dropout, LPS): a part's draws do not depend on who computes it.
+                which = (step * self.world + self.rank) * recipe.accumulate + part
+                torch.manual_seed((1_000_003 * recipe.seed + number) * 1_000_003 + which)
                 with self.autocast():
                     logits = self.running(self.prepare(images)).float()
                 loss = F.cross_entropy(logits, labels, ignore_index=IGNORED)

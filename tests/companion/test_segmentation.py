@@ -2,7 +2,10 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ from companion.evaluate import record_run, trained
 from companion.files import read_json
 from companion.methods import METHODS
 from companion.networks import calibrate
-from companion.recipe import Recipe
+from companion.recipe import Recipe, to_arguments
 from companion.scenes import Scenes
 from companion.segmentation_figures import accuracy_against_consistency, examples, learning_curves, table_5
 from companion.segmented import IGNORED, Segmented
@@ -237,6 +240,26 @@ def test_the_recipe_of_table_5_is_the_papers():
     assert (recipe.dataset, recipe.net, recipe.method) == ("voc2012", "deeplabv3plus-resnet18", "mass")
     assert (recipe.iterations, recipe.batch, recipe.size, recipe.schedule) == (30_000, 16, 512, "poly")
     assert (recipe.lr, recipe.encoder_lr, recipe.momentum, recipe.weight_decay) == (0.01, 0.1, 0.9, 1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_two_parts(home, monkeypatch):
+    """As for classification: each half of a batch is normalised by its own statistics, gradients are averaged."""
+    monkeypatch.undo()  # the other processes read the real scenes
+    monkeypatch.chdir(home)
+    for name, value in {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}.items():
+        monkeypatch.setenv(name, value)
+    recipe = Recipe(**SMALL | {"batch": 16, "iterations": 2, "method": "mass"})
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*launch, "companion.train", *to_arguments(recipe), f"--checkpoints={home / 'two'}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'mascc_paper'") == 1  # the record, from one of the two
+    two = load_tensors(home / "two" / recipe.name / "weights.pt")
+    one = load_tensors(train(Recipe(**asdict(recipe) | {"accumulate": 2}), home, home / "one") / "weights.pt")
+    for name, parameter in METHODS["mass"].build(recipe.net, 0).named_parameters():
+        assert torch.linalg.vector_norm(two[name] - one[name]) <= 1e-3 * torch.linalg.vector_norm(one[name]), name
+        assert parameter.shape == two[name].shape
 
 
 # Filters in torchvision's networks
