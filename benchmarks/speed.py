@@ -1,16 +1,21 @@
-"""Forward time beside the plain network: ratios of medians, all methods interleaved in one run.
+"""Forward time and peak memory beside the plain network: all methods interleaved in one run.
 
-    make bench                                   # minutes; `make publish PROFILE=bench` writes results/speed.json
+    make bench                                   # a quarter of an hour; `make publish PROFILE=bench` writes results/speed.json
     python benchmarks/speed.py --networks resnet18 --batch 8 --rounds 20
 
-Interleaving matters: a machine's speed drifts by more than the differences of interest, and drifts for all alike.
+Interleaving matters: a machine's speed drifts by more than the differences of interest, and drifts for all alike. Peers
+and the other memory layout take part at batch 8. Memory is the growth of a process of its own over one pass.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,49 +23,120 @@ from torch import nn
 
 import mass
 from companion.files import write_json
-from companion.networks import calibrated
+from companion.networks import calibrated, segmenter
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, record_name
-from mass.baselines import convert_to_aps
+from mass.baselines import BlurPool2d, DDAC2d, convert_to_aps, convert_to_lps
 
-NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny")
+NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny", "deeplabv3plus")
+PEERS_AT = 8  # the batch at which peers and layouts are compared
 
 
-def methods(name: str, size: int) -> dict[str, nn.Module]:
+def network(name: str, size: int) -> nn.Module:
+    return segmenter("DeepLabV3Plus", "resnet18", (size, size)) if name == "deeplabv3plus" else calibrated(name)
+
+
+def filtered(model: nn.Module, antialias: Callable[..., nn.Module]) -> nn.Module:
+    """A torchvision ResNet whose strided operations are dense and followed by a filter; the stem stays as it is."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d) and module.stride in (2, (2, 2)) and name != "conv1":
+            channels = module.out_channels if isinstance(module, nn.Conv2d) else 64
+            module.stride = (1, 1) if isinstance(module, nn.Conv2d) else 1
+            model.set_submodule(name, nn.Sequential(module, antialias(channels)))
+    return model.eval()
+
+
+def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     """The versions of a network that are compared."""
-    model, x = calibrated(name), torch.randn(1, 3, size, size)
-    return {
-        "plain": model,
-        "circular padding": mass.convert(model, x, origin="zero"),
-        "MASS": mass.convert(model, x),
-        "APS": convert_to_aps(model, x),
-    }
+    model, x = network(name, size), torch.randn(1, 3, size, size)
+    found = {"plain": model, "circular padding": mass.convert(model, x, origin="zero"), "MASS": mass.convert(model, x)}
+    if not peers:
+        return found
+    for layout in ("plain", "MASS"):
+        found[f"{layout}, channels last"] = found[layout]
+    for method, convert in (("APS", convert_to_aps), ("LPS", convert_to_lps)):
+        try:
+            found[method] = convert(model, x).eval()
+        except (mass.NotEquivariantError, NotImplementedError) as refusal:
+            print(f"{name:14} {method}: {refusal}")
+    if name == "resnet18":
+        found["BlurPool"] = filtered(network(name, size), BlurPool2d)
+        found["DDAC"] = filtered(network(name, size), DDAC2d)
+    return found
 
 
 def milliseconds(models: dict[str, nn.Module], x: torch.Tensor, rounds: int) -> dict[str, list[float]]:
-    """Forward times of every model, taken in turns; the first round warms up."""
+    """Forward times of every model, taken in turns; the first two rounds warm up."""
     times: dict[str, list[float]] = {name: [] for name in models}
+    layouts = {False: x, True: x.contiguous(memory_format=torch.channels_last)}
     with torch.no_grad():
-        for _ in range(rounds + 1):
+        for _ in range(rounds + 2):
             for name, model in models.items():
+                images = layouts[name.endswith("channels last")]
                 if x.is_cuda:
                     torch.cuda.synchronize()
                 started = time.perf_counter()
-                model(x)
+                model(images)
                 if x.is_cuda:
                     torch.cuda.synchronize()
                 times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: values[1:] for name, values in times.items()}
+    return {name: values[2:] for name, values in times.items()}
+
+
+def grown(step: Callable[[], object]) -> float:
+    """Megabytes by which this process's memory grows at most while `step` runs (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _kilobytes("VmRSS")
+    step()
+    return (_kilobytes("VmHWM") - before) / 1024
+
+
+def _kilobytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def memory(name: str, method: str, size: int, batch: int) -> tuple[float, float]:
+    """Peak megabytes of one pass in evaluation, and of one with its gradients; to be called in a process of its own."""
+    model, x = network(name, size), torch.randn(batch, 3, size, size)
+    model = model if method == "plain" else mass.convert(model, x[:1], verify=False)
+    with torch.no_grad():
+        model(x[:1])  # libraries allocate at their first call
+        evaluation = grown(lambda: model(x))
+
+    def step() -> None:
+        output = model.train()(x)
+        output.sum().backward()
+
+    return evaluation, grown(step)
+
+
+def memory_ratios(name: str, size: int, batch: int) -> dict[str, float]:
+    """MASS's peak memory over the plain network's, each in its own process that gives freed memory back."""
+    found = []
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    for method in ("plain", "MASS"):
+        command = [sys.executable, __file__, "--memory", name, method, str(size), str(batch)]
+        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found.append([float(value) for value in done.stdout.split()])
+    (evaluation, training), (mass_evaluation, mass_training) = found
+    return {"memory_ratio": mass_evaluation / evaluation, "training_memory_ratio": mass_training / training}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--batch", type=int, nargs="+", default=[8])
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 1, 64])
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=15, help="at batch 8; fewer of larger batches, at least 5")
+    parser.add_argument("--memory", nargs=4, metavar=("NETWORK", "METHOD", "SIZE", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.memory:
+        name, method, size, batch = options.memory
+        print(*memory(name, method, int(size), int(batch)))
+        return
     root = find_root()
     folder: Path = root / "runs" / "bench" / "speed"
     (folder / "records").mkdir(parents=True, exist_ok=True)
@@ -68,20 +144,26 @@ def main() -> None:
     facts = {"notebook": "speed", "profile": "bench", "seed": 0} | provenance(root)
     started = time.monotonic()
     for name in options.networks:
-        models = {method: model.to(device) for method, model in methods(name, options.size).items()}
         for batch in options.batch:
+            compared = methods(name, options.size, peers=batch == PEERS_AT)
+            models = {method: model.to(device) for method, model in compared.items()}
             x = torch.randn(batch, 3, options.size, options.size, device=device)
-            times = milliseconds(models, x, options.rounds)
+            times = milliseconds(models, x, max(5, min(options.rounds, options.rounds * PEERS_AT // batch)))
             plain = statistics.median(times["plain"])
+            measured = memory_ratios(name, options.size, batch) if batch == PEERS_AT and device == "cpu" else {}
             for method, values in times.items():
                 low, _, high = statistics.quantiles(values, n=4)
                 row = {"net": name, "method": method, "size": options.size, "batch": batch, "dtype": "float32", "seed": 0,
                        "ratio": statistics.median(values) / plain, "milliseconds": statistics.median(values),
-                       "quartile_low": low, "quartile_high": high, "rounds": options.rounds}  # fmt: skip
+                       "quartile_low": low, "quartile_high": high, "rounds": len(values),
+                       **(measured if method == "MASS" else {})}  # fmt: skip
                 record = make_record(row)
                 write_json(folder / "records" / f"{record_name(record)}.json", record)
-                print(f"{name:14} batch {batch:3} {method:17} {row['ratio']:5.2f} x plain  ({row['milliseconds']:.0f} ms, "
+                print(f"{name:14} batch {batch:3} {method:22} {row['ratio']:5.2f} x plain  ({row['milliseconds']:.0f} ms, "
                       f"quartiles {low:.0f} to {high:.0f})", flush=True)  # fmt: skip
+            if measured:
+                print(f"{name:14} memory of MASS: {measured['memory_ratio']:.2f} x plain, in training "
+                      f"{measured['training_memory_ratio']:.2f}", flush=True)  # fmt: skip
     write_json(
         folder / "provenance.json",
         facts | {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": peak_memory_mb()},

@@ -124,6 +124,19 @@ class Segmentation(Settings):
 
 
 @dataclass(frozen=True)
+class Cost(Settings):
+    """12: what exactness costs."""
+
+    networks: tuple[str, ...]
+    size: int
+    batch: int
+    rounds: int  # of which each time is the median
+    sides: tuple[int, ...]  # of square maps, as cost grows
+    batches: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PaperAndErrata(Settings):
     """13: the paper's tables and figures beside ours."""
 
@@ -137,6 +150,7 @@ NOTEBOOKS: dict[str, type[Settings]] = {
     "05_cifar10": Cifar10,
     "06_weight_transfer": WeightTransfer,
     "08_segmentation": Segmentation,
+    "12_cost": Cost,
     "13_paper_and_errata": PaperAndErrata,
 }
 

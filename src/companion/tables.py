@@ -99,22 +99,30 @@ def exactness(root: Path) -> str:
 
 
 def speed(root: Path) -> str:
-    """Forward time beside the plain network's, as ratios of medians."""
+    """Forward time and peak memory beside the plain network's, as ratios; of times those of medians."""
     rows: dict[tuple[str, ...], dict[str, Record]] = {}
     records = read_results(root, "speed")
     for record in records:
         where = (record["net"], str(record["batch"]), str(record["size"]), machine(record))
         rows.setdefault(where, {})[record["method"]] = record
-    order = ["circular padding", "MASS"]  # what it is measured against first; then the peers
+    # What it is measured against first, then the peers.
+    order = ["circular padding", "MASS", "plain, channels last", "MASS, channels last"]
     methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: ([*order, m]).index(m))
     cells = [
-        [net, batch, size, where, _milliseconds(row["plain"]), *(_ratio(row.get(m), row["plain"]) for m in methods)]
+        [
+            *(net, batch, size, where, _milliseconds(row["plain"])),
+            *(_ratio(row.get(m), row["plain"]) for m in methods),
+            *(_share(row.get("MASS", {}).get(f"{kind}memory_ratio")) for kind in ("", "training_")),
+        ]
         for (net, batch, size, where), row in rows.items()
         if "plain" in row
     ]
-    note = "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run."
-    columns = ["Network", "Batch", "Pixels", "Machine", "Plain (ms)"]
-    return _table([*columns, *(f"{name} (×)" for name in methods)], cells, records, note)
+    note = (
+        "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run. "
+        "Memory: MASS's peak over the plain network's, in evaluation and in training."
+    )
+    columns = ["Network", "Batch", "Pixels", "Machine", "Plain (ms)", *(f"{name} (×)" for name in methods)]
+    return _table([*columns, "Memory (×)", "Memory, training (×)"], cells, records, note)
 
 
 def training(root: Path) -> str:
@@ -137,6 +145,10 @@ def training(root: Path) -> str:
 
 def _milliseconds(record: Record) -> str:
     return f"{record['milliseconds']:,.0f} (n = {record['rounds']})"
+
+
+def _share(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2f}"
 
 
 def _ratio(record: Record | None, plain: Record) -> str:

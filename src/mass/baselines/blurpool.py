@@ -17,9 +17,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..circular import circular_pad, window_pads
+from ..circular import window_pads
 from ..errors import check_counts, check_divides, check_map
-from ..kernels import conv2d
+from ..kernels import circular_conv2d
 from ..trace import mark_leaf
 from .polyphase import first_phase
 
@@ -69,8 +69,9 @@ class BlurPool2d(nn.Module):
             return first_phase(x, (self.stride, self.stride))
         check_map(x)
         check_divides(x, (self.stride, self.stride))
-        padded = circular_pad(x, window_pads(self.kernel_size, self.stride, (self.kernel_size - 1) // 2))
-        return conv2d(padded, self.filter.to(x.dtype), None, (self.stride, self.stride), groups=self.channels)
+        pads = window_pads(self.kernel_size, self.stride, (self.kernel_size - 1) // 2)
+        stride = (self.stride, self.stride)
+        return circular_conv2d(x, self.filter.to(x.dtype), None, stride, (1, 1), self.channels, pads)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, kernel_size={self.kernel_size}, stride={self.stride}"
