@@ -31,7 +31,8 @@ def convert(
     pickles, and compiles as the original does.
 
     Args:
-        model: any `torch.nn.Module` that `torch.fx` can trace; it is not changed. What it decides by its input's size
+        model: any `torch.nn.Module` whose forward `torch.fx` can trace, submodules that it cannot trace stay whole; it is
+            not changed. An operation that commutes with no other shift has the whole map as its period. What it decides by its input's size
             is decided as for the example (other sizes must lead to the same, or are refused then). One in eval mode
             that computes something else in training is converted for evaluation alone.
         example_input: a batch (B, C, H, W), or a tuple of arguments with such a batch first. H and W must be

@@ -18,7 +18,6 @@ from .sizes import Make
 from .upsample import CircularUpsample
 
 _RESHAPES = ("view", "reshape", "unflatten", "Unflatten")
-_WINDOWED = ("conv", "pool", "interpolate", "upsample", "pad", "shuffle")
 
 
 def without_positions(site: Site, plan: Any) -> Effect | None:
@@ -33,9 +32,6 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
         effect = _as_map(site, shape, lattices) if rank == 4 and kind in _RESHAPES else None
         if effect is not None:
             return effect
-        if rank >= 4 and min(shape[-2:]) > 1 and any(name in kind.lower() for name in _WINDOWED):
-            reason = "positions that were flattened become a map again"
-            raise site.refuse(reason, "give it the rows and columns that were flattened")
         plan.flattened[node] = lattices
     made = isinstance(site.module, Make) and site.module.name in ("zeros", "ones", "full")
     if made or (rank and 0 in shape):

@@ -18,6 +18,7 @@ from .flatten import without_positions
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
 from .unpool import max_unpool
+from .whole import in_frame, leave_frame, whole_map
 from .windowed import UnequalWindows
 
 
@@ -38,6 +39,8 @@ class Plan:
             a digit whose period is the whole map.
         rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
+        frame: the first lattice that ends in a digit whose period is the whole map; all others share its origin.
+        kept_in_frame: operations that left it no rows and columns, with what their rules said of them.
     """
 
     graph: fx.GraphModule
@@ -52,6 +55,8 @@ class Plan:
     flattened: dict[fx.Node, tuple[Lattice, ...]] = field(default_factory=dict)
     rigid: list[Digit] = field(default_factory=list)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
+    frame: Lattice | None = None
+    kept_in_frame: dict[fx.Node, NotEquivariantError] = field(default_factory=dict)
 
 
 def infer(graph: fx.GraphModule) -> Plan:
@@ -89,7 +94,18 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
     site = Site(node, module, plan.values, plan.image)
     if not maps:
         return _without_positions(site, plan)
-    rule = rule_for(site)
+    try:
+        return _apply(site, maps, plan)
+    except NotEquivariantError as refusal:
+        found = whole_map(site, maps, plan, refusal)
+        if found is None:
+            raise
+        return found.value
+
+
+def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
+    """What the operation's rule makes of its maps."""
+    node, rule = site.node, rule_for(site)
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
     effect = rule(site)
@@ -102,7 +118,7 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         plan.uniform.add(node)
     value = _sample(site, effect, plan) if effect.period != (1, 1) else effect.value
     if effect.cells == (1, 1) and effect.value is None:
-        plan.flattened[node] = ((*site.map.lattice, plan.digits[node]),) if node in plan.digits else ()
+        plan.flattened[node] = (in_frame((*site.map.lattice, plan.digits[node]), plan),) if node in plan.digits else ()
     if effect.up != (1, 1):
         return _rise(site, effect, plan)
     return value
@@ -148,8 +164,24 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
             raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")
     for n in node.all_input_nodes:
         if n in plan.flattened and len(n.meta["shape"] or ()) > 3 and min(n.meta["shape"][-2:]) > 1:
+            if leave_frame(n, plan):
+                continue
+            cause = next((r for kept, r in plan.kept_in_frame.items() if kept is n or kept in _behind(n)), None)
+            if cause is not None:
+                raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
             raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
+
+
+def _behind(node: fx.Node) -> set[fx.Node]:
+    """All that a node was computed from."""
+    seen: set[fx.Node] = set()
+    left = [node]
+    while left:
+        new = [n for n in left.pop().all_input_nodes if n not in seen]
+        seen.update(new)
+        left += new
+    return seen
 
 
 def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
