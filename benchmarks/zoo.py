@@ -14,6 +14,7 @@ memory bounded. One record a network in runs/bench/zoo/records; what is there al
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import multiprocessing
 import os
@@ -47,7 +48,7 @@ SMALL = ((64, 96), (128, 192), (192, 192))  # tried first: cheap, and hard for k
 SHIFTS = 4
 
 
-def build(member: Member, size: tuple[int, int] | None = None) -> nn.Module:
+def build(member: Member) -> nn.Module:
     """The network with random weights, in which nothing is constant that was made so; in eval mode."""
     torch.manual_seed(0)
     if member.library == "timm":
@@ -59,9 +60,13 @@ def build(member: Member, size: tuple[int, int] | None = None) -> nn.Module:
         for p in model.parameters():
             if p.numel() > 1 and p.is_floating_point() and bool((p == p.flatten()[0]).all()):
                 p.add_(torch.randn_like(p), alpha=0.2)  # layer scales of 1e-6 and zeroed branches would hide much
-    if size is not None and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
-        return calibrate(model, size)
     return model.eval()
+
+
+def calibrated(model: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """With the statistics of photographs of this size in its batch normalisations, if it has any."""
+    has_statistics = any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    return calibrate(copy.deepcopy(model), size) if has_statistics else model
 
 
 def sizes(member: Member, model: nn.Module) -> Iterator[tuple[int, int]]:
@@ -102,12 +107,12 @@ def measure(member: Member) -> dict:
         if not runs_on(plain, x):
             continue
         try:
-            converted = mass.convert(build(member, size), x)
+            converted = mass.convert(calibrated(plain, size), x)
         except mass.NotEquivariantError as refusal:
             reason = str(refusal)
             continue
         except (RuntimeError, ValueError) as error:
-            if "build" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+            if "calibrated" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
                 raise
             continue  # in training, which calibration needs, it takes no image as small as this
         reason = ""

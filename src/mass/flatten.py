@@ -29,7 +29,8 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
     known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
     if known:
         lattices = _together(known)
-        effect = _as_map(site, shape, lattices) if rank == 4 and kind in _RESHAPES else None
+        is_map = rank == 4 and kind in _RESHAPES and shape[0] == plan.batch
+        effect = _as_map(site, shape, lattices) if is_map else None
         if effect is not None:
             return effect
         plan.flattened[node] = lattices

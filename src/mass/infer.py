@@ -18,7 +18,7 @@ from .flatten import without_positions
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
 from .unpool import max_unpool
-from .whole import in_frame, leave_frame, whole_map
+from .whole import follow_frame, in_frame, leave_frame, whole_map
 from .windowed import UnequalWindows
 
 
@@ -230,6 +230,8 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
             break
     digit = Digit(effect.period)
     plan.digits[site.node] = digit
+    if plan.frame is not None and effect.cells is None:
+        follow_frame((*site.map.lattice, digit), plan)
     if effect.value is None:
         return None
     if isinstance(effect.value, tuple):

@@ -113,15 +113,15 @@ def _reshape(site: Site) -> Effect:
     before, after = site.shape, site.node.meta["shape"]
     places = {math.prod(after[:axis]): axis for axis in reversed(range(len(after)))}
     found = []
-    for d in site.map.dims:
+    for d in (site.map.batch, *site.map.dims):
         axis = places.get(math.prod(before[:d]), len(after))
         while axis < len(after) and after[axis] == 1 != before[d]:  # axes of size 1 start at the same place
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
-    if len(found) == 2:
-        return Effect(Grid(site.map.lattice, (found[0], found[1])))
-    if len(before) != 4:
-        raise site.refuse(f"flattening {before} to {after} mixes positions with channels")
+    if len(found) == 3:
+        return Effect(Grid(site.map.lattice, (found[1], found[2]), batch=found[0]))
+    if site.map.batch:
+        raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
     change, breaks = "the whole map starts at its origin", "weights differ by position"
     return Effect(None, site.sizes, cells=(1, 1), change=change, breaks=breaks)
 

@@ -5,8 +5,8 @@ commutes with shifts by the whole map, which are none. On a map moved to its ori
 image lies. Where f keeps the map's rows and columns its result is moved back, y = restore(f(shift(x, o)), o), and
 lives on the map's own lattice; else it stays in that frame, as everything computed from it does (mass.flatten).
 
-A network has one frame: all its operations of this kind share an origin, digit by digit, so that windows, masks and
-embeddings lie to each other as they did.
+A network has one frame: all its operations of this kind share an origin, digit by digit, and what is sampled behind the
+first of them is sampled by it, so that windows, masks, embeddings and strides lie to each other as they did.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import fx
 
 from .effects import Effect, Site, is_in_place
 from .errors import NotEquivariantError
-from .lattice import Digit, Grid, Lattice, rise, unify
+from .lattice import Digit, Grid, Lattice, rise, stride, unify
 from .windowed import UnequalWindows
 
 CHANGE = "the whole map starts at its origin"
@@ -30,6 +30,13 @@ def in_frame(lattice: Lattice, plan: Any) -> Lattice:
     else:
         unify(plan.frame, lattice)
     return lattice
+
+
+def follow_frame(lattice: Lattice, plan: Any) -> None:
+    """What is sampled once there is a frame is sampled as the frame lies, where that is possible."""
+    total = stride(lattice)
+    if not (plan.image[0] % total[0] or plan.image[1] % total[1]):
+        unify(plan.frame, (*lattice, Digit((plan.image[0] // total[0], plan.image[1] // total[1]))))
 
 
 def whole_map(site: Site, maps: list[fx.Node], plan: Any, refusal: NotEquivariantError) -> Effect | None:
