@@ -148,3 +148,36 @@ def test_a_skip_connection_meets_what_stayed_in_the_frame():
 
     converted = mass.convert(Skip().eval(), X)
     assert torch.equal(converted(X.roll((5, 3), (2, 3))), converted(X).roll((5, 3), (2, 3)))
+
+
+class LeNet(nn.Module):
+    """Its linear layer counts the positions that 'valid' convolutions leave."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.linear = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5), nn.Linear(400, 10)
+
+    def forward(self, x, scale=None):
+        x = F.max_pool2d(self.b(F.max_pool2d(self.a(x), 2)), 2)
+        x = self.linear(x.flatten(1))
+        return x if scale is None else x * scale  # an argument that the example leaves out
+
+
+class OddStages(nn.Module):
+    """Positions, then strides that no longer divide the map."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.positions = nn.Conv2d(3, 4, 8, 8), nn.Parameter(torch.randn(1, 4, 7, 7))
+        self.a, self.b = nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+
+    def forward(self, x):
+        return self.b(self.a(self.down(x) + self.positions)).mean((2, 3))
+
+
+@pytest.mark.parametrize(("model", "size"), [(LeNet(), 32), (OddStages(), 56)])
+def test_sizes_that_the_network_relies_on(model, size):
+    x = torch.randn(2, 3, size, size)
+    assert mass.certify(mass.convert(model.eval(), x), x, 6).identical.all()
+    with torch.no_grad():
+        assert torch.allclose(mass.convert(model, x, origin="zero")(x), model(x), atol=1e-5)

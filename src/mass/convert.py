@@ -12,7 +12,7 @@ from .origin import RULES
 from .rewrite import Rewriter
 from .trace import as_inputs, trace
 from .upsample import Symmetrise
-from .verify import check_runs, verify_equivariance
+from .verify import NoLongerFits, check_runs, verify_equivariance
 
 
 def convert(
@@ -59,15 +59,25 @@ def convert(
     if hasattr(model, "total_stride"):
         raise ValueError("this model was converted before; convert the original, once.")
     inputs = as_inputs(example_input)
-    plan = infer(trace(model, inputs))
+    try:
+        converted = _rewritten(model, inputs, origin, symmetrise)
+    except NoLongerFits:  # layers that count positions
+        converted = _rewritten(model, inputs, origin, symmetrise, keep_sizes=True)
+    if verify and origin != "zero":
+        verify_equivariance(converted, inputs)
+    return converted
+
+
+def _rewritten(
+    model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+) -> fx.GraphModule:
+    plan = infer(trace(model, inputs), keep_sizes)
     if plan.refusals:
         raise plan.refusals[0][1]
     converted = Rewriter(plan, origin).run()
     if symmetrise:
         _symmetrise(converted)
     check_runs(converted, inputs)
-    if verify and origin != "zero":
-        verify_equivariance(converted, inputs)
     return converted
 
 

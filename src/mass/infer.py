@@ -29,6 +29,7 @@ class Plan:
     Attributes:
         graph: the traced model.
         image: height and width of its input; batch: how many images it holds.
+        keep_sizes: whether operations keep the sizes of the plain model, whatever becomes of their borders.
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
         digits: per operation with a period, the origin digit it samples at.
@@ -46,6 +47,7 @@ class Plan:
     graph: fx.GraphModule
     image: Pair
     batch: int
+    keep_sizes: bool = False
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
@@ -59,11 +61,15 @@ class Plan:
     kept_in_frame: dict[fx.Node, NotEquivariantError] = field(default_factory=dict)
 
 
-def infer(graph: fx.GraphModule) -> Plan:
-    """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised."""
+def infer(graph: fx.GraphModule, keep_sizes: bool = False) -> Plan:
+    """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised.
+
+    With `keep_sizes`, operations whose maps would have another size if their borders wrapped keep borders and size,
+    and have the whole map as period: for layers behind them that count positions.
+    """
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     shape = inputs[0].meta["shape"]
-    plan = Plan(graph, shape[2:], shape[0])
+    plan = Plan(graph, shape[2:], shape[0], keep_sizes)
     for node in graph.graph.nodes:
         if node in inputs:
             is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
@@ -113,6 +119,7 @@ def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
         raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
     if not effect.folds and any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps):
         raise site.refuse("it reads a padded map", "pad directly before a convolution or pooling, whose border it is")
+    _check_sizes(site, effect, plan)
     plan.effects[node] = effect
     if effect.uniform:
         plan.uniform.add(node)
@@ -122,6 +129,20 @@ def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
     if effect.up != (1, 1):
         return _rise(site, effect, plan)
     return value
+
+
+def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
+    """Refuse, for the whole map to be its period, what changes sizes that the network relies on.
+
+    Once there is a frame, a map that a stride does not divide is sampled in it, as it was.
+    """
+    after = site.node.meta["shape"]
+    if plan.frame is not None and any(size % p for size, p in zip(site.sizes, effect.period, strict=True)):
+        raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
+    if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
+        rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))
+        if tuple(after[d] for d in effect.value.dims) != (rows, columns):
+            raise site.refuse(f"it makes {after} of a map of {site.sizes}, and layers behind it count positions")
 
 
 def _without_positions(site: Site, plan: Plan) -> Any:
