@@ -137,6 +137,8 @@ def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
     Once there is a frame, a map that a stride does not divide is sampled in it, as it was.
     """
     after = site.node.meta["shape"]
+    if not isinstance(site.map, Grid):
+        return
     if plan.frame is not None and any(size % p for size, p in zip(site.sizes, effect.period, strict=True)):
         raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
     if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
