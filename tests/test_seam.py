@@ -35,7 +35,9 @@ def test_a_network_computes_what_it_did_in_the_original_frame():
             return self.head((self.b(self.a(x).relu() + self.positions)).flatten(1))
 
     model = Net().eval()
-    x = (torch.linspace(0, 1, 64) + torch.linspace(0, 1, 32)[:, None]).expand(1, 3, -1, -1) + torch.rand(1, 3, 32, 64) / 9
+    x = (torch.linspace(0, 1, 64) + torch.linspace(0, 1, 32)[:, None]).expand(1, 3, -1, -1) + torch.rand(
+        1, 3, 32, 64
+    ) / 9
     found, frame = mass.convert(model, x, origin="seam"), mass.convert(model, x, origin="zero")
     for t in ((0, 0), (7, 9), (16, 33)):
         assert torch.equal(found(x.roll(t, (2, 3))), frame(x))
