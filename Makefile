@@ -18,7 +18,7 @@ DATA :=
 TESTED_WITH := 'numpy>=1.26' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch test test-slow lab census decoders bench docs release clean
+.PHONY: help install repro publish fetch test test-slow lab census residues decoders bench docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,8 +58,11 @@ test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py
 
-census: $(INSTALLED) ## the slow sweep: every architecture, full size, all residues
-	$(PYTHON) benchmarks/census.py
+census: $(INSTALLED) ## the zoo: do the networks in use convert, and stay the same to the bit  (`make publish PROFILE=bench` publishes)
+	$(PYTHON) benchmarks/zoo.py
+
+residues: $(INSTALLED) ## the slow sweep of exactness: torchvision's families at full size, all residues, awkward images
+	$(PYTHON) benchmarks/residues.py
 
 decoders: $(INSTALLED) ## segmentation architectures x encoders: do they convert, and move along bit for bit
 	$(PYTHON) benchmarks/decoders.py

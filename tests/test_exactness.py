@@ -1,7 +1,7 @@
 """The bar: bit-identical logits under circular shifts, for torchvision's families, on every awkward input.
 
 At 64 x 96 (small maps are the hard case for kernels), batch 1 and 3, 1 to 5 threads, 16 shifts, float32 and bfloat16. The
-same at 224 x 224 and 192 x 320 under all residues is `make census`.
+same at 224 x 224 and 192 x 320 under all residues is `make residues`.
 """
 
 import os

@@ -145,16 +145,6 @@ class Tokens(nn.Module):
         return y.transpose(1, 2).view(x.shape[0], 8, 90, 58)
 
 
-class LeNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.linear = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5), nn.Linear(400, 10)
-
-    def forward(self, x):
-        x = F.max_pool2d(self.b(F.max_pool2d(self.a(x), 2)), 2)
-        return self.linear(x.flatten(1))
-
-
 class Leaf(nn.Module):
     """Tells odd rows from even ones, or columns from each other: commutes with no odd shift."""
 
@@ -175,7 +165,6 @@ mass.mark_leaf(Leaf)
     ("build", "shape", "message"),
     [
         (Tokens, (2, 3, 58, 90), "positions that were flattened leave the network as axes"),
-        (LeNet, (1, 3, 32, 32), "node 'linear': it no longer fits when borders wrap"),
         (lambda: nn.Sequential(Leaf(True), nn.Conv2d(3, 4, 3, 2, 1)), (1, 3, 16, 16), "after a circular shift"),
         (lambda: nn.Sequential(Leaf(False), nn.Conv2d(3, 4, 3, 1, 1)), (1, 3, 16, 16), "after a circular shift"),
     ],

@@ -38,7 +38,7 @@ PROVENANCE = (
 # A record replaces the one that measured the same on such a machine; all others stay.
 _IDENTITY = ("notebook", "profile", "platform", "cpu", *KEY)
 PROFILES = ("paper", "reduced", "quick")  # the largest first
-BENCHMARKS = ("decoders", "speed", "training")  # topics that no notebook makes; their profile is "bench"
+BENCHMARKS = ("decoders", "speed", "training", "zoo")  # topics that no notebook makes; their profile is "bench"
 
 
 def topic_of(notebook: str) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .errors import as_pair, check_map
 from .evaluation import evaluating, not_finite
-from .layers import SelectOrigin
+from .layers import SelectOrigin, as_map
 from .layout import layout_hash
 from .origin import margin
 from .shift import shift
@@ -258,7 +258,7 @@ class _margins:
     def _read(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         assert isinstance(module, SelectOrigin)
         if len(args[0]) == len(self.smallest):
-            x, period = args[0].movedim(module.dims, (2, 3)), module.period_of(args[0])
+            x, period = as_map(args[0], module.dims), module.period_of(args[0])
             self.smallest = torch.minimum(self.smallest, margin(x, period).cpu())
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,7 @@ from .origin import RULES
 from .rewrite import Rewriter
 from .trace import as_inputs, trace
 from .upsample import Symmetrise
-from .verify import check_runs, verify_equivariance
+from .verify import NoLongerFits, check_runs, verify_equivariance
 
 
 def convert(
@@ -27,14 +27,15 @@ def convert(
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
-    and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fuse): strided operations sample from an origin read off the features, parallel branches
-    share it (mass.lattice), borders wrap, what goes up moves back, and reductions over positions add exactly. It trains,
-    pickles, and compiles as the original does.
+    and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fuse): strided
+    operations sample from an origin read off the features, parallel branches share it (mass.lattice), borders wrap, what
+    goes up moves back, and reductions over positions add exactly. It trains, pickles, and compiles as the original does.
 
     Args:
-        model: any `torch.nn.Module` that `torch.fx` can trace; it is not changed. What it decides by its input's size
-            is decided as for the example (other sizes must lead to the same, or are refused then). One in eval mode
-            that computes something else in training is converted for evaluation alone.
+        model: any `torch.nn.Module` whose forward `torch.fx` can trace, submodules that it cannot trace stay whole; it is
+            not changed. An operation that commutes with no other shift has the whole map as its period. What the model
+            decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
+            then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch (B, C, H, W), or a tuple of arguments with such a batch first. H and W must be
             multiples of the total stride; other sizes that are may be used later.
         origin: the selection rule, one of `mass.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
@@ -59,7 +60,20 @@ def convert(
     if hasattr(model, "total_stride"):
         raise ValueError("this model was converted before; convert the original, once.")
     inputs = as_inputs(example_input)
-    plan = infer(trace(model, inputs))
+    try:
+        converted = _rewritten(model, inputs, origin, symmetrise)
+    except NoLongerFits:  # layers that count positions
+        converted = _rewritten(model, inputs, origin, symmetrise, keep_sizes=True)
+    if verify and origin != "zero":
+        verify_equivariance(converted, inputs)
+    drop_unread(converted)
+    return converted
+
+
+def _rewritten(
+    model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+) -> fx.GraphModule:
+    plan = infer(trace(model, inputs), keep_sizes)
     if plan.refusals:
         raise plan.refusals[0][1]
     converted = Rewriter(plan, origin).run()
@@ -67,9 +81,6 @@ def convert(
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
-    if verify and origin != "zero":
-        verify_equivariance(converted, inputs)
-    drop_unread(converted)
     return converted
 
 

@@ -40,7 +40,11 @@ def check_map(x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"expected a tensor of shape (B, C, H, W), got {type(x).__name__}.")
     if x.ndim != 4:
-        hint = "; add the batch axis with x[None]" if x.ndim == 3 else ""
+        hints = {
+            3: "; add the batch axis with x[None], or, for a sequence (B, C, L), give the network maps of one row",
+            5: "; a video (B, C, T, H, W) is not supported: convert the network of its frames",
+        }
+        hint = hints.get(x.ndim, "")
         raise ValueError(f"expected a map of shape (B, C, H, W), got {x.ndim} axes, {tuple(x.shape)}{hint}.")
     if not x.is_floating_point():
         raise TypeError(f"expected floating-point values, got {x.dtype}; convert with x.float().")

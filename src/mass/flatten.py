@@ -18,7 +18,6 @@ from .sizes import Make
 from .upsample import CircularUpsample
 
 _RESHAPES = ("view", "reshape", "unflatten", "Unflatten")
-_WINDOWED = ("conv", "pool", "interpolate", "upsample", "pad", "shuffle")
 
 
 def without_positions(site: Site, plan: Any) -> Effect | None:
@@ -30,12 +29,10 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
     known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
     if known:
         lattices = _together(known)
-        effect = _as_map(site, shape, lattices) if rank == 4 and kind in _RESHAPES else None
+        is_map = rank == 4 and kind in _RESHAPES and shape[0] == plan.batch
+        effect = _as_map(site, shape, lattices) if is_map else None
         if effect is not None:
             return effect
-        if rank >= 4 and min(shape[-2:]) > 1 and any(name in kind.lower() for name in _WINDOWED):
-            reason = "positions that were flattened become a map again"
-            raise site.refuse(reason, "give it the rows and columns that were flattened")
         plan.flattened[node] = lattices
     made = isinstance(site.module, Make) and site.module.name in ("zeros", "ones", "full")
     if made or (rank and 0 in shape):

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from .effects import Effect, Site
+from .effects import Effect, Site, name_of
 
 _KINDS = {"constant": "zero", "reflect": "reflecting", "replicate": "repeating", "circular": "circular"}
 
@@ -30,6 +30,14 @@ class NoPad(nn.Module):
 
 class Folded(nn.Identity):
     """Where a map was padded; the next window wraps instead."""
+
+
+def _takes_up(user: fx.Node) -> bool:
+    """Whether an operation takes up the padding before it."""
+    kind = name_of(user)
+    if user.op == "call_module":
+        kind = type(user.graph.owning_module.get_submodule(str(user.target))).__name__  # type: ignore[union-attr]
+    return any(word in kind.lower() for word in ("conv", "pool", "pad")) and "adaptive" not in kind.lower()
 
 
 def pad(site: Site) -> Effect:
@@ -55,6 +63,8 @@ def pad(site: Site) -> Effect:
         fx.node.map_arg(given, nodes.append)
         return Effect(site.map, swap=NoPad(), inputs=(site.input, given)) if nodes else Effect(site.map)
     site.image_axes()
+    if not all(_takes_up(user) for user in site.node.users):
+        raise site.refuse("padding that is not the border of a window")
     pads = site.map.pads[0] + rows[0], site.map.pads[1] + columns[0]
     kind = next((word for name, word in _KINDS.items() if name in mode.lower()), _KINDS["constant"])
     if "replication" in mode.lower() or "reflection" in mode.lower():

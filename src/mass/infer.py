@@ -18,6 +18,7 @@ from .flatten import without_positions
 from .lattice import Digit, Grid, Lattice, Pair, rise, stride, unify
 from .operations import rule_for
 from .unpool import max_unpool
+from .whole import follow_frame, in_frame, leave_frame, whole_map
 from .windowed import UnequalWindows
 
 
@@ -28,6 +29,7 @@ class Plan:
     Attributes:
         graph: the traced model.
         image: height and width of its input; batch: how many images it holds.
+        keep_sizes: whether operations keep the sizes of the plain model, whatever becomes of their borders.
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
         digits: per operation with a period, the origin digit it samples at.
@@ -38,11 +40,14 @@ class Plan:
             a digit whose period is the whole map.
         rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
+        frame: the first lattice that ends in a digit whose period is the whole map; all others share its origin.
+        kept_in_frame: operations that left it no rows and columns, with what their rules said of them.
     """
 
     graph: fx.GraphModule
     image: Pair
     batch: int
+    keep_sizes: bool = False
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
@@ -52,13 +57,19 @@ class Plan:
     flattened: dict[fx.Node, tuple[Lattice, ...]] = field(default_factory=dict)
     rigid: list[Digit] = field(default_factory=list)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
+    frame: Lattice | None = None
+    kept_in_frame: dict[fx.Node, NotEquivariantError] = field(default_factory=dict)
 
 
-def infer(graph: fx.GraphModule) -> Plan:
-    """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised."""
+def infer(graph: fx.GraphModule, keep_sizes: bool = False) -> Plan:
+    """Infer lattices over a graph traced by `mass.trace.trace`. Refusals are collected, not raised.
+
+    With `keep_sizes`, operations whose maps would have another size if their borders wrapped keep borders and size,
+    and have the whole map as period: for layers behind them that count positions.
+    """
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     shape = inputs[0].meta["shape"]
-    plan = Plan(graph, shape[2:], shape[0])
+    plan = Plan(graph, shape[2:], shape[0], keep_sizes)
     for node in graph.graph.nodes:
         if node in inputs:
             is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
@@ -89,7 +100,18 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
     site = Site(node, module, plan.values, plan.image)
     if not maps:
         return _without_positions(site, plan)
-    rule = rule_for(site)
+    try:
+        return _apply(site, maps, plan)
+    except NotEquivariantError as refusal:
+        found = whole_map(site, maps, plan, refusal)
+        if found is None:
+            raise
+        return found.value
+
+
+def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
+    """What the operation's rule makes of its maps."""
+    node, rule = site.node, rule_for(site)
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
     effect = rule(site)
@@ -97,15 +119,32 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
     if not effect.folds and any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps):
         raise site.refuse("it reads a padded map", "pad directly before a convolution or pooling, whose border it is")
+    _check_sizes(site, effect, plan)
     plan.effects[node] = effect
     if effect.uniform:
         plan.uniform.add(node)
     value = _sample(site, effect, plan) if effect.period != (1, 1) else effect.value
     if effect.cells == (1, 1) and effect.value is None:
-        plan.flattened[node] = ((*site.map.lattice, plan.digits[node]),) if node in plan.digits else ()
+        plan.flattened[node] = (in_frame((*site.map.lattice, plan.digits[node]), plan),) if node in plan.digits else ()
     if effect.up != (1, 1):
         return _rise(site, effect, plan)
     return value
+
+
+def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
+    """Refuse, for the whole map to be its period, what changes sizes that the network relies on.
+
+    Once there is a frame, a map that a stride does not divide is sampled in it, as it was.
+    """
+    after = site.node.meta["shape"]
+    if not isinstance(site.map, Grid):
+        return
+    if plan.frame is not None and any(size % p for size, p in zip(site.sizes, effect.period, strict=True)):
+        raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
+    if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
+        rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))
+        if tuple(after[d] for d in effect.value.dims) != (rows, columns):
+            raise site.refuse(f"it makes {after} of a map of {site.sizes}, and layers behind it count positions")
 
 
 def _without_positions(site: Site, plan: Plan) -> Any:
@@ -148,8 +187,24 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
             raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")
     for n in node.all_input_nodes:
         if n in plan.flattened and len(n.meta["shape"] or ()) > 3 and min(n.meta["shape"][-2:]) > 1:
+            if leave_frame(n, plan):
+                continue
+            cause = next((r for kept, r in plan.kept_in_frame.items() if kept is n or kept in _behind(n)), None)
+            if cause is not None:
+                raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
             raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
+
+
+def _behind(node: fx.Node) -> set[fx.Node]:
+    """All that a node was computed from."""
+    seen: set[fx.Node] = set()
+    left = [node]
+    while left:
+        new = [n for n in left.pop().all_input_nodes if n not in seen]
+        seen.update(new)
+        left += new
+    return seen
 
 
 def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
@@ -198,6 +253,8 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
             break
     digit = Digit(effect.period)
     plan.digits[site.node] = digit
+    if plan.frame is not None and effect.cells is None:
+        follow_frame((*site.map.lattice, digit), plan)
     if effect.value is None:
         return None
     if isinstance(effect.value, tuple):

@@ -10,6 +10,7 @@ Two layers that leave the same map and meet again must share one origin: choose 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -200,6 +201,12 @@ def cell_size(x: Tensor, cells: tuple[int, int]) -> tuple[int, int]:
     return x.shape[2] // cells[0], x.shape[3] // cells[1]
 
 
+def as_map(x: Tensor, dims: tuple[int, int]) -> Tensor:
+    """(B, …, H, W), rows and columns at any axes, as (B, C, H, W)."""
+    last = x.movedim(dims, (-2, -1))
+    return last if x.ndim == 4 else last.reshape(x.shape[0], -1, *last.shape[-2:])
+
+
 class Shift(nn.Module):
     """`shift` as a node of a converted network; `dims` are the axes of rows and columns."""
 
@@ -208,14 +215,20 @@ class Shift(nn.Module):
         self.dims = dims
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return shift(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
+        return self._move(x, origin, shift)
+
+    def _move(self, x: Tensor, origin: Tensor, move: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        if x.ndim == 4:
+            return move(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
+        last = x.movedim(self.dims, (-2, -1))
+        return move(as_map(x, self.dims), origin).view(last.shape).movedim((-2, -1), self.dims)
 
 
 class Restore(Shift):
     """`restore` as a node of a converted network."""
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return restore(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
+        return self._move(x, origin, restore)
 
 
 class Concatenate(nn.Module):
@@ -275,13 +288,13 @@ class SelectOrigin(nn.Module):
 
     def period_of(self, x: Tensor) -> tuple[int, int]:
         """The period on a map of this size."""
-        x = x.movedim(self.dims, (2, 3))
+        x = as_map(x, self.dims)
         return self.period if self.cells is None else cell_size(x, self.cells)
 
     def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
         if self.rule == "zero":
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
-        period, x = self.period_of(x), x.movedim(self.dims, (2, 3))
+        period, x = self.period_of(x), as_map(x, self.dims)
         if self.only is not None and tuple(x.shape[2:]) != self.only:
             raise ValueError(
                 f"this map is {tuple(x.shape[2:])}, and was {self.only} for the example that the model was converted with: "

@@ -1,7 +1,7 @@
 """What each operation does to a lattice: its period, and the module that does the same circularly and exactly.
 
-A rule reads one node of the traced graph (`Site`) and returns its `Effect`. An operation without a rule is refused by
-name when it meets a map: nothing is assumed to commute with shifts. Windowed operations have their rules in
+A rule reads one node of the traced graph (`Site`) and returns its `Effect`. An operation without a rule, or one that its
+rule refuses, has the whole map as its period (mass.whole): nothing is assumed to commute with shifts. Windowed operations have their rules in
 `mass.windowed`; here are those that reduce, move or mix axes, and the tables; what is left must act pixel by pixel.
 """
 
@@ -17,7 +17,7 @@ from torch import nn
 from . import fold, layers, reduce, transposed, unpool, windowed
 from .effects import Effect, Site, concrete, is_in_place, name_of
 from .lattice import Grid
-from .pixelwise import ChannelsLast, Elementwise, GatedLinear, PixelwiseLinear, Power
+from .pixelwise import ChannelsLast, Elementwise, FunctionalLinear, GatedLinear, PixelwiseLinear, Power
 from .trace import marked_period
 
 Rule = Callable[[Site], Effect]
@@ -99,7 +99,10 @@ def _linear(site: Site) -> Effect:
     if len(site.shape) - 1 in site.map.dims:
         raise site.refuse("a linear layer mixes positions")
     if site.module is None:
-        raise site.refuse("a functional linear layer over pixels", "use torch.nn.Linear or a 1 x 1 convolution")
+        weight, bias = (site.argument(i, name) for i, name in ((1, "weight"), (2, "bias")))
+        if site.values.get(weight):
+            raise site.refuse("a linear layer whose weights are a map")
+        return Effect(site.map, swap=FunctionalLinear(), inputs=(site.input, weight, bias))
     if type(site.module) is not nn.Linear:
         return Effect(site.map)
     return Effect(site.map, swap=windowed.recast(site.module, PixelwiseLinear), inputs=(site.input,))
@@ -110,17 +113,29 @@ def _reshape(site: Site) -> Effect:
     before, after = site.shape, site.node.meta["shape"]
     places = {math.prod(after[:axis]): axis for axis in reversed(range(len(after)))}
     found = []
-    for d in site.map.dims:
+    for d in (site.map.batch, *site.map.dims):
         axis = places.get(math.prod(before[:d]), len(after))
         while axis < len(after) and after[axis] == 1 != before[d]:  # axes of size 1 start at the same place
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
-    if len(found) == 2:
-        return Effect(Grid(site.map.lattice, (found[0], found[1])))
-    if len(before) != 4:
-        raise site.refuse(f"flattening {before} to {after} mixes positions with channels")
+    if len(found) == 3:
+        return Effect(Grid(site.map.lattice, (found[1], found[2]), batch=found[0]))
+    if site.map.batch:
+        raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
     change, breaks = "the whole map starts at its origin", "weights differ by position"
     return Effect(None, site.sizes, cells=(1, 1), change=change, breaks=breaks)
+
+
+def _roll(site: Site) -> Effect:
+    """A roll along positions commutes with all shifts, one along channels anyway; one of all axes as one does not."""
+    if site.argument(2, "dims") in (None, ()):
+        raise site.refuse("rolling a map as one long vector")
+    return Effect(site.map)
+
+
+def _merge_patches(site: Site) -> Effect:
+    """Torchvision's Swin: 2 x 2 pixels of a map (B, H, W, C) become one of 4 C channels."""
+    return Effect(site.map, (2, 2), change="origin from the features", breaks=windowed.FRAME)
 
 
 def _permute(site: Site) -> Effect:
@@ -166,12 +181,14 @@ def _along_channels(site: Site) -> Effect:
     rank = len(first.meta["shape"])
     name = name_of(site.node)
     default = {"softmax": None, "log_softmax": None, "glu": -1}.get(name, 0)
-    dim = site.argument(2 if name in ("chunk", "split") else 1, "dim", default)
+    dim = site.argument(2 if name in ("chunk", "split", "tensor_split") else 1, "dim", default)
     value = site.values.get(first)
     taken = (value.batch, *value.dims) if isinstance(value, Grid) else (0, 2, 3)
     if dim is None or dim % rank in taken:
         raise site.refuse(f"'{name}' along axis {dim}, which is no axis of channels")
-    if name in ("chunk", "split"):
+    if name == "unbind":
+        return Effect(tuple(_drop_axes(site, (dim % rank,)) for _ in site.node.meta["shape"]))
+    if name in ("chunk", "split", "tensor_split"):
         return Effect(tuple(site.map for _ in site.node.meta["shape"]))
     if name == "glu" or isinstance(site.module, nn.GLU):
         return Effect(site.map, swap=GatedLinear(dim), inputs=(site.input,))
@@ -197,16 +214,17 @@ def _getitem(site: Site) -> Effect:
     period, dropped = [1, 1], []
     for axis, i in enumerate(index):
         if axis in value.dims and i != slice(None):
-            if not isinstance(i, slice) or i.stop is not None or i.start not in (None, 0) or (i.step or 1) < 1:
+            step = getattr(i, "step", None) or 1  # of a step s all s first positions do, each its own phase
+            if not isinstance(i, slice) or i.stop is not None or not 0 <= (i.start or 0) < step:
                 raise site.refuse("cropping a map keeps some positions and loses others", "crop before the network")
-            period[value.dims.index(axis)] = i.step or 1
+            period[value.dims.index(axis)] = step
         elif axis == value.batch and i != slice(None):
             raise site.refuse("picking images out of the batch")
         elif isinstance(i, int):
             dropped.append(axis)
     if period != [1, 1]:
-        site.image_axes()
-        return Effect(value, (period[0], period[1]), change="origin from the features", breaks=windowed.FRAME)
+        kept = _drop_axes(site, tuple(dropped))
+        return Effect(kept, (period[0], period[1]), change="origin from the features", breaks=windowed.FRAME)
     return Effect(_drop_axes(site, tuple(dropped)))
 
 
@@ -279,9 +297,9 @@ _FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("mean", "sum", "amax", "amin", "std", "var"), _mean),
     **dict.fromkeys(("flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze"), _reshape),
     **dict.fromkeys(("permute", "transpose", "swapaxes"), _permute),
-    **dict.fromkeys(("cat", "concat", "concatenate", "chunk", "split", "softmax", "log_softmax", "glu"), _along_channels),
+    **dict.fromkeys(("cat", "concat", "concatenate", "chunk", "split", "tensor_split", "unbind", "softmax", "log_softmax", "glu"), _along_channels),
     **dict.fromkeys(("size", "getattr", "dim", "numel", "_assert", "is_floating_point"), _no_tensor),
-    "getitem": _getitem, "pow": _power,
+    "getitem": _getitem, "pow": _power, "roll": _roll, "_patch_merging_pad": _merge_patches,
     **dict.fromkeys(("to", "type_as"), _as_input), **dict.fromkeys(("expand", "expand_as"), _expand),
     **dict.fromkeys(("add", "sub", "mul", "truediv", "div", "neg", "abs", "square", "sqrt", "rsqrt", "clamp", "clip",
                      "relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "hardtanh", "maximum", "minimum",

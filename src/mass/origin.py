@@ -25,8 +25,9 @@ from . import native
 from .errors import as_pair, check_divides, check_map
 from .layout import layout_hash, mix, pixel_hash
 from .reduce import power_of_two_scale
+from .seam import seam_key
 
-RULES = ("l2", "l1", "linf", "variance", "random")
+RULES = ("l2", "l1", "linf", "variance", "random", "seam")
 
 _BITS = 15
 _CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
@@ -73,6 +74,11 @@ def _keys(
         yield _to_phases(x.abs().amax(1), period).amax((1, 2))
     elif rule == "random":
         yield _to_phases(mix(pixel_hash(x)), period).sum((1, 2))
+    elif rule == "seam":
+        image = source.nan_to_num(nan=0.0)
+        image = image if image.dtype == torch.float64 else image.float()
+        stride = source.shape[2] // x.shape[2], source.shape[3] // x.shape[3]
+        yield seam_key(_scaled(image).round().copysign(image), source_origin, stride, period)
     else:
         scaled = _scaled(x)
         high = scaled.round()  # the first 15 bits
@@ -192,7 +198,8 @@ def select_origin(
     Args:
         period: the operation's period, an int or a pair (rows, columns); for a convolution or pool, its stride.
         rule: what makes a phase the best one: 'l2' (the paper's), 'l1', 'linf', 'variance', or 'random', an
-            arbitrary choice that is covariant all the same (the phase whose content hashes largest).
+            arbitrary choice that is covariant all the same (the phase whose content hashes largest), or 'seam', the
+            phase of the row and column at which the source, wrapped, is most discontinuous (mass.seam).
         source: what settles a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
         source_origin: (B, 2) int64, where in `source` position (0, 0) of `x` lies; by default (0, 0).
 

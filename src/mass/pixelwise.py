@@ -17,6 +17,13 @@ class PixelwiseLinear(nn.Linear):
         return pixelwise_linear(input, self.weight, self.bias)
 
 
+class FunctionalLinear(nn.Module):
+    """`F.linear` over the pixels of a channels-last map, for weights that the network computes."""
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return pixelwise_linear(x, weight, bias)
+
+
 class Elementwise(nn.Module):
     """An activation computed by whole vectors, so that its rounding does not depend on the position."""
 

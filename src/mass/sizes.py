@@ -77,6 +77,16 @@ class SizedTracer(fx.Tracer):
         with _factories(self):
             return super().trace(root, concrete_args)
 
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """Arguments that the example leaves at their defaults are no inputs: a model may ask whether they were given."""
+        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+        for place in range(len(self._inputs) + 1, len(args)):
+            argument = args[place]
+            if isinstance(argument, fx.Proxy) and argument.node.args and not argument.node.users:
+                args[place] = argument.node.args[0]
+                self.graph.erase_node(argument.node)
+        return function, args
+
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         return forward(*args, **kwargs) if self._computing else super().call_module(m, forward, args, kwargs)
 

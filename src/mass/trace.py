@@ -27,7 +27,7 @@ def mark_leaf(module_class: type[nn.Module], period: int | str = 1) -> type[nn.M
     `mass.convert` then calls it whole, on a map moved to its origin; with `period` s its output is 1 / s the size.
     Where modules of the class differ, `period` names the attribute that holds it: 'stride', say.
     What is declared is believed at first and proved afterwards: `verify=True` compares the converted network on
-    shifted input. Returns the class, so it serves as a decorator.
+    shifted input. Classes that are not marked and cannot be traced have the whole map as their period. Returns the class, so it serves as a decorator.
 
     >>> class Gate(nn.Module):
     ...     def forward(self, x):
@@ -81,12 +81,14 @@ class Traced(fx.GraphModule):
 
 
 class _Tracer(SizedTracer):
-    def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
+    def __init__(self, inputs: tuple[Any, ...] = (), opaque: frozenset[type] = frozenset()) -> None:
         super().__init__(inputs)
-        self.inside: list[str] = []
+        self.opaque = opaque
+        self.failed: nn.Module | None = None  # the innermost module whose forward could not be traced
+        self.where = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if marked_period(m) is not None or type(m).__name__ in _LEAF_NAMES:
+        if marked_period(m) is not None or type(m).__name__ in _LEAF_NAMES or type(m) in self.opaque:
             return True
         if isinstance(m, nn.BatchNorm2d):
             return True  # its subclasses in timm read self.training too
@@ -95,18 +97,21 @@ class _Tracer(SizedTracer):
         return super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        self.inside.append(f"'{self.path_of_module(m)}' ({type(m).__name__})")
-        result = super().call_module(m, forward, args, kwargs)
-        self.inside.pop()  # not reached when tracing fails: the last entry then names the culprit
-        return result
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.failed is None and not self._computing:
+                self.failed, self.where = m, f" in '{self.path_of_module(m)}' ({type(m).__name__})"
+            raise
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor)."""
+    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor), and if it is real."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta["shape"] = shape_of(result)
+        n.meta["real"] = isinstance(result, Tensor) and result.is_floating_point()
         if not isinstance(result, Tensor):
             n.meta["value"] = result  # a size, say, that later operations take as an argument
         return result
@@ -146,14 +151,18 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-def _trace(model: nn.Module, inputs: tuple[Any, ...]) -> fx.GraphModule:
-    tracer = _Tracer(inputs)
+def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: set[type], find: bool = False) -> fx.GraphModule:
+    """The model's graph; classes of modules in `opaque` stay whole. `find`: put those there that cannot be traced."""
+    tracer = _Tracer(inputs, frozenset(opaque))
     try:
         graph = tracer.trace(model)
     except NotEquivariantError:
         raise
     except Exception as error:
-        where = f" in {tracer.inside[-1]}" if tracer.inside else ""
+        if find and tracer.failed is not None and type(tracer.failed) not in opaque:
+            opaque.add(type(tracer.failed))
+            return _trace(model, inputs, opaque, find)
+        where = tracer.where
         stack = traceback.extract_tb(error.__traceback__)
         frames = [f for f in stack if "/torch/" not in f.filename and f.filename != sizes.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
@@ -180,7 +189,7 @@ def as_inputs(example_input: Any) -> tuple[Any, ...]:
 def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
-    A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
+    Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
     evaluation alone.
 
     Raises:
@@ -191,14 +200,15 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
-    difference = ""
+    difference, opaque = "", set[type]()
+    traced = _trace(original.eval(), inputs, opaque, find=True)
     try:
-        traced_training = _trace(original.train(), inputs)
+        traced_training = _trace(original.train(), inputs, opaque)
     except NotEquivariantError as refusal:
         if model.training:
             raise
         difference = str(refusal)
-    traced = _trace(original.eval(), inputs)
+    original.eval()
     if not difference:
         _follow_training(traced, traced_training)
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)

@@ -100,11 +100,15 @@ class _Comparer(_Recorder):
         )
 
 
+class NoLongerFits(NotEquivariantError):
+    """A layer behind operations whose maps have another size now that their borders wrap."""
+
+
 def check_runs(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
     """Run the rewritten graph once: do all operations still fit together?
 
     Raises:
-        NotEquivariantError: naming the operation that no longer fits. With borders that wrap, 'valid' convolutions
+        NoLongerFits: naming the operation that no longer fits. With borders that wrap, 'valid' convolutions
         keep a map's size, so a layer behind them that counts positions meets more of them.
     """
     recorder = _Recorder(converted)
@@ -115,7 +119,7 @@ def check_runs(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
         failed = next(n for n in converted.graph.nodes if n.name not in recorder.kept)
         first = str(error).splitlines()[0].rstrip(".")
         reason = f"it no longer fits when borders wrap and every stride s gives H / s outputs ({first})"
-        raise NotEquivariantError(failed.name, reason, "pad the convolutions before it, or pool globally") from error
+        raise NoLongerFits(failed.name, reason, "pad the convolutions before it, or pool globally") from error
 
 
 def verify_equivariance(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:

@@ -13,10 +13,12 @@ from PIL import Image
 from companion import publish as publishing
 from companion import shrink
 from companion.errors import Refusal
+from companion.markdown import percent
+from companion.paper_tables import verdict
 from companion.publish import find_runs, publish
 from companion.results import PROVENANCE, merge, read_results, results_file, topic_of
 from companion.strip import traces
-from companion.tables import percent, refresh, verdict
+from companion.tables import refresh
 
 README = """# Title
 <!-- results:weight_transfer -->

@@ -1,10 +1,10 @@
-"""The exactness census: torchvision's families at full size, all residues, every awkward image.
+"""The slow sweep of exactness: torchvision's families at full size, all residues, every awkward image.
 
-    make census                                  # about 6 hours on 2 cores; resumable
-    python benchmarks/census.py --networks resnet18 --sizes 224x224 --every 32
+    make residues                                # about 6 hours on 2 cores; resumable
+    python benchmarks/residues.py --networks resnet18 --sizes 224x224 --every 32
 
 For each network, size, dtype and image, `mass.certify` compares logits under all residues of the total stride (or a random
-N-th of them). One record a combination in runs/census/records/; what is there already is not measured again.
+N-th of them). One record a combination in runs/residues/records/; what is there already is not measured again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=13)
     options = parser.parse_args()
     root = find_root()
-    folder = root / "runs" / "census" / "records"
+    folder = root / "runs" / "residues" / "records"
     folder.mkdir(parents=True, exist_ok=True)
     for name in options.networks:
         for size in options.sizes:

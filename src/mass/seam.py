@@ -1,0 +1,46 @@
+"""The seam: where a picture was cut, read off the picture.
+
+A photograph's left border seldom continues its right one. A network trained on photographs has only seen frames that begin
+there: embeddings of positions, windows, a flatten and the borders of convolutions expect it. The rule 'seam' puts the
+origin where the picture, wrapped, is most discontinuous between one row and the next, and one column and the next: for
+most photographs that is their own border, wherever they were moved to. All origins of a network read the network's
+input, so that they mean one frame. Differences are squared and summed as integers: exact, in any order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def discontinuity(x: Tensor) -> tuple[Tensor, Tensor]:
+    """How much each row differs from the one before, and each column, wrapping.
+
+    Shape: x (B, C, H, W), integers of at most 16 bits held in floating point -> (B, H) and (B, W) int64.
+
+    >>> discontinuity(torch.tensor([[[[1., 2., 3., 9.]]]]))[1]
+    tensor([[64,  1,  1, 36]])
+    """
+    rows, columns = ((x.double() - x.double().roll(1, axis)).square().sum(1).long() for axis in (2, 3))
+    return rows.sum(2), columns.sum(1)
+
+
+def seam_key(image: Tensor, origin: Tensor | None, stride: tuple[int, int], period: tuple[int, int]) -> Tensor:
+    """What the rule 'seam' compares phases by, larger is better.
+
+    Args:
+        image: (B, C, H, W), as `discontinuity` takes it: the input of the network.
+        origin: (B, 2) int64, where in it position (0, 0) of the map lies whose phases are compared; None for (0, 0).
+        stride, period: of that map, and of the operation on it.
+
+    Returns:
+        (B, P * Q) int64: the largest discontinuity at a row of the phase and the largest at a column, added.
+    """
+    best = []
+    for axis, changes in enumerate(discontinuity(image)):
+        size = changes.shape[1]
+        places = torch.arange(0, size, stride[axis], device=image.device).expand(len(image), -1)
+        if origin is not None:
+            places = (places + origin[:, axis : axis + 1]) % size
+        best.append(changes.gather(1, places).unflatten(1, (-1, period[axis])).amax(1))
+    return (best[0][:, :, None] + best[1][:, None, :]).flatten(1)
