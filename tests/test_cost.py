@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mass
 from companion.networks import calibrated
-from mass import native, origin
+from mass import kernels, native, origin
 
 compiled = pytest.mark.skipif(native.kernels() is None, reason="no C++ compiler")
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -138,12 +138,35 @@ def test_layouts_are_computed_for_ties_alone(networks, monkeypatch):
     assert read and set(read) == {2}  # the black images
 
 
-def test_a_training_step_keeps_one_copy_per_window():
-    """What a convolution saves for its backward pass is the padded map alone, not the shifted one beside it."""
-    conv = mass.MassConv2d(8, 8, 3, stride=2, padding=1)
-    x = torch.randn(2, 8, 32, 32, requires_grad=True)
-    saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
-        conv(x)
-    maps = [t for t in saved if t.ndim == 4 and t.shape[:2] == (2, 8)]
-    assert [tuple(t.shape) for t in maps] == [(2, 8, 33, 33)]
+def test_training_keeps_no_padded_map(monkeypatch):
+    """For the backward pass a convolution keeps its input, as the plain one does, and wraps it again."""
+    wrapped = []
+    monkeypatch.setattr(
+        kernels, "circular_pad", lambda *given, pad=kernels.circular_pad: wrapped.append(1) or pad(*given)
+    )
+    conv, x = mass.MassConv2d(8, 8, 3, stride=2, padding=1), torch.randn(2, 8, 16, 16, requires_grad=True)
+    loss = conv(x).square().sum()
+    assert len(wrapped) == 1
+    loss.backward()
+    assert len(wrapped) == 2
+    gradient = x.grad.clone()
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: t, lambda t: t
+    ):  # who keeps tensors their own way, keeps these
+        assert torch.equal(torch.autograd.grad(conv(x).square().sum(), x)[0], gradient)
+    assert len(wrapped) == 3
+
+
+def test_a_map_that_was_written_to_has_no_gradient():
+    conv, x = mass.MassConv2d(8, 8, 3, stride=2, padding=1), torch.randn(2, 8, 16, 16, requires_grad=True)
+    y = x * 2
+    loss = conv(y).sum()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="was written to after it"):
+        loss.backward()
+
+
+def test_gradients_of_gradients_go_through_the_border():
+    conv = mass.MassConv2d(2, 2, 3, stride=2, padding=1).double()
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: conv(x).square(), x)

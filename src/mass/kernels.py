@@ -14,6 +14,7 @@ only where PyTorch was built without oneDNN.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +81,42 @@ def circular_conv2d(
     depthwise = groups == x.shape[1] == weight.shape[0]
     if depthwise and native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads):
         return native.depthwise(x, weight, bias, stride, dilation, pads, origin)
-    return conv2d(circular_pad(x, pads, origin), weight, bias, stride, dilation, groups)
+    padded = circular_pad(x, pads, origin)
+    if padded is x or not _is_recorded(x):
+        return conv2d(padded, weight, bias, stride, dilation, groups)
+    with _wrapped_again(x, pads, origin, padded):
+        return conv2d(padded, weight, bias, stride, dilation, groups)
+
+
+def _is_recorded(x: Tensor) -> bool:
+    """Whether an eager backward pass will come, and nobody else (a checkpoint, say) decides what is kept for it."""
+    return (
+        torch.is_grad_enabled()
+        and type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None
+    )
+
+
+def _wrapped_again(
+    x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None, padded: Tensor
+) -> AbstractContextManager[None]:
+    """Inside, the padded map is not kept for the backward pass: x is, as the plain network keeps it, and wraps again."""
+    version, place, shape = x._version, padded.data_ptr(), padded.shape
+    kept = x.detach()
+
+    def pack(saved: Tensor) -> Tensor | None:
+        return None if saved.data_ptr() == place and saved.shape == shape else saved
+
+    def unpack(packed: Tensor | None) -> Tensor:
+        if packed is not None:
+            return packed
+        if kept._version != version:
+            raise RuntimeError("a map that a convolution needs for its gradient was written to after it.")
+        return circular_pad(kept, pads, origin)
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
 def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int]) -> bool:

@@ -1,7 +1,7 @@
 """Building the kernels: once, when first needed, into a cache that several processes may share.
 
-`kernels.cpp` includes no header of PyTorch, so it builds in a second or two, and one file serves every version. It is
-linked against the OpenMP runtime that PyTorch has loaded: one pool of threads, of the size `torch.set_num_threads` says.
+The sources include no header of PyTorch, so they build in seconds, and one library serves every version. It is linked
+against the OpenMP runtime that PyTorch has loaded: one pool of threads, of the size `torch.set_num_threads` says.
 Where there is no compiler, no such runtime or no place to write, there are no kernels, and PyTorch does the work.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-_SOURCE = Path(__file__).with_name("kernels.cpp")
+_FOLDER = Path(__file__).parent
 # A fused multiply-add rounds once, in every lane; -ffast-math would let sums be reordered.
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _CAPABILITY = {
@@ -49,19 +49,23 @@ def _library() -> Path:
     capability = torch.backends.cpu.get_cpu_capability()
     flags = (*_FLAGS, *_CAPABILITY.get(capability, ()))
     runtime = _openmp_runtime()
-    recipe = [_SOURCE.read_text(), compiler, *flags, platform.machine(), runtime]
+    sources = sorted(_FOLDER.glob("*.cpp"))
+    texts = [file.read_text() for file in (*sources, *sorted(_FOLDER.glob("*.h")))]
+    recipe = [*texts, compiler, *flags, platform.machine(), runtime]
     name = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     library = _cache() / f"kernels-{capability.lower()}-{name}.so"
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            built = Path(folder) / "kernels"
-            for command in (
-                [compiler, *flags, "-c", str(_SOURCE), "-o", f"{built}.o"],
-                [compiler, "-shared", f"{built}.o", runtime, "-o", f"{built}.so"],
-            ):
+            objects = []
+            for source in sources:
+                objects.append(str(Path(folder, f"{source.stem}.o")))
+                command = [compiler, *flags, "-c", str(source), "-o", objects[-1]]
                 subprocess.run(command, check=True, capture_output=True, timeout=300)
-            os.replace(f"{built}.so", library)  # at once: another process sees all of it, or nothing
+            built = Path(folder, "kernels.so")
+            command = [compiler, "-shared", *objects, runtime, "-o", str(built)]
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            os.replace(built, library)  # at once: another process sees all of it, or nothing
     return library
 
 

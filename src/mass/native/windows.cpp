@@ -1,222 +1,20 @@
-// Kernels of mass.native: plain C functions on raw pointers, so that they build in seconds and against any PyTorch.
-//
-// A map is a list of planes of height x width units: (B * C) planes of one element each where channels come first,
-// B planes of C elements where they come last. Whatever is computed, every output is computed by the same instructions
-// in the same order wherever it lies: rounding cannot depend on the position.
+// Windows of mass.native that wrap: copies, max pooling, depthwise convolution. Every output is computed by the same
+// instructions in the same order wherever it lies: rounding cannot depend on the position.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <limits>
-#include <vector>
 
-#include <omp.h>
+#include "common.h"
 
 namespace {
 
 typedef float Vec __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t Mask __attribute__((vector_size(64), aligned(4), may_alias));
 constexpr int64_t LANES = 16;
-constexpr int64_t GRAIN = 1 << 15;  // bytes below which a thread is not worth waking
 
 inline int64_t wrapped(int64_t i, int64_t n) {
     i %= n;
     return i < 0 ? i + n : i;
 }
-
-inline int threads_for(int64_t bytes) {
-    return int(std::min<int64_t>(omp_get_max_threads(), std::max<int64_t>(1, bytes / GRAIN)));
-}
-
-// ---- energies -------------------------------------------------------------------------------------------------------
-
-struct Half { uint16_t bits; };
-struct Brain { uint16_t bits; };
-
-inline float value(float x) { return x; }
-inline double value(double x) { return x; }
-inline float value(Brain x) {
-    uint32_t bits = uint32_t(x.bits) << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline float value(Half x) {
-    _Float16 y;
-    std::memcpy(&y, &x.bits, 2);
-    return float(y);
-}
-
-template <class T> struct Format;
-template <> struct Format<float> { using Bits = uint32_t; static constexpr Bits infinite = 0x7f800000u; };
-template <> struct Format<double> { using Bits = uint64_t; static constexpr Bits infinite = 0x7ff0000000000000ull; };
-template <> struct Format<Half> { using Bits = uint16_t; static constexpr Bits infinite = 0x7c00u; };
-template <> struct Format<Brain> { using Bits = uint16_t; static constexpr Bits infinite = 0x7f80u; };
-
-// The largest magnitude, as its bits: they are ordered like the values, and a NaN or infinity shows.
-template <class T> typename Format<T>::Bits largest_bits(const T* x, int64_t count) {
-    using Bits = typename Format<T>::Bits;
-    constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
-    const Bits* bits = reinterpret_cast<const Bits*>(x);
-    Bits largest = 0;
-    for (int64_t i = 0; i < count; i++) largest = std::max(largest, Bits(bits[i] & magnitude));
-    return largest;
-}
-
-template <class T> void add_energies(const T* x, double* sums, int64_t count, double scale) {
-    using Number = decltype(value(T()));
-    const Number factor = Number(scale);
-    for (int64_t i = 0; i < count; i++) {
-        const double level = std::rint(std::abs(value(x[i])) * factor);
-        sums[i] += level * level;
-    }
-}
-
-struct Map {
-    int64_t batch, channels, height, width, channels_last;
-    int64_t period_h, period_w;
-};
-
-// One image is runs of consecutive elements over which the phases repeat: rows, or some pixels of a row.
-struct Runs {
-    int64_t count, length, per_row;  // per_row: channels last alone, runs in one row
-};
-
-inline Runs runs_of(const Map& m) {
-    const int64_t enough = 2048;
-    if (m.channels_last) {
-        int64_t pixels = m.width;
-        while (pixels * m.channels > enough && pixels % 2 == 0 && (pixels / 2) % m.period_w == 0) pixels /= 2;
-        if (pixels * m.channels > enough) pixels = m.period_w;
-        return {m.height * (m.width / pixels), pixels * m.channels, m.width / pixels};
-    }
-    int64_t rows = m.height;
-    while (rows * m.width > enough && rows % 2 == 0 && (rows / 2) % m.period_h == 0) rows /= 2;
-    if (rows * m.width > enough) rows = m.period_h;
-    return {m.channels * (m.height / rows), rows * m.width, 0};
-}
-
-// Sums over runs [from, to) of one image, added to the phases' totals.
-template <class T>
-void phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to, double scale, int64_t* total) {
-    const int64_t sets = m.channels_last ? m.period_h : 1;
-    std::vector<double> sums(sets * runs.length, 0.0);
-    for (int64_t r = from; r < to; r++) {
-        const int64_t set = m.channels_last ? (r / runs.per_row) % m.period_h : 0;
-        add_energies(image + r * runs.length, sums.data() + set * runs.length, runs.length, scale);
-    }
-    for (int64_t set = 0; set < sets; set++)
-        for (int64_t i = 0; i < runs.length; i++) {
-            const int64_t row = m.channels_last ? set : (i / m.width) % m.period_h;
-            const int64_t column = (m.channels_last ? i / m.channels : i % m.width) % m.period_w;
-            const int64_t sum = int64_t(sums[set * runs.length + i]);
-            int64_t& place = total[row * m.period_w + column];
-            if (sum) {
-#pragma omp atomic
-                place += sum;
-            }
-        }
-}
-
-// The power of two that brings the largest magnitude into [2^14, 2^15); 0 where it counts as zero.
-template <class T> double scale_of(typename Format<T>::Bits bits) {
-    T largest;
-    std::memcpy(&largest, &bits, sizeof(T));
-    const double magnitude = double(value(largest));
-    if (magnitude < std::ldexp(1.0, -100)) return 0.0;
-    return std::ldexp(1.0, std::max(-1022, 14 - std::ilogb(magnitude)));
-}
-
-template <class T> void energies(const T* x, const Map& m, int64_t* totals, uint8_t* finite) {
-    using Bits = typename Format<T>::Bits;
-    const int64_t size = m.channels * m.height * m.width, phases = m.period_h * m.period_w;
-    const Runs runs = runs_of(m);
-    std::fill(totals, totals + m.batch * phases, 0);
-    const int threads = threads_for(m.batch * size * int64_t(sizeof(T)));
-    if (m.batch >= threads && (m.batch % threads == 0 || m.batch >= 4 * threads)) {  // an image's second reading is cached
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int64_t b = 0; b < m.batch; b++) {
-            const Bits bits = largest_bits(x + b * size, size);
-            finite[b] = bits < Format<T>::infinite;
-            if (finite[b]) phase_energies(x + b * size, m, runs, 0, runs.count, scale_of<T>(bits), totals + b * phases);
-        }
-        return;
-    }
-    const int64_t parts = std::min<int64_t>(runs.count, threads);
-    for (int64_t b = 0; b < m.batch; b++) {
-        const T* image = x + b * size;
-        Bits bits = 0;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : bits)
-        for (int64_t part = 0; part < parts; part++) {
-            const int64_t from = runs.count * part / parts, to = runs.count * (part + 1) / parts;
-            bits = std::max(bits, largest_bits(image + from * runs.length, (to - from) * runs.length));
-        }
-        finite[b] = bits < Format<T>::infinite;
-        if (!finite[b]) continue;
-        const double scale = scale_of<T>(bits);
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int64_t part = 0; part < parts; part++)
-            phase_energies(image, m, runs, runs.count * part / parts, runs.count * (part + 1) / parts, scale, totals + b * phases);
-    }
-}
-
-// ---- exact means ----------------------------------------------------------------------------------------------------
-
-// The mean over a plane's positions, as integers of `bits` bits that add exactly (mass.reduce). False: not finite.
-template <class T> bool exact_means(const T* x, T* out, int64_t batch, int64_t channels, int64_t area, bool channels_last, int64_t bits) {
-    using Bits = typename Format<T>::Bits;
-    using Number = decltype(value(T()));
-    constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
-    constexpr int64_t block = 64;  // channels at once
-    const int64_t blocks = (channels + block - 1) / block, step = channels_last ? channels : 1, plane = channels_last ? 1 : area;
-    bool finite = true;
-#pragma omp parallel for schedule(static) num_threads(threads_for(batch * channels * area * int64_t(sizeof(T)))) reduction(&& : finite)
-    for (int64_t item = 0; item < batch * blocks; item++) {
-        const int64_t b = item / blocks, first = item % blocks * block, count = std::min(block, channels - first);
-        const T* image = x + b * channels * area + first * plane;
-        Bits largest[block] = {};
-        double scale[block], total[block] = {};
-        if (channels_last) {
-            for (int64_t n = 0; n < area; n++)
-                for (int64_t c = 0; c < count; c++) {
-                    Bits pattern;
-                    std::memcpy(&pattern, image + n * step + c, sizeof(T));
-                    largest[c] = std::max(largest[c], Bits(pattern & magnitude));
-                }
-        } else {
-            for (int64_t c = 0; c < count; c++) largest[c] = largest_bits(image + c * plane, area);
-        }
-        for (int64_t c = 0; c < count; c++) {
-            finite = finite && largest[c] < Format<T>::infinite;
-            T most;
-            std::memcpy(&most, &largest[c], sizeof(T));
-            const double number = double(value(most));
-            int64_t pattern;
-            std::memcpy(&pattern, &number, 8);
-            pattern = std::clamp<int64_t>(2 * 1023 + bits - 1 - (pattern >> 52), 1, 2046) << 52;
-            std::memcpy(&scale[c], &pattern, 8);
-        }
-        if (channels_last) {
-            for (int64_t n = 0; n < area; n++)
-                for (int64_t c = 0; c < count; c++) total[c] += std::rint(double(value(image[n * step + c])) * scale[c]);
-        } else {
-            for (int64_t c = 0; c < count; c++) {
-                double lanes[8] = {};
-                const T* from = image + c * plane;
-                int64_t n = 0;
-                for (; n + 8 <= area; n += 8)
-                    for (int lane = 0; lane < 8; lane++) lanes[lane] += std::rint(double(value(from[n + lane])) * scale[c]);
-                for (; n < area; n++) lanes[0] += std::rint(double(value(from[n])) * scale[c]);
-                for (double lane : lanes) total[c] += lane;
-            }
-        }
-        for (int64_t c = 0; c < count; c++) out[b * channels + first + c] = T(Number(total[c] / scale[c] / double(area)));
-    }
-    return finite;
-}
-
-// ---- windows that wrap ----------------------------------------------------------------------------------------------
 
 inline void copy(char* to, const char* from, int64_t bytes) {
     if (bytes == 4)
@@ -419,22 +217,6 @@ void windows(const float* x, float* out, const Window& w, const int64_t* origin,
 }  // namespace
 
 extern "C" {
-
-// Exact energies of all phases: x (batch, channels, height, width) -> totals (batch, period_h * period_w); an image with
-// a NaN or an infinity is marked in `finite` and left out. kind: 0 float, 1 double, 2 bfloat16, 3 float16.
-void mass_energies(const void* x, int64_t kind, const int64_t* shape, int64_t* totals, uint8_t* finite) {
-    const Map m{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};
-    if (kind == 0) energies(static_cast<const float*>(x), m, totals, finite);
-    if (kind == 1) energies(static_cast<const double*>(x), m, totals, finite);
-    if (kind == 2) energies(static_cast<const Brain*>(x), m, totals, finite);
-    if (kind == 3) energies(static_cast<const Half*>(x), m, totals, finite);
-}
-
-// x (batch, channels, area) or (batch, area, channels) -> out (batch, channels). kind: 0 float, 1 double. False: not finite.
-int mass_exact_mean(const void* x, void* out, int64_t kind, const int64_t* s) {
-    if (kind == 0) return exact_means(static_cast<const float*>(x), static_cast<float*>(out), s[0], s[1], s[2], s[3], s[4]);
-    return exact_means(static_cast<const double*>(x), static_cast<double*>(out), s[0], s[1], s[2], s[3], s[4]);
-}
 
 // out[plane, n, m] = x[plane, (n - top + o) mod height, (m - left + p) mod width], (o, p) the image's origin.
 // shape: planes, planes per image, height, width, bytes of a unit, rows and columns of out, top, left.
