@@ -22,12 +22,13 @@ import torch
 from torch import nn
 
 import mass
+from companion.antialias import antialias
 from companion.files import write_json
 from companion.networks import calibrated, segmenter
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, record_name
-from mass.baselines import BlurPool2d, DDAC2d, convert_to_aps, convert_to_lps
+from mass.baselines import convert_to_aps, convert_to_lps
 
 NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny", "deeplabv3plus")
 PEERS_AT = 8  # the batch at which peers and layouts are compared
@@ -35,16 +36,6 @@ PEERS_AT = 8  # the batch at which peers and layouts are compared
 
 def network(name: str, size: int) -> nn.Module:
     return segmenter("DeepLabV3Plus", "resnet18", (size, size)) if name == "deeplabv3plus" else calibrated(name)
-
-
-def filtered(model: nn.Module, antialias: Callable[..., nn.Module]) -> nn.Module:
-    """A torchvision ResNet whose strided operations are dense and followed by a filter; the stem stays as it is."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d) and module.stride in (2, (2, 2)) and name != "conv1":
-            channels = module.out_channels if isinstance(module, nn.Conv2d) else 64
-            module.stride = (1, 1) if isinstance(module, nn.Conv2d) else 1
-            model.set_submodule(name, nn.Sequential(module, antialias(channels)))
-    return model.eval()
 
 
 def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
@@ -60,9 +51,9 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
             found[method] = convert(model, x).eval()
         except (mass.NotEquivariantError, NotImplementedError) as refusal:
             print(f"{name:14} {method}: {refusal}")
-    if name == "resnet18":
-        found["BlurPool"] = filtered(network(name, size), BlurPool2d)
-        found["DDAC"] = filtered(network(name, size), DDAC2d)
+    if name in ("resnet18", "resnet50", "mobilenet_v2"):
+        found["BlurPool"] = antialias(network(name, size), "lpf3").eval()
+        found["DDAC"] = antialias(network(name, size), "ddac3").eval()
     return found
 
 
