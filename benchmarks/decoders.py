@@ -34,7 +34,7 @@ SHIFTS = 4  # random ones; at one size all residues of the total stride instead,
 MOST = 2048  # or so many random ones, where pyramid bins make every position one
 
 # Sizes that an architecture can divide: pyramid bins of 6 at stride 8 and 32, three more poolings at stride 16.
-SMALL = {"PSPNet": (96, 144), "UPerNet": (192, 384), "PAN": (128, 256)}
+SMALL = {"PSPNet": (192, 384), "UPerNet": (192, 384), "PAN": (128, 256)}
 SWEPT = {"PSPNet": (144, 192), "UPerNet": (192, 192), "PAN": (128, 384)}
 LARGE = {"PSPNet": (384, 576), "UPerNet": (384, 576)}
 STRIDES = {"DeepLabV3": (8, 16), "DeepLabV3Plus": (8, 16), "PAN": (16,)}  # those that are offered
