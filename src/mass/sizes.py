@@ -77,7 +77,7 @@ class SizedTracer(fx.Tracer):
         with _factories(self):
             return super().trace(root, concrete_args)
 
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: dict[str, Any] | None = None) -> Any:
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """Arguments that the example leaves at their defaults are no inputs: a model may ask whether they were given."""
         function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
         for place in range(len(self._inputs) + 1, len(args)):
