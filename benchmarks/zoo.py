@@ -40,7 +40,7 @@ from companion.measure import random_shifts
 from companion.networks import calibrate
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
-from companion.records import make_record, record_name
+from companion.records import make_record, read_records, record_name
 from companion.zoo import Member, timm_members, torchvision_members
 from mass.layers import SelectOrigin, Shift
 
@@ -194,7 +194,6 @@ def main() -> None:
     folder: Path = root / "runs" / "bench" / "zoo"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "zoo", "profile": "bench", "seed": 0} | provenance(root)
-    started = time.monotonic()
     members = [*torchvision_members(every=not options.families), *timm_members()]
     if options.models:
         members = [m for m in members if f"{m.library}/{m.model}" in options.models]
@@ -205,18 +204,19 @@ def main() -> None:
         if path.exists():
             return
         row = in_a_process(member, options.seconds, options.gigabytes)
-        write_json(path, row)
+        write_json(path, row | facts)  # a later run goes on where this one stopped, perhaps with other code
         bits = "/".join(str(row.get(f"identical_{d}", "-")) for d in ("float32", "bfloat16"))
         print(f"{row['model']:45} {row['converts']!s:6} {bits:12} {row.get('input_size', ''):8} {row['took']:6.1f} s  "
               f"{row['reason'][:160]}", flush=True)  # fmt: skip
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(visit, members))
-    peak = peak_memory_mb(resource.RUSAGE_CHILDREN)
-    write_json(
-        folder / "provenance.json",
-        facts | {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": peak},
-    )
+    records = read_records(folder / "records")
+    sums = {
+        "seconds": round(sum(r["took"] for r in records), 1),
+        "peak_memory_mb": max(r.get("memory_mb", 0) for r in records),
+    }
+    write_json(folder / "provenance.json", facts | sums)
 
 
 if __name__ == "__main__":
