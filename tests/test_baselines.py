@@ -507,3 +507,9 @@ def test_wrong_inputs(build, error, message):
 def test_refusals(convert, model, x, error, message):
     with pytest.raises(error, match=message):
         convert(model, x)
+
+
+def test_lps_has_no_origin_to_go_back_up_by():
+    down_and_up = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3, padding=1))
+    with pytest.raises(mass.NotEquivariantError, match="back up by an origin, and LPS mixes the components of all"):
+        convert_to_lps(down_and_up, torch.randn(1, 3, 8, 8))

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from ..errors import as_pair, check_counts, check_divides, check_map
+from ..errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
 from ..lattice import Pair
 from ..layers import CircularConv2d
 from ..shift import shift
@@ -119,6 +119,15 @@ class _LpsRewriter(PolyphaseRewriter):
 
     def sample(self, stride: Pair) -> nn.Module:
         return LPS(stride)
+
+    def run(self) -> fx.GraphModule:
+        module = super().run()
+        for weights in self.roots.values():
+            for user in weights.users:
+                if not isinstance(module.get_submodule(str(user.target)), LPS):
+                    reason = "it goes back up by an origin, and LPS mixes the components of all of them"
+                    raise NotEquivariantError(user.name, reason, "use APS, or mass.convert")
+        return module
 
 
 def convert_to_lps(model: nn.Module, example_input: Any) -> nn.Module:
