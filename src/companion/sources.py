@@ -163,7 +163,8 @@ TREES = (
         rebuild="",
         dvc=None,  # its hash becomes known where it was fetched: `dvc add data/voc2012` there
     ),
-    # 462 pictures of val and 560 of train_aug, JPEGs encoded anew: good for comparisons, not the official set.
+    # 462 pictures of val and 560 of train_aug, JPEGs encoded anew, into some of which a detector's boxes are
+    # drawn: good for comparisons, not the official set.
     Tree(
         name="voc-subset",
         size=47_395_096,
