@@ -91,15 +91,15 @@ def _ratio(record: Record | None, plain: Record) -> str:
 def decoders(root: Path) -> str:
     """Segmentation architectures: how many encoders convert, and which outputs move along to the bit."""
     records = read_results(root, "decoders")
+    few = min((r["tried"] for r in records if r["converts"]), default=0)  # random shifts, where not all residues
     rows = []
     for model in dict.fromkeys(record["model"] for record in records):
         offered = [r for r in records if r["model"] == model and not r["reason"].startswith("not offered")]
         converted = [r for r in offered if r["converts"]]
-        most = max((r["tried"] for r in converted), default=0)
         parts = {
-            "small": [r for r in converted if r["tried"] < most and not _is_square(r)],
-            "swept": [r for r in converted if r["tried"] == most],
-            "large": [r for r in converted if r["tried"] < most and _is_square(r)],
+            "small": [r for r in converted if r["tried"] == few and not _is_square(r)],
+            "swept": [r for r in converted if r["tried"] > few],
+            "large": [r for r in converted if r["tried"] == few and _is_square(r)],
         }
         rows.append([model, f"{len(converted)} of {len(offered)}", *map(_moved_along, parts.values())])
     columns = ["Architecture", "Converts", "Small images, each encoder", "All residues", "Large squares"]
