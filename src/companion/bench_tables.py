@@ -37,7 +37,7 @@ def speed(root: Path) -> str:
         rows.setdefault(where, {})[record["method"]] = record
     # What it is measured against first, then the peers.
     order = ["circular padding", "MASS", "plain, channels last", "MASS, channels last"]
-    methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: ([*order, m]).index(m))
+    methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: (([*order, m]).index(m), m))
     cells = [
         [
             *(net, batch, size, where, _milliseconds(row["plain"])),
