@@ -1,6 +1,6 @@
 """The exactness of decoders: segmentation architectures x encoders, converted, under circular shifts.
 
-    make decoders                                               # three hours on 2 idle cores; resumable
+    make decoders                                               # hours on 2 cores; resumable
     python benchmarks/decoders.py --architectures Unet --encoders resnet18 mit_b0
     make publish PROFILE=bench                                  # to results/decoders.json and the README
 

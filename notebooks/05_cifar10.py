@@ -36,6 +36,7 @@ from companion.stability import stability
 from companion.sweep import curves, fine_tuned, run_all, table_2
 from mass import RULES
 
+# %%
 run = Run("05_cifar10", profile)
 plots.use_style()
 

@@ -55,8 +55,8 @@ def verdict(paper: Cell, ours: Sequence[float]) -> str:
     return "reproduced" if abs(mean - paper.mean) <= 2 * error else "not reproduced"
 
 
-def _with_count(values: Sequence[float]) -> str:
-    return f"{mean_std(values)} ({len(values)})" if values else NOT_RUN
+def _with_count(values: Sequence[float], digits: int = 2) -> str:
+    return f"{mean_std(values, digits)} ({len(values)})" if values else NOT_RUN
 
 
 def _of_row(records: Sequence[Record], method: str, network: str, field: str) -> list[float]:
@@ -193,8 +193,11 @@ def fewer_iterations(root: Path) -> Markdown:
         if r["profile"] != "paper" and r["dataset"] != "scenes":
             key = (r["model"], r["method"], r["dataset"], f"{r['iterations']:,}", r["profile"])
             groups.setdefault(key, []).append(r)
-    fields = ("miou", "mascc_paper", "identical")
-    rows = [[*key, *(_with_count([r[name] for r in group]) for name in fields)] for key, group in groups.items()]
+    fields = {"miou": 2, "mascc_paper": 4, "identical": 2}  # and their digits
+    rows = [
+        [*key, *(_with_count([r[name] for r in group], digits) for name, digits in fields.items())]
+        for key, group in groups.items()
+    ]
     columns = ["network", "method", "data set", "iterations", "profile", "mIoU (runs)", "mASCC", "moved to the bit"]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 

@@ -100,6 +100,9 @@ def transfer(root: Path) -> str:
     return table(columns, rows, records, "In brackets: 95% confidence (Wilson) over CIFAR-10's 10,000 test pictures.")
 
 
+_TABLE_5 = {"miou": 2, "mascc_paper": 4, "mascc_lps": 4, "identical": 2}  # fields, and their digits
+
+
 def segmentation(root: Path) -> str:
     """The paper's Table 5: trained segmenters, mean and standard deviation over seeds."""
     records = [r for r in read_results(root, "segmentation") if r["dataset"] != "scenes"]
@@ -110,7 +113,7 @@ def segmentation(root: Path) -> str:
     rows = [
         [
             *(*key, str(len(group)), f"{group[0]['n']:,}"),
-            *(mean_std([r[field] for r in group]) for field in ("miou", "mascc_paper", "mascc_lps", "identical")),
+            *(mean_std([r[field] for r in group], digits) for field, digits in _TABLE_5.items()),
             where(group[0], records),
             segmentation_verdict(group),
         ]

@@ -61,9 +61,9 @@ def is_study(record: Record) -> bool:
     return bool({"input", "rule", "stage"} & set(record))
 
 
-def mean_std(values: Sequence[float]) -> str:
-    """The mean, and the standard deviation where there are several."""
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+def mean_std(values: Sequence[float], digits: int = 2) -> str:
+    """The mean, and the standard deviation where there are several; what is nearly 100 needs `digits` not to pass for it."""
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
 def read_records(folder: Path) -> list[Record]:

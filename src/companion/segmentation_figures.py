@@ -65,7 +65,7 @@ def table_5(records: list[dict]) -> pd.DataFrame:
     rows = {}
     for method in dict.fromkeys(frame["method"]):
         runs = frame[frame["method"] == method]
-        shown = {title: mean_std(list(runs[field])) for field, title in fields.items()}
+        shown = {title: mean_std(list(runs[field]), 4 if "mascc" in field else 2) for field, title in fields.items()}
         rows[method] = {
             "iterations": runs["iterations"].iloc[0],
             "seeds": len(runs),
