@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
@@ -84,8 +83,9 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(*inputs[5:])
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    left, right, top, bottom = ctx.pads
+def _unwrap(grad: Tensor, pads: tuple[int, int, int, int]) -> Tensor:
+    """The gradient of a map from that of its wrapped self: what was read twice adds up."""
+    left, right, top, bottom = pads
     height, width = grad.shape[2] - top - bottom, grad.shape[3] - left - right
     rows = grad[:, :, top : top + height].clone()
     rows[:, :, height - top :] += grad[:, :, :top]
@@ -93,11 +93,48 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     out = rows[..., left : left + width].clone()
     out[..., width - left :] += rows[..., :left]
     out[..., :right] += rows[..., left + width :]
+    return out
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (origin,) = ctx.saved_tensors
+    out = _unwrap(grad, ctx.pads)
     return out if origin is None else shift(out, -origin), None, None, None, None, None
 
 
 _pad.register_autograd(_backward, setup_context=_setup_context)
+
+
+class _Indexed(torch.autograd.Function):
+    """The same as reads at computed places, for compilers: they make them part of what wrote the map."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None) -> Tensor:
+        ctx.pads, ctx.origin = pads, origin
+        left, right, top, bottom = pads
+        return _read(x, (-top, x.shape[2] + bottom), (-left, x.shape[3] + right), origin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        out = _unwrap(grad, ctx.pads)
+        if ctx.origin is not None:
+            out = _read(out, (0, out.shape[2]), (0, out.shape[3]), -ctx.origin)
+        return out, None, None
+
+
+def _read(x: Tensor, rows: tuple[int, int], columns: tuple[int, int], origin: Tensor | None) -> Tensor:
+    """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format."""
+    image, channel, row, column = (
+        torch.arange(*span, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
+        for axis, span in enumerate(((0, x.shape[0]), (0, x.shape[1]), rows, columns))
+    )
+    if origin is not None:
+        row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))
+    places = image, channel, row % x.shape[2], column % x.shape[3]  # none lies outside
+    if _is_channels_last(x):
+        pixels = torch.ops.aten._unsafe_index(x, [place.permute(0, 2, 3, 1) for place in places])
+        return pixels.permute(0, 3, 1, 2)
+    return torch.ops.aten._unsafe_index(x, list(places))
 
 
 @_pad.register_vmap
@@ -128,13 +165,10 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
     if native.unobserved(x, origin) and (wrapped := native.wrap(x, pad, origin)) is not None:
         return wrapped
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
-    if narrow and not torch.compiler.is_compiling():
-        return _pad(x, *pad, origin)
-    x = x if origin is None else shift(x, origin)
     if narrow:
-        padded = F.pad(x, pad, mode="circular")  # which compilers can fuse
-    else:
-        rows = torch.arange(-top, height + bottom, device=x.device) % height
-        columns = torch.arange(-left, width + right, device=x.device) % width
-        padded = x.index_select(2, rows).index_select(3, columns)
+        return _Indexed.apply(x, pad, origin) if torch.compiler.is_compiling() else _pad(x, *pad, origin)
+    x = x if origin is None else shift(x, origin)
+    rows = torch.arange(-top, height + bottom, device=x.device) % height
+    columns = torch.arange(-left, width + right, device=x.device) % width
+    padded = x.index_select(2, rows).index_select(3, columns)
     return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if _is_channels_last(x) else padded

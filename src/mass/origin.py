@@ -65,12 +65,9 @@ def _keys(
     x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None
 ) -> Iterator[Tensor]:
     """What phases are compared by, most important first: tensors (B, P * P), larger is better."""
-    found = native.device_energies(x, period) if rule == "l2" else None
     x = x.nan_to_num(nan=0.0)
     x = x if x.dtype == torch.float64 else x.float()
-    if found is not None:
-        yield from found
-    elif rule == "linf":
+    if rule == "linf":
         yield _to_phases(x.abs().amax(1), period).amax((1, 2))
     elif rule == "random":
         yield _to_phases(mix(pixel_hash(x)), period).sum((1, 2))
@@ -134,9 +131,12 @@ def _best(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_
 def _choose(
     x: Tensor, period_h: int, period_w: int, rule: str, source: Tensor | None, source_origin: Tensor | None
 ) -> Tensor:
-    found = native.energies(x, (period_h, period_w)) if rule == "l2" else None
+    period = period_h, period_w
+    if rule == "l2" and (chosen := native.device_origin(x, period, source, source_origin)) is not None:
+        return chosen
+    found = native.energies(x, period) if rule == "l2" else None
     if found is None:
-        return _by_keys(x, (period_h, period_w), rule, source, source_origin)
+        return _by_keys(x, period, rule, source, source_origin)
     energies, finite = found
     alone = energies == energies.amax(1, keepdim=True)
     phase = alone.int().argmax(1)
@@ -144,7 +144,7 @@ def _choose(
     undecided = ~finite | (alone.sum(1) > 1)
     if bool(undecided.any()):
         rest = (t if t is None else t[undecided] for t in (source, source_origin))
-        origin[undecided] = _by_keys(x[undecided], (period_h, period_w), rule, *rest)
+        origin[undecided] = _by_keys(x[undecided], period, rule, *rest)
     return origin
 
 

@@ -145,13 +145,13 @@ def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
     return totals, finite
 
 
-def device_energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
-    """Of a map on a CUDA device, energies of the rule 'l2' of the first 15 bits and of the next; None if not served.
+def device_origin(x: Tensor, period: Pair, source: Tensor | None, source_origin: Tensor | None) -> Tensor | None:
+    """Of a map on a CUDA device, origins of the rule 'l2', ties settled; None if not served.
 
-    Shape: x (B, C, H, W) -> two of (B, P * Q) int64.
+    Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) int64 -> (B, 2) int64.
     """
     device = _on_device(x)
-    return None if device is None else device.energies(x, period)
+    return None if device is None else device.select_origin(x, period, source, source_origin)
 
 
 def exact_mean(x: Tensor, bits: int) -> Tensor | None:

@@ -1,0 +1,9 @@
+"""Selection and wrapping copies on CUDA, in Triton; no kernel asks the host for a value.
+
+The same bits as the PyTorch code beside them, tested on a GPU where there is one and in Triton's interpreter elsewhere.
+"""
+
+from .origin import select_origin
+from .wrap import wrap
+
+__all__ = ["select_origin", "wrap"]
