@@ -14,7 +14,7 @@
 # upset it, and would showing the network shifted pictures not have done as well?
 #
 # The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The profile `reduced`
-# trains ResNet-20 for a few epochs on a CPU; `quick` a tiny network on 8 x 8 digits, to try everything out. The table says which.
+# trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try everything out. The table says which.
 
 # %% tags=["parameters"]
 profile = "quick"
