@@ -29,7 +29,7 @@ def power_of_two_scale(largest: Tensor, bits: int) -> Tensor:
 
 
 def _mean(x: Tensor, dims: list[int]) -> Tensor:
-    count = math.prod(x.shape[d] for d in dims)
+    count = math.prod([x.shape[d] for d in dims])  # a list: torch.compile cannot look into a generator
     bits = 52 - math.ceil(math.log2(count))
     if x.ndim == 4 and dims == [2, 3] and (mean := native.exact_mean(x, bits)) is not None:
         return mean

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ...layout import _GOLDEN, _MIX_1, _MIX_2
 
-_TILE = 2048  # elements that a program reads at once
+_TILE = 4096  # elements that a program reads at once
+_WARPS = 8
 _PROGRAMS = 2048  # to share a map among: several for each of a GPU's multiprocessors
 _BLOCK = 1024  # elements that the choice reads at once
 _SLOTS = 4  # layouts that are hashed at one time
@@ -42,8 +43,9 @@ def _scale(largest):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _round(values):  # type: ignore[no-untyped-def]
-    return (values + 12582912.0) - 12582912.0  # adding 1.5 * 2^23 rounds to an integer, halves to even
+def _rounded(values):  # type: ignore[no-untyped-def]
+    """The nearest integer, halves to even, read off the bits of the sum with 1.5 * 2^23."""
+    return (values + 12582912.0).to(tl.int32, bitcast=True) - 0x4B400000
 
 
 @triton.jit
@@ -68,13 +70,13 @@ def _energies(  # type: ignore[no-untyped-def]
     last = tl.minimum(first + share, groups)
     scale = _scale(tl.load(largest + image))
     energy = tl.zeros([ROWS, COLUMNS], tl.int64)
+    base = x + image * groups * P * line + column[None, :]
     for start in range(first, last, ROWS):
         group = start + tl.arange(0, ROWS)
         inside = (group < last)[:, None] & (column < line)[None, :]
-        row = image * groups * P + (group * P + p)
-        values = tl.load(x + (row * line)[:, None] + column[None, :], inside, other=0.0)
-        high = _round(_magnitude(values, limit) * scale).to(tl.int32)
-        energy += (high * high).to(tl.int64)  # at most 2^30
+        values = tl.load(base + ((group * P + p) * line)[:, None], inside, other=0.0)
+        high = _rounded(_magnitude(values, limit) * scale).to(tl.int64)
+        energy += high * high
     energies, phase = tl.sum(energy, 0), column // unit % Q
     for q in range(Q):
         tl.atomic_add(sums + (image * P + p) * Q + q, tl.sum(tl.where(phase == q, energies, 0), 0))
@@ -102,8 +104,8 @@ def _low_energies(  # type: ignore[no-untyped-def]
                 place = i // wide // tall * step_c + row * step_h + column * step_w
                 values = tl.load(x + place, i < channels * tall * wide, other=0.0)
                 scaled = _magnitude(values, limit) * scale
-                bits = _round((scaled - _round(scaled)) * 32768.0).to(tl.int32)
-                energy += (bits * bits).to(tl.int64)
+                bits = _rounded((scaled - _rounded(scaled).to(tl.float32)) * 32768.0).to(tl.int64)
+                energy += bits * bits
             tl.store(low + phase, tl.sum(energy, 0))
         else:
             tl.store(low + phase, -1)
@@ -275,7 +277,7 @@ def select_origin(
     sums, lows, largest, locks = work.split([batch * p * q, batch * p * q, batch, _SLOTS])
 
     share = triton.cdiv(triton.cdiv(size, max(1, _PROGRAMS // batch)), _TILE) * _TILE
-    _largest[(batch, triton.cdiv(size, share))](x, largest, size, share, limit, _TILE)
+    _largest[(batch, triton.cdiv(size, share))](x, largest, size, share, limit, _TILE, num_warps=_WARPS)
 
     # A line lies together in memory, all of one row phase; columns repeat their phases in every line.
     lines, line, unit = (height, width * channels, channels) if last else (channels * height, width, 1)
@@ -283,7 +285,7 @@ def select_origin(
     rows, blocks = _TILE // columns, p * triton.cdiv(line, columns)
     share = triton.cdiv(triton.cdiv(lines // p, max(1, _PROGRAMS // (batch * blocks))), rows) * rows
     _energies[(batch, blocks, triton.cdiv(lines // p, share))](
-        x, largest, sums, lines // p, line, unit, share, p, q, limit, rows, columns
+        x, largest, sums, lines // p, line, unit, share, p, q, limit, rows, columns, num_warps=_WARPS
     )
 
     origin = torch.empty(batch, 2, dtype=torch.int64, device=x.device)
