@@ -5,7 +5,8 @@
 
 Forward passes are bfloat16, channels last, compiled with CUDA graphs; training steps are compiled, in automatic mixed
 precision. Plain and converted networks take turns in one process. Needs torch and torchvision alone, and
-segmentation-models-pytorch for deeplabv3plus. Records go to runs/bench/gpu/records, each with its own provenance.
+segmentation-models-pytorch for deeplabv3plus. Records go to runs/bench/gpu/records and are published beside the CPU's,
+in results/speed.json.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def main() -> None:
     folder: Path = find_root() / "runs" / "bench" / "gpu"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    facts = {"notebook": "gpu", "profile": "bench", "seed": 0} | provenance(find_root())
+    facts = {"notebook": "speed", "profile": "bench", "seed": 0} | provenance(find_root())
 
     def measured() -> Iterator[Record]:
         if "bandwidth" in options.parts:

@@ -113,4 +113,4 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # * Integers cost no more than floats: both wait for memory.
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What must not
 #   creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph breaks.
-# * On a GPU the kernels exist (Triton) and give the same bits in the interpreter; their speed has not been measured.
+# * On a GPU selection and padding are Triton kernels of the same bits; times beside the plain network have not been measured there.

@@ -31,27 +31,28 @@ def exactness(root: Path) -> str:
 def speed(root: Path) -> str:
     """Forward time and peak memory beside the plain network's, as ratios; of times those of medians."""
     rows: dict[tuple[str, ...], dict[str, Record]] = {}
-    records = read_results(root, "speed")
+    records = [r for r in read_results(root, "speed") if r.get("stage", "forward") in ("forward", "training")]
     for record in records:
-        where = (record["net"], str(record["batch"]), str(record["size"]), machine(record))
+        passed = f"{record.get('stage', 'forward')}, {record['dtype']}"
+        where = (record["net"], passed, str(record["batch"]), str(record["size"]), machine(record))
         rows.setdefault(where, {})[record["method"]] = record
     # What it is measured against first, then the peers.
     order = ["circular padding", "MASS", "plain, channels last", "MASS, channels last"]
     methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: (([*order, m]).index(m), m))
     cells = [
         [
-            *(net, batch, size, where, _milliseconds(row["plain"])),
+            *(net, passed, batch, size, where, _milliseconds(row["plain"])),
             *(_ratio(row.get(m), row["plain"]) for m in methods),
             *(_share(row.get("MASS", {}).get(f"{kind}memory_ratio")) for kind in ("", "training_")),
         ]
-        for (net, batch, size, where), row in rows.items()
+        for (net, passed, batch, size, where), row in rows.items()
         if "plain" in row
     ]
     note = (
         "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run. "
         "Memory: MASS's peak over the plain network's, in evaluation and in training."
     )
-    columns = ["Network", "Batch", "Pixels", "Machine", "Plain (ms)", *(f"{name} (×)" for name in methods)]
+    columns = ["Network", "Pass", "Batch", "Pixels", "Machine", "Plain (ms)", *(f"{name} (×)" for name in methods)]
     return table([*columns, "Memory (×)", "Memory, training (×)"], cells, records, note)
 
 

@@ -148,17 +148,18 @@ def changes(name: str, size: int, batch: int, rounds: int) -> pd.Series:
 def growth(sides: Sequence[int], batches: Sequence[int], strides: Sequence[int], rounds: int) -> pd.DataFrame:
     """Selection and shift of 16 channels as the side, the batch and the stride grow: predicted, and measured.
 
-    Predicted: the cost of a call (that on the smallest map), and two readings for the selection, a reading and a
-    writing for the shift, at the speed of a copy.
+    Predicted: the cost of a call (that on the smallest map), and two copies of the map, timed in turns with it: its bytes
+    are two readings for the selection, a reading and a writing for the shift.
     """
-    speed, side, batch = bandwidth(), 64, 8
+    side, batch = 64, 8
     cases = [("image side", n, (1, n, 2)) for n in sides] + [("batch", n, (n, side, 2)) for n in batches]
     cases += [("stride", n, (batch, 4 * side, n)) for n in strides]
 
     def cost(images: int, size: int, stride: int) -> tuple[float, float]:
         x = torch.randn(images, 16, size, size)
-        call = milliseconds({"": lambda: mass.shift(x, mass.select_origin(x, stride))}, rounds)[""]
-        return call, 4 * x.nbytes / 1e6 / speed
+        calls = {"call": lambda: mass.shift(x, mass.select_origin(x, stride)), "copy": x.clone}
+        found = milliseconds(calls, rounds)
+        return found["call"], 2 * found["copy"]
 
     fixed = cost(1, 2, 2)[0]
     rows = []
