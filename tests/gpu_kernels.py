@@ -1,4 +1,4 @@
-"""The Triton kernels against the PyTorch code they stand for: on a GPU, or in Triton's interpreter (test_gpu_kernels.py)."""
+"""The Triton kernels against the PyTorch code they stand for; run by test_gpu_kernels.py, in a process of its own."""
 
 import pytest
 import torch
