@@ -32,10 +32,13 @@ def table(columns: list[str], rows: Iterable[list[str]], records: list[Record], 
     if not records:
         return "Nothing is published yet: `make repro`, then `make publish`."
     lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
-    runs = dict.fromkeys(
-        f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, "
-        f"{record['seconds']:,.0f} s, {record['peak_memory_mb']:,} MB, commit {(record['commit'] or 'unknown')[:7]}"
-        + (" with changes" if record["modified"] else "")
-        for record in records
-    )
-    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(runs)}."])
+    runs: dict[tuple[str, str], list[int]] = {}  # the memory of runs that are otherwise told alike
+    for record in records:
+        before = f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, {record['seconds']:,.0f} s"
+        after = f"commit {(record['commit'] or 'unknown')[:7]}" + (" with changes" if record["modified"] else "")
+        runs.setdefault((before, after), []).append(record["peak_memory_mb"])
+    told = [
+        f"{before}, {' to '.join(f'{mb:,}' for mb in dict.fromkeys((min(memory), max(memory))))} MB, {after}"
+        for (before, after), memory in runs.items()
+    ]
+    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(told)}."])

@@ -175,12 +175,23 @@ def test_verdicts(fields, expected):
 
 
 def test_a_benchmark_is_published_like_a_run(tmp_path):
-    speed = {"notebook": "speed", "profile": "bench", "net": "resnet18", "batch": 8, "size": 224, "rounds": 15}
+    speed = {
+        "notebook": "speed",
+        "profile": "bench",
+        "net": "resnet18",
+        "batch": 8,
+        "size": 224,
+        "rounds": 15,
+        "dtype": "float32",
+    }
     for method, time in (("plain", 100.0), ("MASS", 125.0)):
         times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": time / 100}
         publish(tmp_path, [write_run(tmp_path / method, method=method, **speed, **times)])
     table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
-    assert "| MASS (×) |" in table and "| resnet18 | 8 | 224 | some | 100 (n = 15) | 1.25 (1.20 to 1.30) |" in table
+    assert (
+        "| MASS (×) |" in table
+        and "| resnet18 | forward, float32 | 8 | 224 | some | 100 (n = 15) | 1.25 (1.20 to 1.30) |" in table
+    )
 
 
 def test_percentages_and_topics():
