@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from .axes import POSITIONS
 from .errors import NotEquivariantError
 from .fuse import drop_unread, fuse_shifts
 from .infer import infer
@@ -90,14 +91,14 @@ def _symmetrise(module: fx.GraphModule) -> None:
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
     source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
     output = next(n for n in graph.nodes if n.op == "output")
-    module.add_submodule("mass_symmetrise", Symmetrise())
     for node in output.all_input_nodes:
         positions = node.meta.get("positions")
         if positions is None:
             continue
-        if positions.digits or positions.dims != (2, 3):
+        if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
             raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
         with graph.inserting_before(output):
+            module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))
             averaged = graph.call_module("mass_symmetrise", (node, source))
         output.replace_input_with(node, averaged)
         averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})

@@ -24,6 +24,8 @@ from . import native
 from .circular import circular_pad
 from .native import Pair
 
+Triple = tuple[int, int, int]
+
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 _GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile cannot look into torch.backends
@@ -56,6 +58,18 @@ def conv2d(
     if _calls_onednn(x):
         return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, frames: int, dilation: Triple, groups: int
+) -> Tensor:
+    """`torch.nn.functional.conv3d`, padded by zero frames alone, by a kernel in which every output is summed in one order.
+
+    Shape: x (B, C, T, H, W), weight (C', C / groups, kT, kH, kW) -> (B, C', T', H', W').
+    """
+    if _calls_onednn(x):
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (frames, 0, 0), stride, dilation, groups)
+    return F.conv3d(x, weight, bias, stride, (frames, 0, 0), dilation, groups)
 
 
 def circular_conv2d(
@@ -153,9 +167,15 @@ def _shorten_dilation(
 
 
 def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C')."""
+    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C').
+
+    So of a signal (B, L, C) and a video (B, T, H, W, C).
+    """
     if x.ndim == 4 and _calls_onednn(x):
         return conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+    if x.ndim in (3, 5) and _calls_onednn(x):
+        rows = x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, 2)
+        return pixelwise_linear(rows, weight, bias).reshape(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)
 
 
