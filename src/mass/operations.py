@@ -14,7 +14,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from . import fold, reduce, transposed, unpool, windowed
+from . import fold, reduce, unpool, windowed
 from .axes import pair_of
 from .effects import Effect, Site, concrete, is_in_place, name_of
 from .lattice import Grid
@@ -279,7 +279,8 @@ _MODULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), windowed.interpolate),
     **dict.fromkeys((getattr(nn, f"{kind}Pad{n}d") for n in (1, 2, 3)
                      for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")), fold.pad),
-    nn.ConvTranspose2d: transposed.conv_transpose, nn.MaxUnpool2d: unpool.max_unpool,
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), windowed.conv_transpose),
+    nn.MaxUnpool2d: unpool.max_unpool,
     nn.PixelShuffle: _shuffle, nn.PixelUnshuffle: _unshuffle,
     **dict.fromkeys(_EXACT_NORMS, _group_norm), nn.LayerNorm: _layer_norm,
     nn.Linear: _linear, nn.Flatten: _reshape, nn.Unflatten: _reshape,
@@ -294,12 +295,13 @@ _MODULES: dict[type[nn.Module], Rule] = {
 
 _FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), windowed.conv),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), windowed.conv_transpose),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d"), windowed.max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), windowed.avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), windowed.adaptive_avg_pool),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), windowed.adaptive_max_pool),
     "interpolate": windowed.interpolate,
-    "pad": fold.pad, "conv_transpose2d": transposed.conv_transpose, "max_unpool2d": unpool.max_unpool,
+    "pad": fold.pad, "max_unpool2d": unpool.max_unpool,
     "pixel_shuffle": _shuffle, "pixel_unshuffle": _unshuffle, "stack": _stack,
     "group_norm": _group_norm, "instance_norm": _group_norm, "layer_norm": _layer_norm, "linear": _linear,
     "silu": _activation(nn.SiLU), "gelu": _activation(nn.GELU), "sigmoid": _activation(nn.Sigmoid),

@@ -18,6 +18,7 @@ from .kernels import conv3d
 from .lattice import Pair
 from .layers import CellPool2d
 from .reduce import exact_mean
+from .transposed import phases
 
 
 def _three(value: Any) -> tuple[int, int, int]:
@@ -87,6 +88,48 @@ class CircularConv3d(nn.Conv3d):
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         options = self.stride, self.padding, self.dilation, self.groups, self.before, origin, self.padding_mode
         return circular_conv3d(input, self.weight, self.bias, *options)
+
+
+class CircularConvTranspose3d(nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` with circular rows and columns, as mass.transposed does it: phase by phase.
+
+    Shape: (B, C, T, H, W) -> (B, C', T', stride * H, stride * W); T' and what lies beyond the last frame are the plain one's.
+    """
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        if output_size is not None:
+            raise ValueError("output_size is not supported for videos; give output_padding to the layer.")
+        stride, dilation, padding = map(_three, (self.stride, self.dilation, self.padding))
+        kernel = self.weight.shape[2:]
+        before = input.shape[2]
+        after = (before - 1) * stride[0] - 2 * padding[0] + dilation[0] * (kernel[0] - 1) + self.output_padding[0] + 1
+        weight = self.weight.unflatten(0, (self.groups, -1)).transpose(1, 2)  # (groups, C' / groups, C / groups, …)
+        channels = weight.shape[0] * weight.shape[1]
+        times, rows, columns = (phases(kernel[i], stride[i], padding[i], dilation[i]) for i in range(3))
+        made = []
+        for place, (early, (start, end), step_t) in enumerate(times):
+            count = max(-(-(after - place) // stride[0]), 0)
+            frames = F.pad(input, (0, 0, 0, 0, -start, count - before + end))
+            for down, (top, bottom), step_h in rows:
+                for right, (first, last), step_w in columns:
+                    shape = input.shape[0], channels, count, *input.shape[3:]
+                    if early and down and right and count:
+                        taps = weight[..., early, :, :][..., down, :][..., right].flatten(0, 1)
+                        x = _wrapped(frames, (-first, last, -top, bottom), None)
+                        y = conv3d(x, taps, self.bias, (1, 1, 1), 0, (step_t, step_h, step_w), self.groups)
+                    else:  # a stride wider than the kernel leaves gaps
+                        y = input.new_zeros(shape) if self.bias is None else self.bias.view(-1, 1, 1, 1).expand(shape)
+                    made.append(y)
+        return _interlaced(made, stride, after)
+
+
+def _interlaced(phases: list[Tensor], stride: tuple[int, int, int], frames: int) -> Tensor:
+    """Phases (B, C, T, H, W), of time, rows and columns, as one video; the later ones may have a frame less."""
+    longest = max(y.shape[2] for y in phases)
+    same = [F.pad(y, (0, 0, 0, 0, 0, longest - y.shape[2])) for y in phases]
+    cells = torch.stack(same, -1).unflatten(-1, stride)  # (B, C, T, H, W, s_t, s_h, s_w)
+    video = cells.permute(0, 1, 2, 5, 3, 6, 4, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+    return video[:, :, :frames]
 
 
 class CircularMaxPool3d(nn.MaxPool3d):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from . import layers, reduce
 from .axes import OnMaps, pair_of, sizes_along
@@ -18,11 +18,20 @@ from .effects import Effect, Site
 from .errors import NotEquivariantError, as_pair
 from .flatten import size_of
 from .kernels import circular_conv2d
-from .lattice import Pair, stride, times
+from .lattice import Grid, Pair, stride, times
 from .signals import CircularAvgPool1d, CircularConv1d, CircularMaxPool1d, circular_conv1d
+from .transposed import CircularConvTranspose1d, CircularConvTranspose2d, FunctionalConvTranspose
 from .unpool import max_pool_with_indices
 from .upsample import MODES, CircularDownsample, CircularUpsample
-from .videos import AdaptivePool3d, CircularAvgPool3d, CircularConv3d, CircularMaxPool3d, InTime, circular_conv3d
+from .videos import (
+    AdaptivePool3d,
+    CircularAvgPool3d,
+    CircularConv3d,
+    CircularConvTranspose3d,
+    CircularMaxPool3d,
+    InTime,
+    circular_conv3d,
+)
 
 FRAME = "samples the frame's grid"
 BORDER = "padding marks the border"
@@ -108,6 +117,31 @@ def conv(site: Site) -> Effect:
     return windowed(site, stride, bool(any(swap.pads)), swap, (site.input, weight, bias))
 
 
+def conv_transpose(site: Site) -> Effect:
+    """`nn.ConvTranspose1d`, `2d`, `3d` and their functions: the map is enlarged by the stride."""
+    weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
+    axes = len(site.module.kernel_size if site.module is not None else weight.meta["shape"][2:])  # type: ignore[arg-type]
+    site.image_axes(axes)
+    if site.module is not None:
+        new: Any = _TRANSPOSED[axes].__new__(_TRANSPOSED[axes])
+        new.__dict__ = site.module.__dict__
+        stride = pair_of(new.stride, axes)
+        inputs: tuple = (site.input,)
+    else:
+        if site.values.get(weight):
+            raise site.refuse("a convolution whose kernel is a map")
+        stride, padding = pair_of(site.argument(3, "stride", 1), axes), pair_of(site.argument(4, "padding", 0), axes, 0)
+        dilation = pair_of(site.argument(7, "dilation", 1), axes)
+        if axes == 3:
+            raise site.refuse("a transposed convolution of videos whose weights are computed")
+        new = FunctionalConvTranspose(stride, padding, site.argument(6, "groups", 1), dilation)
+        inputs = (site.input, weight, bias)
+    change = "wraps, moved back" if stride != (1, 1) else "wraps"
+    return Effect(
+        site.map, up=stride, swap=new, inputs=inputs, change=change, breaks="loses its overhang at the border"
+    )
+
+
 def _pads(padding: Any, axes: int) -> bool:
     return padding != "valid" if isinstance(padding, str) else any(pair_of(padding, axes, 0))
 
@@ -119,6 +153,8 @@ def _pool(kind: str, names: tuple[str, ...]) -> Callable[[Site], Effect]:
         axes = int(site.kind.removesuffix("_with_indices")[-2])
         given = {name: site.argument(i + 1, name) for i, name in enumerate(names)}
         given = {name: value for name, value in given.items() if value is not None}
+        if _spans_the_map(site, given["kernel_size"], axes) and not _pads(given.get("padding", 0), axes):
+            return adaptive_avg_pool(site, 1) if kind == "avg" else adaptive_max_pool(site, 1)
         if kind == "max" and (site.argument(6, "return_indices", False) or site.kind.endswith("with_indices")):
             if axes != 2:
                 raise site.refuse(f"max pooling along {axes} axes that returns indices", "return the pooled map alone")
@@ -128,6 +164,16 @@ def _pool(kind: str, names: tuple[str, ...]) -> Callable[[Site], Effect]:
         return windowed(site, pair_of(pool.stride, axes), _pads(pool.padding, axes), pool, axes=axes)
 
     return rule
+
+
+def _spans_the_map(site: Site, kernel: Any, axes: int) -> bool:
+    """Whether a window is as large as its map because it was given the map's size: global pooling."""
+    if site.module is not None or not isinstance(site.map, Grid):
+        return False
+    nodes: list[fx.Node] = []
+    fx.node.map_arg((site.node.args[1:], site.node.kwargs.get("kernel_size")), nodes.append)
+    size = (kernel,) * axes if isinstance(kernel, int) else tuple(kernel)
+    return bool(nodes) and size == site.shape[-axes:]
 
 
 def _circular_pool(kind: str, axes: int, given: dict[str, Any]) -> Any:
@@ -143,6 +189,7 @@ _POOLS: dict[tuple[str, int], Any] = {
     ("max", 1): CircularMaxPool1d, ("max", 2): layers.CircularMaxPool2d, ("max", 3): CircularMaxPool3d,
     ("avg", 1): CircularAvgPool1d, ("avg", 2): layers.CircularAvgPool2d, ("avg", 3): CircularAvgPool3d,
 }  # fmt: skip
+_TRANSPOSED: dict[int, Any] = {1: CircularConvTranspose1d, 2: CircularConvTranspose2d, 3: CircularConvTranspose3d}
 _CONVOLUTIONS: dict[int, Any] = {1: CircularConv1d, 2: layers.CircularConv2d, 3: CircularConv3d}
 
 max_pool = _pool("max", ("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
@@ -159,21 +206,22 @@ class UnequalWindows(NotEquivariantError):
         return self
 
 
-def _adaptive_pool(average: bool) -> Callable[[Site], Effect]:
+def _adaptive_pool(average: bool) -> Callable[..., Effect]:
     """Adaptive pooling: global, or of windows of equal size."""
 
-    def rule(site: Site) -> Effect:
+    def rule(site: Site, size: Any = None) -> Effect:
         axes = int(site.kind[-2])
         site.image_axes(axes)
         if site.map.pads != (0, 0):
             raise site.refuse("adaptive pooling of a padded map")
-        size = site.argument(1, "output_size")
+        size = site.argument(1, "output_size") if size is None else size
         target = tuple(size) if isinstance(size, tuple | list) else (size,) * axes
         rows, columns = (1, *target)[-2:]
         out = site.sizes[0] if rows is None else rows, site.sizes[1] if columns is None else columns
         swap: nn.Module | None = AdaptivePool3d(target[0], out, average) if axes == 3 else None
         if out == (1, 1):
-            exact = swap if axes == 3 or not average else reduce.ExactMean(site.map.dims)
+            largest = getattr(nn, f"AdaptiveMaxPool{axes}d")(1) if site.module is None else None
+            exact = swap or (reduce.ExactMean(site.map.dims) if average else largest)
             return Effect(None, swap=exact, inputs=(site.input,), change="exact mean" if average else "")
         if site.sizes[0] % out[0] or site.sizes[1] % out[1]:
             reason = f"adaptive pooling of {site.sizes} to {out} has windows of unequal size"
