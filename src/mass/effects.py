@@ -92,7 +92,7 @@ class Site:
         last = isinstance(self.map, Grid) and self.map.dims == POSITIONS.get(rank)
         if last and rank - 1 == axes:
             reason = f"an operation on {axes} axes takes the {self.shape[0]} rows of {self.shape} for channels"
-            raise NoBatch(self.node.name, reason, "add the batch axis to the example with x[None]")
+            raise Outright(self.node.name, reason, "add the batch axis to the example with x[None]")
         if not last or axes not in (None, rank - 2):
             where = f"a map whose rows and columns are not axes 2 and 3 of {self.shape}"
             if axes != 2:
@@ -100,8 +100,8 @@ class Site:
             raise self.refuse(f"a windowed operation on {where}")
 
 
-class NoBatch(NotEquivariantError):
-    """An example that the network takes for a single image, without a batch."""
+class Outright(NotEquivariantError):
+    """A refusal that the whole map as period (mass.whole) would not mend."""
 
 
 _DISPATCHED = {  # their __name__ is 'fn'

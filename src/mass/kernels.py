@@ -7,6 +7,8 @@ Float32 on the CPU has two that do not (measured; DESIGN, "Kernels must treat po
 * activations built on exp (sigmoid, SiLU, GELU, …) finish each thread's share with a scalar loop that rounds
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
+Float64 on the CPU is a matrix product throughout, whose last columns are rounded otherwise: for signals they are scrap.
+
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
 only where PyTorch was built without oneDNN.
 """
@@ -57,6 +59,10 @@ def conv2d(
     """
     if _calls_onednn(x):
         return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
+    if (
+        x.shape[2] == 1 and x.dtype == torch.float64
+    ):  # a signal; the matrix product's last columns are those of a second row
+        return F.conv2d(x.repeat(1, 1, 2, 1), weight, bias, stride, 0, dilation, groups)[:, :, :1]
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
 
 
@@ -176,6 +182,11 @@ def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.ndim in (3, 5) and _calls_onednn(x):
         rows = x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, 2)
         return pixelwise_linear(rows, weight, bias).reshape(*x.shape[:-1], -1)
+    if (
+        x.ndim in (3, 5) and x.dtype == torch.float64
+    ):  # a matrix product rounds its last rows otherwise: let them be others
+        pixels = F.pad(x.flatten(0, -2), (0, 0, 0, _LANES))
+        return F.linear(pixels, weight, bias)[:-_LANES].view(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)
 
 

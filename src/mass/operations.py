@@ -296,7 +296,7 @@ _MODULES: dict[type[nn.Module], Rule] = {
 _FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), windowed.conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), windowed.conv_transpose),
-    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d"), windowed.max_pool),
+    **dict.fromkeys((f"max_pool{n}d{name}" for n in (1, 2, 3) for name in ("", "_with_indices")), windowed.max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), windowed.avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), windowed.adaptive_avg_pool),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), windowed.adaptive_max_pool),

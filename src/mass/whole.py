@@ -16,7 +16,7 @@ from typing import Any
 from torch import fx
 
 from .axes import POSITIONS, sizes_along
-from .effects import Effect, NoBatch, Site, is_in_place
+from .effects import Effect, Outright, Site, is_in_place
 from .errors import NotEquivariantError
 from .lattice import Digit, Grid, Lattice, rise, stride, unify
 from .windowed import UnequalWindows
@@ -44,10 +44,11 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Any, refusal: NotEquivarian
     """The effect of an operation that its rule refuses, on maps moved to their origin; None if that does not help.
 
     It does not where the operation writes to a map that others read, where images are not told apart any more, where
-    its maps lie on several lattices, and where a size is at hand at which the operation needs no such thing, nor if the example lacks its batch.
+    its maps lie on several lattices, where a size is at hand at which the operation needs no such thing, and where its
+    rule refuses outright.
     """
     node, values = site.node, [plan.values[n] for n in maps]
-    if isinstance(refusal, UnequalWindows | NoBatch) or is_in_place(node, site.module) or site.kind == "setitem":
+    if isinstance(refusal, UnequalWindows | Outright) or is_in_place(node, site.module) or site.kind == "setitem":
         return None
     if not all(isinstance(v, Grid) and v.pads == (0, 0) and v.window is None and v.batch == 0 for v in values):
         return None

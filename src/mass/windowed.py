@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from . import layers, reduce
 from .axes import OnMaps, pair_of, sizes_along
 from .circular import window_pads
-from .effects import Effect, Site
+from .effects import Effect, Outright, Site
 from .errors import NotEquivariantError, as_pair
 from .flatten import size_of
 from .kernels import circular_conv2d
@@ -157,7 +157,8 @@ def _pool(kind: str, names: tuple[str, ...]) -> Callable[[Site], Effect]:
             return adaptive_avg_pool(site, 1) if kind == "avg" else adaptive_max_pool(site, 1)
         if kind == "max" and (site.argument(6, "return_indices", False) or site.kind.endswith("with_indices")):
             if axes != 2:
-                raise site.refuse(f"max pooling along {axes} axes that returns indices", "return the pooled map alone")
+                reason = f"{site.kind} returns indices, which are followed for images alone"
+                raise Outright(site.node.name, reason, "return the pooled map alone")
             return max_pool_with_indices(site, nn.MaxPool2d(**{k: given[k] for k in names[:4] if k in given}))
         pool = _circular_pool(kind, axes, given)
         pool.before = site.map.pads
