@@ -49,12 +49,11 @@ def as_map(x: Tensor, dims: Dims) -> Tensor:
 
 def on_maps(function: Callable[[Tensor], Tensor], x: Tensor, dims: Dims) -> Tensor:
     """`function`, from maps (B, C, H, W) to maps of as many channels, of a tensor whose positions lie at any axes."""
-    ends = tuple(range(-len(dims), 0))
-    channels = x.movedim(dims, ends).shape[: -len(dims)]
     y = function(as_map(x, dims))
     if x.ndim != 4 or len(dims) != 2:
-        y = y.reshape(*channels, *y.shape[-len(dims) :])
-    return y.movedim(ends, dims)
+        others = [size for axis, size in enumerate(x.shape) if axis not in dims]
+        y = y.reshape(*others, *y.shape[-len(dims) :])
+    return y.movedim(tuple(range(-len(dims), 0)), dims)
 
 
 class OnMaps(nn.Module):
