@@ -7,7 +7,8 @@ Float32 on the CPU has two that do not (measured; DESIGN, "Kernels must treat po
 * activations built on exp (sigmoid, SiLU, GELU, …) finish each thread's share with a scalar loop that rounds
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
-Float64 on the CPU is a matrix product throughout, whose last columns are rounded otherwise: for signals they are scrap.
+Float64 on the CPU is a matrix product throughout, whose last columns are rounded otherwise, and so, in oneDNN, are grouped
+convolutions of few positions: those of signals get scrap for last columns. For images and videos that would cost too much.
 
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
 only where PyTorch was built without oneDNN.
@@ -27,6 +28,8 @@ from .circular import circular_pad
 from .native import Pair
 
 Triple = tuple[int, int, int]
+
+_SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
 
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 _GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
@@ -57,12 +60,16 @@ def conv2d(
 
     Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
     """
+    if x.shape[2] == 1 and (groups > 1 or x.dtype == torch.float64) and x.device.type == "cpu":  # a signal
+        count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
+        x = F.pad(x, (0, stride[1] * (_SCRAP - count % _SCRAP + _SCRAP)))
+        return _conv2d(x, weight, bias, stride, dilation, groups)[..., :count]
+    return _conv2d(x, weight, bias, stride, dilation, groups)
+
+
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
     if _calls_onednn(x):
         return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
-    if (
-        x.shape[2] == 1 and x.dtype == torch.float64
-    ):  # a signal; the matrix product's last columns are those of a second row
-        return F.conv2d(x.repeat(1, 1, 2, 1), weight, bias, stride, 0, dilation, groups)[:, :, :1]
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
 
 
