@@ -3,6 +3,7 @@
     make census                                             # hours on 2 cores; resumable
     python benchmarks/zoo.py --models timm/vgg11 torchvision/swin_t --jobs 2
     python benchmarks/zoo.py --families                     # of torchvision, the smallest member of each family
+    python benchmarks/zoo.py --models torchvision.video/r3d_18
 
 For each network of `companion.zoo`: does it convert (verified in float64, node by node) or why not, how many of its
 operations have a period and how many origins they share, and does its output for a photograph stay the same, bit by
@@ -34,18 +35,19 @@ import torchvision
 from torch import Tensor, nn
 
 import mass
-from companion.awkward import photograph
+from companion.awkward import film, photograph
 from companion.files import write_json
 from companion.measure import random_shifts
 from companion.networks import calibrate
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, read_records, record_name
-from companion.zoo import Member, timm_members, torchvision_members
+from companion.zoo import VIDEO, Member, timm_members, torchvision_members, video_members
 from mass.layers import SelectOrigin, Shift
 
 SMALL = ((64, 96), (128, 192), (192, 192))  # tried first: cheap, and hard for kernels; else the network's own size
 SHIFTS = 4
+FRAMES = 16  # of a video: what torchvision's networks take
 
 
 def build(member: Member) -> nn.Module:
@@ -63,10 +65,21 @@ def build(member: Member) -> nn.Module:
     return model.eval()
 
 
-def calibrated(model: nn.Module, size: tuple[int, int]) -> nn.Module:
+def is_video(member: Member) -> bool:
+    return member.library == VIDEO
+
+
+def example(member: Member, size: tuple[int, int]) -> Tensor:
+    """A photograph, or a video of one."""
+    return film(*size, FRAMES) if is_video(member) else photograph(*size)
+
+
+def calibrated(member: Member, model: nn.Module, size: tuple[int, int]) -> nn.Module:
     """With the statistics of photographs of this size in its batch normalisations, if it has any."""
-    has_statistics = any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
-    return calibrate(copy.deepcopy(model), size) if has_statistics else model
+    if not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d) for m in model.modules()):
+        return model
+    films = torch.cat([film(*size, FRAMES, which) for which in (0, 1)]) if is_video(member) else None
+    return calibrate(copy.deepcopy(model), size, films)
 
 
 def sizes(member: Member, model: nn.Module) -> Iterator[tuple[int, int]]:
@@ -75,7 +88,7 @@ def sizes(member: Member, model: nn.Module) -> Iterator[tuple[int, int]]:
     if member.library == "timm":
         own = model.default_cfg["input_size"][1]
     else:
-        own = 299 if member.model == "inception_v3" else 224
+        own = 299 if member.model == "inception_v3" else 112 if member.module == "video.resnet" else 224
     yield own, own
     if own % 32:
         yield -(-own // 32) * 32, -(-own // 32) * 32
@@ -103,11 +116,11 @@ def measure(member: Member) -> dict:
     row = head(member)
     plain, reason = build(member), "the network takes no image of any size that was tried"
     for size in sizes(member, plain):
-        x = photograph(*size)
+        x = example(member, size)
         if not runs_on(plain, x):
             continue
         try:
-            converted = mass.convert(calibrated(plain, size), x)
+            converted = mass.convert(calibrated(member, plain, size), x)
         except mass.NotEquivariantError as refusal:
             reason = str(refusal)
             continue
@@ -135,7 +148,7 @@ def measure(member: Member) -> dict:
 
 def compare(converted: nn.Module, x: Tensor) -> dict:
     """Per dtype: whether all shifts leave all bits, and the largest change as a share of the largest output."""
-    shifts = random_shifts((x.shape[2], x.shape[3]), SHIFTS)
+    shifts = random_shifts((x.shape[-2], x.shape[-1]), SHIFTS)
     found: dict = {"shifts": SHIFTS}
     for name in ("float32", "bfloat16"):
         dtype = getattr(torch, name)
@@ -194,7 +207,7 @@ def main() -> None:
     folder: Path = root / "runs" / "bench" / "zoo"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "zoo", "profile": "bench", "seed": 0} | provenance(root)
-    members = [*torchvision_members(every=not options.families), *timm_members()]
+    members = [*torchvision_members(every=not options.families), *video_members(), *timm_members()]
     if options.models:
         members = [m for m in members if f"{m.library}/{m.model}" in options.models]
 

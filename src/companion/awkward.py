@@ -19,6 +19,12 @@ def photograph(height: int, width: int, which: int = 0) -> Tensor:
     return F.interpolate(image, (height, width), mode="bilinear", antialias=True) / 63.75 - 2
 
 
+def film(height: int, width: int, frames: int, which: int = 0) -> Tensor:
+    """A photograph that moves and brightens a little from frame to frame, (1, 3, frames, height, width)."""
+    still = photograph(height, width, which)
+    return torch.stack([still.roll((k, 2 * k), (2, 3)) + 0.1 * k for k in range(frames)], 2)
+
+
 def _objects(height: int, width: int, places: list[tuple[int, int]], background: float = 0.0) -> Tensor:
     x = torch.full((1, 3, height, width), background)
     for i, j in places:

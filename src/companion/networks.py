@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from .awkward import photograph
 
@@ -33,18 +34,40 @@ def calibrated(name: str, seed: int = 0, size: int = 96) -> nn.Module:
     return calibrate(torchvision.models.get_model(name, weights=None), (size, size))
 
 
-def calibrate(model: nn.Module, size: tuple[int, int] = (96, 96)) -> nn.Module:
-    """Give every BatchNorm of a network that takes images random weights and the statistics of photographs; eval mode."""
+def calibrate(model: nn.Module, size: tuple[int, int] = (96, 96), examples: Tensor | None = None) -> nn.Module:
+    """Give every BatchNorm of a network random weights and the statistics of photographs, or of `examples`; eval mode."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             module.momentum = None  # a plain average over the batches seen
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
-    photos = torch.cat([photograph(*size, which) for which in (0, 1)])
-    photos = torch.cat((photos, photos.flip(3), photos.roll(size[0] // 3, 2), photos * 0.5))
+    if examples is None:
+        photos = torch.cat([photograph(*size, which) for which in (0, 1)])
+        examples = torch.cat((photos, photos.flip(3), photos.roll(size[0] // 3, 2), photos * 0.5))
     with torch.no_grad():
-        model.train()(photos)
+        model.train()(examples)
     return model.eval()
+
+
+class M5(nn.Module):
+    """M5, a classifier of waveforms (Dai et al., 2017, "Very deep convolutional neural networks for raw waveforms").
+
+    With the stride of 16 of PyTorch's speech command tutorial, for 35 words at 8 kHz. Shape: (B, 1, L) -> (B, 35).
+    """
+
+    def __init__(self, classes: int = 35) -> None:
+        super().__init__()
+        widths = (1, 32, 32, 64, 64)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(widths[k], widths[k + 1], *((80, 16) if k == 0 else (3,))) for k in range(4)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths[1:])
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.max_pool1d(F.relu(norm(conv(x))), 4)
+        return self.head(F.avg_pool1d(x, x.shape[-1]).flatten(1))
 
 
 ARCHITECTURES = (

@@ -1,7 +1,8 @@
 """The zoo: which networks `benchmarks/zoo.py` measures, fixed before anything was measured.
 
 Of timm 1.0.31, the smallest member of every module that registers models: fewest parameters, counted on the meta
-device, timm's own `test_…` toys left out. Of torchvision, every classifier.
+device, timm's own `test_…` toys left out. Of torchvision, every classifier of images, and the smallest of each family of
+those of videos.
 
 Convolutional is a network in which only convolutions, poolings, and reductions over the whole map (channel attention
 included) mix positions; any other mixes them by attention, by layers over positions or by recurrence.
@@ -70,6 +71,9 @@ TORCHVISION_FAMILIES = (
     "wide_resnet50_2",
 )  # the smallest member of each
 
+VIDEO = "torchvision.video"  # as a library: its networks take (B, C, T, H, W)
+_VIDEO = {"resnet": ("r3d_18", "mc3_18", "r2plus1d_18"), "s3d": ("s3d",), "swin_transformer": ("swin3d_t",), "mvit": ("mvit_v1_b", "mvit_v2_s")}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Member:
@@ -99,3 +103,9 @@ def torchvision_members(every: bool = True) -> list[Member]:
     module = {name: torchvision.models.get_model_builder(name).__module__.rpartition(".")[2] for name in names}
     kind = {name: "other" if name.startswith(_TORCHVISION_OTHER) else "convolutional" for name in names}
     return [Member("torchvision", module[name], name, kind[name]) for name in names]
+
+
+def video_members() -> list[Member]:
+    """Torchvision's classifiers of videos: the three ResNets, and the smallest of each other kind."""
+    kind = {"resnet": "convolutional", "s3d": "convolutional"}
+    return [Member(VIDEO, f"video.{m}", name, kind.get(m, "other")) for m, names in _VIDEO.items() for name in names]

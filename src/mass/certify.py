@@ -15,9 +15,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .errors import as_pair, check_map
+from .axes import POSITIONS, Dims, as_map, on_maps, sizes_along
+from .errors import as_pair, check_batch
 from .evaluation import evaluating, not_finite
-from .layers import SelectOrigin, as_map
+from .layers import SelectOrigin
 from .layout import layout_hash
 from .origin import margin
 from .shift import shift
@@ -90,12 +91,14 @@ def _given(shifts: int | Iterable[tuple[int, int]], size: tuple[int, int]) -> li
     return [(int(pair[0]), int(pair[1])) for pair in tried]
 
 
-def _tensors(output: object) -> list[Tensor]:
-    """All tensors of a structured output; label maps (B, H, W) as maps of one channel."""
+def _tensors(output: object, dims: Dims = (2, 3)) -> list[Tensor]:
+    """All tensors of a structured output; those with an input's axes of positions as maps, label maps as of one channel."""
     if isinstance(output, Tensor):
-        return [output[:, None] if output.ndim == 3 else output]
+        if dims != (2, 3) and POSITIONS.get(output.ndim) == dims:
+            return [as_map(output, dims)]
+        return [output[:, None] if output.ndim == 3 and len(dims) == 2 else output]
     values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    return [tensor for value in values for tensor in _tensors(value)]
+    return [tensor for value in values for tensor in _tensors(value, dims)]
 
 
 def _candidates(y: Tensor, size: tuple[int, int], t: tuple[int, int]) -> Iterable[Tensor]:
@@ -110,6 +113,11 @@ def _candidates(y: Tensor, size: tuple[int, int], t: tuple[int, int]) -> Iterabl
     rows, columns = (range((t[a] - r[a]) // r[a] + 1, (t[a] + r[a] - 1) // r[a] + 1) for a in (0, 1))
     for k in itertools.product(rows, columns):
         yield _roll(y, k)
+
+
+def _shifted(images: Tensor, t: tuple[int, int]) -> Tensor:
+    by = torch.tensor(t, device=images.device)
+    return on_maps(lambda maps: shift(maps, by), images, POSITIONS[images.ndim])
 
 
 def _roll(y: Tensor, by: tuple[int, int]) -> Tensor:
@@ -134,7 +142,7 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     Args:
         model: any model; evaluated in eval mode without gradients. Outputs (B, classes) must stay, dense outputs
             (B, C, H, W) must move along, coarser maps must move along on their lattice.
-        images: a batch (B, C, H, W).
+        images: a batch (B, C, H, W); or videos (B, C, T, H, W), or signals (B, C, L), whose shifts are (0, t).
         shifts: None for all residues of the model's total stride (32 for a model that was not converted), each plus a
             random multiple of it; an int for so many random shifts; or pairs (rows, columns).
 
@@ -146,11 +154,12 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     >>> bool(certify(model, torch.rand(2, 3, 16, 16), shifts=4).identical.any())
     False
     """
-    check_map(images)
+    check_batch(images)
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    size = images.shape[2], images.shape[3]
-    stride = as_pair(getattr(model, "total_stride", (32, 32)), "total_stride")
+    dims = POSITIONS[images.ndim]
+    size = sizes_along(images.shape, dims)
+    stride = as_pair(getattr(model, "total_stride", (32, 32) if len(dims) > 1 else (1, 32)), "total_stride")
     tried = all_residues(size, stride) if shifts is None else _given(shifts, size)
     count = len(images)
     identical, difference = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
@@ -160,16 +169,20 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     worst: tuple[int, int] | None = None
     with evaluating(model):
         with _margins(model, count) as margins:
-            reference = _tensors(model(images))
+            reference = _tensors(model(images), dims)
+        if any(len(y) not in (1, count) for y in reference):
+            raise ValueError(
+                f"the model returns {len(reference[0])} rows for {tuple(images.shape)}; for a single image add the batch axis."
+            )
         for t in tried:
-            moved = _tensors(model(shift(images, torch.tensor(t, device=images.device))))
+            moved = _tensors(model(_shifted(images, t)), dims)
             for y, z in zip(reference, moved, strict=True):
                 same, distance = _compare(y, z, size, t)
                 worst = t if (distance > difference).any() else worst
                 difference = torch.maximum(difference, distance)
                 for row in (~same & explained).nonzero().flatten().tolist():
                     if row not in own:
-                        own[row] = _symmetries(images[row : row + 1])
+                        own[row] = _symmetries(as_map(images[row : row + 1], dims))
                     found = _own_symmetry(own[row], size, y[row : row + 1], z[row : row + 1], t)
                     known = [g for g in (symmetry[row], found) if g is not None]
                     symmetry[row] = min(known, key=own[row].index, default=None)

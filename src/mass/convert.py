@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from .axes import POSITIONS
 from .errors import NotEquivariantError
 from .fuse import drop_unread, fuse_shifts
 from .infer import infer
@@ -26,6 +27,8 @@ def convert(
 ) -> nn.Module:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
+    Shape: floating-point images (B, C, H, W), videos (B, C, T, H, W) or signals (B, C, L) in; out, what `model` gives.
+
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
     and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fuse): strided
     operations sample from an origin read off the features, parallel branches share it (mass.lattice), borders wrap, what
@@ -36,8 +39,10 @@ def convert(
             not changed. An operation that commutes with no other shift has the whole map as its period. What the model
             decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
             then). One in eval mode that computes something else in training is converted for evaluation alone.
-        example_input: a batch (B, C, H, W), or a tuple of arguments with such a batch first. H and W must be
-            multiples of the total stride; other sizes that are may be used later.
+        example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
+            arguments with such a batch first. H and W, or L, must be multiples of the total stride; other sizes that are
+            may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
+            by the original, and all frames share an origin (mass.videos). A signal is a map of one row (mass.signals).
         origin: the selection rule, one of `mass.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
             borders alone).
         verify: prove the result, node by node, in float64 on shifted noise (mass.verify). Not done for 'zero'.
@@ -53,6 +58,11 @@ def convert(
     >>> x = torch.randn(1, 3, 16, 16)
     >>> mass_model = convert(model, x)
     >>> torch.equal(mass_model(x), mass_model(x.roll((3, 5), (2, 3))))
+    True
+    >>> audio = nn.Sequential(nn.Conv1d(1, 8, 80, 16), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).eval()
+    >>> x = torch.randn(1, 1, 1024)
+    >>> mass_audio = convert(audio, x)
+    >>> torch.equal(mass_audio(x), mass_audio(x.roll(5, 2)))
     True
     """
     if origin not in (*RULES, "zero"):
@@ -90,14 +100,14 @@ def _symmetrise(module: fx.GraphModule) -> None:
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
     source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
     output = next(n for n in graph.nodes if n.op == "output")
-    module.add_submodule("mass_symmetrise", Symmetrise())
     for node in output.all_input_nodes:
         positions = node.meta.get("positions")
         if positions is None:
             continue
-        if positions.digits or positions.dims != (2, 3):
+        if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
             raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
         with graph.inserting_before(output):
+            module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))
             averaged = graph.call_module("mass_symmetrise", (node, source))
         output.replace_input_with(node, averaged)
         averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})

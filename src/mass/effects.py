@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import fx, nn
 
+from .axes import POSITIONS
 from .errors import NotEquivariantError
 from .lattice import Grid, Pair, stride
 
@@ -85,15 +86,27 @@ class Site:
         total = stride(self.map.lattice)
         return self.image[0] // total[0], self.image[1] // total[1]
 
-    def image_axes(self) -> None:
-        """Windowed operations work on axes 2 and 3: refuse a map whose positions lie elsewhere."""
-        if not isinstance(self.map, Grid) or self.map.dims != (2, 3) or len(self.shape) != 4:
-            raise self.refuse(
-                f"a windowed operation on a map whose rows and columns are not axes 2 and 3 of {self.shape}"
-            )
+    def image_axes(self, axes: int | None = 2) -> None:
+        """Operations on windows of so many axes work on the last ones, others with channels on axis 1: refuse other maps."""
+        rank = len(self.shape)
+        last = isinstance(self.map, Grid) and self.map.dims == POSITIONS.get(rank)
+        if last and rank - 1 == axes:
+            reason = f"an operation on {axes} axes takes the {self.shape[0]} rows of {self.shape} for channels"
+            raise Outright(self.node.name, reason, "add the batch axis to the example with x[None]")
+        if not last or axes not in (None, rank - 2):
+            where = f"a map whose rows and columns are not axes 2 and 3 of {self.shape}"
+            if axes != 2:
+                where = f"a map whose positions are not the last axes of {self.shape}"
+            raise self.refuse(f"a windowed operation on {where}")
 
 
-_DISPATCHED = {F.max_pool2d: "max_pool2d", F.adaptive_max_pool2d: "adaptive_max_pool2d"}  # their __name__ is 'fn'
+class Outright(NotEquivariantError):
+    """A refusal that the whole map as period (mass.whole) would not mend."""
+
+
+_DISPATCHED = {  # their __name__ is 'fn'
+    getattr(F, name): name for kind in ("max_pool", "adaptive_max_pool") for name in (f"{kind}{n}d" for n in (1, 2, 3))
+}
 _ALIASES = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat"}
 
 

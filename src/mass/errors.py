@@ -37,15 +37,24 @@ def as_pair(value: object, name: str = "period") -> tuple[int, int]:
 
 def check_map(x: Tensor) -> None:
     """Refuse what is not a non-empty floating-point map (B, C, H, W)."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"expected a tensor of shape (B, C, H, W), got {type(x).__name__}.")
-    if x.ndim != 4:
-        hints = {
-            3: "; add the batch axis with x[None], or, for a sequence (B, C, L), give the network maps of one row",
-            5: "; a video (B, C, T, H, W) is not supported: convert the network of its frames",
-        }
+    hints = {
+        3: "; add the batch axis with x[None], or see a signal (B, C, L) as a map of one row, x[:, :, None]",
+        5: "; see a video (B, C, T, H, W) as a map that holds all frames, x.flatten(1, 2)",
+    }
+    if isinstance(x, Tensor) and x.ndim != 4:
         hint = hints.get(x.ndim, "")
         raise ValueError(f"expected a map of shape (B, C, H, W), got {x.ndim} axes, {tuple(x.shape)}{hint}.")
+    check_batch(x)
+
+
+def check_batch(x: Tensor) -> None:
+    """Refuse what is no non-empty floating-point batch of images (B, C, H, W), signals (B, C, L) or videos (B, C, T, H, W)."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor of shape (B, C, H, W), got {type(x).__name__}.")
+    if x.ndim not in (3, 4, 5):
+        hint = "; give waveforms an axis of channels, (B, 1, L)" if x.ndim == 2 else ""
+        expected = "a batch (B, C, H, W), (B, C, L) or (B, C, T, H, W)"
+        raise ValueError(f"expected {expected}, got {x.ndim} axes, {tuple(x.shape)}{hint}.")
     if not x.is_floating_point():
         raise TypeError(f"expected floating-point values, got {x.dtype}; convert with x.float().")
     if 0 in x.shape:

@@ -85,7 +85,9 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
         elif node in plan.digits and effect is not None:
             root, low = plan.digits[node].find()
             group = str(groups.setdefault(root, len(groups) + 1)) + ("" if low == (1, 1) else f" / {low[0]}")
-            rows.append(_row(node, plan, _period(effect.period), group, effect.change, effect.breaks))
+            rows.append(
+                _row(node, plan, _period(effect.period[2 - len(plan.dims) :]), group, effect.change, effect.breaks)
+            )
         elif effect is not None and effect.change.startswith("exact"):
             rows.append(_row(node, plan, "", "", effect.change, "adds in the frame's order"))
         elif effect is not None and effect.change:
@@ -104,8 +106,8 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" + "s" * (n != 1)
 
 
-def _period(period: tuple[int, int]) -> str:
-    return str(period[0]) if period[0] == period[1] else f"{period[0]} x {period[1]}"
+def _period(period: tuple[int, ...]) -> str:
+    return " x ".join(map(str, period if len(set(period)) > 1 else period[:1]))
 
 
 def _row(node: fx.Node, plan: Plan, period: str, origin: str, changes: str, breaks: str) -> dict[str, str]:

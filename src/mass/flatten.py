@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import fx
 
+from .axes import POSITIONS, sizes_along
 from .effects import Effect, Site, name_of
 from .lattice import Grid, Lattice, unify
 from .sizes import Make
@@ -29,7 +30,7 @@ def without_positions(site: Site, plan: Any) -> Effect | None:
     known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
     if known:
         lattices = _together(known)
-        is_map = rank == 4 and kind in _RESHAPES and shape[0] == plan.batch
+        is_map = len(POSITIONS.get(rank, ())) == len(plan.dims) and kind in _RESHAPES and shape[0] == plan.batch
         effect = _as_map(site, shape, lattices) if is_map else None
         if effect is not None:
             return effect
@@ -74,7 +75,8 @@ def _as_map(site: Site, shape: tuple[int, ...], lattices: tuple[Lattice, ...]) -
     for lattice in lattices:
         rows, columns = lattice[-1].period
         heads = shape[1] == rows * columns and all(name_of(u) in ("permute", "transpose") for u in site.node.users)
-        for dims in ((2, 3), (1, 2)):
-            if (shape[dims[0]], shape[dims[1]]) == (rows, columns) and not heads:
+        last = POSITIONS[len(shape)]
+        for dims in (last, tuple(d - 1 for d in last)):  # channels first, channels last
+            if sizes_along(shape, dims) == (rows, columns) and not heads:
                 return Effect(Grid(lattice, dims), up=(rows, columns), resizes=True, change="moved back")
     return None

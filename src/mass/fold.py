@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .effects import Effect, Site, name_of
@@ -28,8 +29,15 @@ class NoPad(nn.Module):
         return x.clone()  # as padding does: it may be written to
 
 
-class Folded(nn.Identity):
-    """Where a map was padded; the next window wraps instead."""
+class Folded(nn.Module):
+    """Where a map was padded; the next window wraps instead. Other axes, time say, are padded as they were."""
+
+    def __init__(self, amounts: tuple[int, ...] = (), value: float = 0.0) -> None:
+        super().__init__()
+        self.amounts, self.value = amounts, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.amounts, value=self.value) if self.amounts else x
 
 
 def _takes_up(user: fx.Node) -> bool:
@@ -53,16 +61,17 @@ def pad(site: Site) -> Effect:
         raise site.refuse(f"padding by {amounts}, which is not known before it runs")
     rank = len(site.shape)
     sides = {rank - 1 - i // 2: (amounts[i], amounts[i + 1]) for i in range(0, len(amounts), 2)}
-    rows, columns = (sides.get(d, (0, 0)) for d in site.map.dims)
-    if any(sides[d] != (0, 0) for d in sides if d not in site.map.dims):
-        if (rows, columns) != ((0, 0), (0, 0)) or 0 in sides:
-            raise site.refuse("it pads positions and other axes at once", "pad in two steps")
+    rows, columns = (sides.get(site.map.axes.get(i, -1), (0, 0)) for i in (0, 1))
+    nodes: list[fx.Node] = []
+    fx.node.map_arg(given, nodes.append)
+    others = any(sides[d] != (0, 0) for d in sides if d not in site.map.dims)
+    if others and (rows, columns) == ((0, 0), (0, 0)) and 0 not in sides:
         return Effect(site.map)
+    if others and (nodes or 0 in sides or mode not in ("constant", "ZeroPad3d", "ConstantPad3d")):
+        raise site.refuse("it pads positions and other axes at once", "pad in two steps")
     if (rows, columns) == ((0, 0), (0, 0)):
-        nodes: list[fx.Node] = []
-        fx.node.map_arg(given, nodes.append)
         return Effect(site.map, swap=NoPad(), inputs=(site.input, given)) if nodes else Effect(site.map)
-    site.image_axes()
+    site.image_axes(None)
     if not all(_takes_up(user) for user in site.node.users):
         raise site.refuse("padding that is not the border of a window")
     pads = site.map.pads[0] + rows[0], site.map.pads[1] + columns[0]
@@ -70,5 +79,7 @@ def pad(site: Site) -> Effect:
     if "replication" in mode.lower() or "reflection" in mode.lower():
         kind = _KINDS["replicate" if "replication" in mode.lower() else "reflect"]
     change = "" if kind == "circular" else f"{kind} padding wraps"
-    return Effect(replace(site.map, pads=pads), swap=Folded(), inputs=(site.input,), change=change,
+    rest = tuple(0 if rank - 1 - i // 2 in site.map.dims else v for i, v in enumerate(amounts)) if others else ()
+    swap = Folded(rest, site.argument(3, "value") or 0.0)
+    return Effect(replace(site.map, pads=pads), swap=swap, inputs=(site.input,), change=change,
                   breaks="" if kind == "circular" else "padding marks the border", folds=True)  # fmt: skip

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from torch import fx, nn
 
-from . import layers
+from . import layers, signals, videos
 
-_WINDOWS = (layers.CircularConv2d, layers.CircularMaxPool2d, layers.CircularAvgPool2d)
+_WINDOWS = (
+    layers.CircularConv2d, layers.CircularMaxPool2d, layers.CircularAvgPool2d,
+    signals.CircularConv1d, signals.CircularMaxPool1d, signals.CircularAvgPool1d,
+    videos.CircularConv3d, videos.CircularMaxPool3d, videos.CircularAvgPool3d,
+)  # fmt: skip
 _CHOICES = (layers.SelectOrigin, layers.ComposeOrigin, layers.ReadDigit, layers.Shift)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import fx
 
+from .axes import POSITIONS, Dims, sizes_along
 from .effects import Effect, Site
 from .errors import NotEquivariantError
 from .flatten import without_positions
@@ -28,7 +29,7 @@ class Plan:
 
     Attributes:
         graph: the traced model.
-        image: height and width of its input; batch: how many images it holds.
+        image: height and width of its input; batch: how many images it holds; dims: its axes of positions.
         keep_sizes: whether operations keep the sizes of the plain model, whatever becomes of their borders.
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
@@ -47,6 +48,7 @@ class Plan:
     graph: fx.GraphModule
     image: Pair
     batch: int
+    dims: Dims = (2, 3)
     keep_sizes: bool = False
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
@@ -69,14 +71,16 @@ def infer(graph: fx.GraphModule, keep_sizes: bool = False) -> Plan:
     """
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     shape = inputs[0].meta["shape"]
-    plan = Plan(graph, shape[2:], shape[0], keep_sizes)
+    dims = POSITIONS[len(shape)]
+    plan = Plan(graph, sizes_along(shape, dims), shape[0], dims, keep_sizes)
     for node in graph.graph.nodes:
         if node in inputs:
-            is_map = len(node.meta["shape"] or ()) == 4 and node.meta["shape"][2:] == inputs[0].meta["shape"][2:]
-            plan.values[node] = Grid((), (2, 3)) if is_map else None
             shape = node.meta["shape"] or ()
-            if not is_map and len(shape) == 4:
-                reason = f"a second image of {shape[2:]}, where the first has {plan.image}"
+            alike = len(shape) == len(inputs[0].meta["shape"])
+            is_map = alike and sizes_along(shape, dims) == plan.image
+            plan.values[node] = Grid((), dims) if is_map else None
+            if alike and not is_map:
+                reason = f"a second image of {tuple(shape[d] for d in dims)}, where the first has {plan.image}"
                 plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
         elif node.op == "get_attr":
             plan.values[node] = None
@@ -143,7 +147,7 @@ def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
         raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
     if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
         rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))
-        if tuple(after[d] for d in effect.value.dims) != (rows, columns):
+        if sizes_along(after, effect.value.dims) != (rows, columns):
             raise site.refuse(f"it makes {after} of a map of {site.sizes}, and layers behind it count positions")
 
 
@@ -186,7 +190,8 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
         if any(isinstance(part, Grid) and part.pads != (0, 0) for part in parts):
             raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")
     for n in node.all_input_nodes:
-        if n in plan.flattened and len(n.meta["shape"] or ()) > 3 and min(n.meta["shape"][-2:]) > 1:
+        shape = n.meta["shape"] or ()
+        if n in plan.flattened and len(shape) > 1 + len(plan.dims) and min(shape[-len(plan.dims) :]) > 1:
             if leave_frame(n, plan):
                 continue
             cause = next((r for kept, r in plan.kept_in_frame.items() if kept is n or kept in _behind(n)), None)
@@ -240,7 +245,7 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
 def _weights(site: Site) -> set[str]:
     """Arguments of functional calls that are parameters of the operation, not a map beside it."""
     named = [n for n in list(site.node.args[1:]) + list(site.node.kwargs.values()) if isinstance(n, fx.Node)]
-    operations = ("conv2d", "batch_norm", "layer_norm", "group_norm", "linear", "prelu")
+    operations = ("conv1d", "conv2d", "conv3d", "batch_norm", "layer_norm", "group_norm", "linear", "prelu")
     return {n.name for n in named} if getattr(site.node.target, "__name__", "") in operations else set()
 
 
@@ -272,7 +277,7 @@ def _refuse_size(plan: Plan) -> None:
     """One refusal for a size that is not divisible, naming sizes that all operations of the network can divide."""
     node, axis, size, period = plan.indivisible[0]
     total = total_stride(plan)[axis]
-    name, given = ("height", "width")[axis], plan.image[axis]
+    name, given = ("height", "width" if len(plan.dims) > 1 else "length")[axis], plan.image[axis]
     below = given // total * total
     would = f"{below} or {below + total}" if below else str(total)
     reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
@@ -288,5 +293,5 @@ def _name_sizes(plan: Plan) -> None:
         for axis, size in enumerate(plan.image)
     ]
     for k, refusal in unequal.items():
-        remedy = f"an input of {would[0]} x {would[1]} would do"
+        remedy = f"an input of {' x '.join(map(str, would[2 - len(plan.dims) :]))} would do"
         plan.refusals[k] = plan.refusals[k][0], NotEquivariantError(refusal.node, refusal.reason, remedy)

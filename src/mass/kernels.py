@@ -7,6 +7,9 @@ Float32 on the CPU has two that do not (measured; DESIGN, "Kernels must treat po
 * activations built on exp (sigmoid, SiLU, GELU, …) finish each thread's share with a scalar loop that rounds
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
+Float64 on the CPU is a matrix product throughout, whose last columns are rounded otherwise, and so, in oneDNN, are grouped
+convolutions of few positions: those of signals get scrap for last columns. For images and videos that would cost too much.
+
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
 only where PyTorch was built without oneDNN.
 """
@@ -23,6 +26,10 @@ from torch import Tensor
 from . import native
 from .circular import circular_pad
 from .native import Pair
+
+Triple = tuple[int, int, int]
+
+_SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
 
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 _GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
@@ -53,9 +60,29 @@ def conv2d(
 
     Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
     """
+    if x.shape[2] == 1 and (groups > 1 or x.dtype == torch.float64) and x.device.type == "cpu":  # a signal
+        count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
+        x = F.pad(x, (0, stride[1] * (_SCRAP - count % _SCRAP + _SCRAP)))
+        return _conv2d(x, weight, bias, stride, dilation, groups)[..., :count]
+    return _conv2d(x, weight, bias, stride, dilation, groups)
+
+
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
     if _calls_onednn(x):
         return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, frames: int, dilation: Triple, groups: int
+) -> Tensor:
+    """`torch.nn.functional.conv3d`, padded by zero frames alone, by a kernel in which every output is summed in one order.
+
+    Shape: x (B, C, T, H, W), weight (C', C / groups, kT, kH, kW) -> (B, C', T', H', W').
+    """
+    if _calls_onednn(x):
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (frames, 0, 0), stride, dilation, groups)
+    return F.conv3d(x, weight, bias, stride, (frames, 0, 0), dilation, groups)
 
 
 def circular_conv2d(
@@ -153,9 +180,20 @@ def _shorten_dilation(
 
 
 def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C')."""
+    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C').
+
+    So of a signal (B, L, C) and a video (B, T, H, W, C).
+    """
     if x.ndim == 4 and _calls_onednn(x):
         return conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+    if x.ndim in (3, 5) and _calls_onednn(x):
+        rows = x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, 2)
+        return pixelwise_linear(rows, weight, bias).reshape(*x.shape[:-1], -1)
+    if (
+        x.ndim in (3, 5) and x.dtype == torch.float64
+    ):  # a matrix product rounds its last rows otherwise: let them be others
+        pixels = F.pad(x.flatten(0, -2), (0, 0, 0, _LANES))
+        return F.linear(pixels, weight, bias)[:-_LANES].view(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)
 
 

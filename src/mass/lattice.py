@@ -9,6 +9,7 @@ period 2 is chosen once, with period 4, and read digit by digit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,17 +61,26 @@ Lattice = tuple[Digit, ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """A tensor whose axes `dims` are the rows and columns of a map on `lattice`.
+    """A tensor whose axes `dims` are the rows and columns of a map on `lattice`; a signal has columns alone.
 
     `pads` are rows and columns put before it, for the next window to take up; `window` is told of the indices of a max
     pooling: the module that chose them. `batch` is the axis of images.
     """
 
     lattice: Lattice
-    dims: Pair
+    dims: tuple[int, ...]
     pads: Pair = (0, 0)
     window: Any = None
     batch: int = 0
+
+    @property
+    def axes(self) -> dict[int, int]:
+        """The tensor's axis of rows (0) and of columns (1), of those it has."""
+        return {2 - len(self.dims) + i: d for i, d in enumerate(self.dims)}
+
+    def moved(self, place: Callable[[int], int]) -> Grid:
+        """The same map in a tensor that has each axis in another place."""
+        return Grid(self.lattice, tuple(map(place, self.dims)), batch=place(self.batch))
 
 
 def stride(lattice: Lattice) -> Pair:

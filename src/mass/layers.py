@@ -10,7 +10,6 @@ Two layers that leave the same map and meet again must share one origin: choose 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native
+from .axes import Dims, as_map, on_maps
 from .circular import circular_pad, window_pads
 from .errors import as_pair
 from .kernels import circular_conv2d
@@ -201,42 +201,37 @@ def cell_size(x: Tensor, cells: tuple[int, int]) -> tuple[int, int]:
     return x.shape[2] // cells[0], x.shape[3] // cells[1]
 
 
-def as_map(x: Tensor, dims: tuple[int, int]) -> Tensor:
-    """(B, …, H, W), rows and columns at any axes, as (B, C, H, W)."""
-    last = x.movedim(dims, (-2, -1))
-    return last if x.ndim == 4 else last.reshape(x.shape[0], -1, *last.shape[-2:])
-
-
 class Shift(nn.Module):
     """`shift` as a node of a converted network; `dims` are the axes of rows and columns."""
 
-    def __init__(self, dims: tuple[int, int] = (2, 3)) -> None:
+    def __init__(self, dims: Dims = (2, 3)) -> None:
         super().__init__()
         self.dims = dims
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return self._move(x, origin, shift)
-
-    def _move(self, x: Tensor, origin: Tensor, move: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        if x.ndim == 4:
-            return move(x.movedim(self.dims, (2, 3)), origin).movedim((2, 3), self.dims)
-        last = x.movedim(self.dims, (-2, -1))
-        return move(as_map(x, self.dims), origin).view(last.shape).movedim((-2, -1), self.dims)
+        return on_maps(lambda maps: shift(maps, origin), x, self.dims)
 
 
 class Restore(Shift):
     """`restore` as a node of a converted network."""
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return self._move(x, origin, restore)
+        return on_maps(lambda maps: restore(maps, origin), x, self.dims)
 
 
 class Concatenate(nn.Module):
-    """Images and masks as one, along their channels."""
+    """Images and masks as one map, along their channels; so a signal or a video."""
+
+    def __init__(self, dims: Dims = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
 
     def forward(self, *images: Tensor) -> Tensor:
-        first = images[0]
-        return torch.cat([image.to(first.dtype).expand(len(first), -1, -1, -1) for image in images], 1)
+        maps = [as_map(image, self.dims) for image in images]
+        first = maps[0]
+        if len(maps) == 1:
+            return first
+        return torch.cat([image.to(first.dtype).expand(len(first), -1, -1, -1) for image in maps], 1)
 
 
 class ComposeOrigin(nn.Module):
@@ -280,7 +275,7 @@ class SelectOrigin(nn.Module):
         period: tuple[int, int],
         rule: str = "l2",
         cells: tuple[int, int] | None = None,
-        dims: tuple[int, int] = (2, 3),
+        dims: Dims = (2, 3),
     ) -> None:
         super().__init__()
         self.period, self.rule, self.cells, self.dims = period, rule, cells, dims

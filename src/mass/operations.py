@@ -14,7 +14,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from . import fold, layers, reduce, transposed, unpool, windowed
+from . import fold, reduce, unpool, windowed
+from .axes import pair_of
 from .effects import Effect, Site, concrete, is_in_place, name_of
 from .lattice import Grid
 from .pixelwise import ChannelsLast, Elementwise, FunctionalLinear, GatedLinear, PixelwiseLinear, Power
@@ -58,7 +59,7 @@ def _mean(site: Site) -> Effect:
     rank, name = len(site.shape), name_of(site.node)
     dims = tuple(range(rank)) if dim is None else tuple(d % rank for d in ((dim,) if isinstance(dim, int) else dim))
     spatial = set(site.map.dims) & set(dims)
-    if len(spatial) == 1:
+    if 0 < len(spatial) < len(site.map.dims):
         raise site.refuse("a reduction over rows or columns alone leaves a map of the other axis")
     value = None if spatial else _drop_axes(site, () if keepdim else dims)
     if name in ("amax", "amin"):
@@ -72,16 +73,21 @@ def _mean(site: Site) -> Effect:
 
 
 def _drop_axes(site: Site, axes: tuple[int, ...]) -> Grid:
-    rows, columns, batch = (d - sum(a < d for a in axes) for d in (*site.map.dims, site.map.batch))
-    return Grid(site.map.lattice, (rows, columns), batch=batch)
+    return site.map.moved(lambda d: d - sum(a < d for a in axes))
 
 
 def _group_norm(site: Site) -> Effect:
     if site.module is None:
         raise site.refuse("functional normalisation over positions", "use torch.nn.GroupNorm or InstanceNorm2d")
-    site.image_axes()
-    exact = reduce.ExactGroupNorm if isinstance(site.module, nn.GroupNorm) else reduce.ExactInstanceNorm2d
+    site.image_axes(None)
+    exact = _EXACT_NORMS[type(site.module)]
     return Effect(site.map, swap=windowed.recast(site.module, exact), inputs=(site.input,), change="exact statistics")
+
+
+def _batch_norm(site: Site) -> Effect:
+    if 1 in site.map.dims:
+        raise site.refuse("batch normalisation takes positions for channels")
+    return Effect(site.map)
 
 
 def _layer_norm(site: Site) -> Effect:
@@ -118,8 +124,8 @@ def _reshape(site: Site) -> Effect:
         while axis < len(after) and after[axis] == 1 != before[d]:  # axes of size 1 start at the same place
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
-    if len(found) == 3:
-        return Effect(Grid(site.map.lattice, (found[1], found[2]), batch=found[0]))
+    if len(found) == 1 + len(site.map.dims):
+        return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0]))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
     change, breaks = "the whole map starts at its origin", "weights differ by position"
@@ -148,8 +154,7 @@ def _permute(site: Site) -> Effect:
         a, b = (d % rank for d in (site.argument(1, "dim0"), site.argument(2, "dim1")))
         order = list(range(rank))
         order[a], order[b] = order[b], order[a]
-    rows, columns, batch = (order.index(d) for d in (*site.map.dims, site.map.batch))
-    return Effect(Grid(site.map.lattice, (rows, columns), batch=batch))
+    return Effect(site.map.moved(order.index))
 
 
 def _stack(site: Site) -> Effect:
@@ -157,8 +162,7 @@ def _stack(site: Site) -> Effect:
     first = site.node.args[0][0] if site.node.args else site.node.kwargs["tensors"][0]  # type: ignore[index]
     rank = len(first.meta["shape"])  # type: ignore[union-attr]
     dim = site.argument(1, "dim", 0) % (rank + 1)
-    rows, columns, batch = (d + (d >= dim) for d in (*site.map.dims, site.map.batch))
-    return Effect(Grid(site.map.lattice, (rows, columns), batch=batch))
+    return Effect(site.map.moved(lambda d: d + (d >= dim)))
 
 
 def _shuffle(site: Site) -> Effect:
@@ -212,12 +216,13 @@ def _getitem(site: Site) -> Effect:
     if any(not isinstance(i, int | slice) for i in index):
         raise site.refuse(f"indexing a map by {index}", "index it with plain slices")
     period, dropped = [1, 1], []
+    place = {d: which for which, d in value.axes.items()}
     for axis, i in enumerate(index):
-        if axis in value.dims and i != slice(None):
+        if axis in place and i != slice(None):
             step = getattr(i, "step", None) or 1  # of a step s all s first positions do, each its own phase
             if not isinstance(i, slice) or i.stop is not None or not 0 <= (i.start or 0) < step:
                 raise site.refuse("cropping a map keeps some positions and loses others", "crop before the network")
-            period[value.dims.index(axis)] = step
+            period[place[axis]] = step
         elif axis == value.batch and i != slice(None):
             raise site.refuse("picking images out of the batch")
         elif isinstance(i, int):
@@ -231,7 +236,7 @@ def _getitem(site: Site) -> Effect:
 def _marked(site: Site) -> Effect:
     period = marked_period(site.module) if site.module is not None else None
     assert period is not None
-    return Effect(site.map, (period, period), breaks="" if period == 1 else windowed.FRAME)
+    return Effect(site.map, pair_of(period, len(site.map.dims)), breaks="" if period == 1 else windowed.FRAME)
 
 
 def _pixelwise(site: Site) -> Effect:
@@ -260,36 +265,43 @@ def _no_tensor(site: Site) -> Effect:
 
 
 _exponential = _activation(None)
+_EXACT_NORMS = {
+    nn.GroupNorm: reduce.ExactGroupNorm, nn.InstanceNorm1d: reduce.ExactInstanceNorm1d,
+    nn.InstanceNorm2d: reduce.ExactInstanceNorm2d, nn.InstanceNorm3d: reduce.ExactInstanceNorm3d,
+}  # fmt: skip
 
 _MODULES: dict[type[nn.Module], Rule] = {
-    nn.Conv2d: windowed.conv,
-    nn.MaxPool2d: windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
-    nn.AvgPool2d: windowed.pool(nn.AvgPool2d, layers.CircularAvgPool2d),
-    nn.AdaptiveAvgPool2d: windowed.adaptive_pool(True),
-    nn.AdaptiveMaxPool2d: windowed.adaptive_pool(False),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), windowed.conv),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), windowed.max_pool),
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), windowed.avg_pool),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), windowed.adaptive_avg_pool),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), windowed.adaptive_max_pool),
     **dict.fromkeys((nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), windowed.interpolate),
-    **dict.fromkeys((nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d), fold.pad),
-    nn.ConvTranspose2d: transposed.conv_transpose, nn.MaxUnpool2d: unpool.max_unpool,
+    **dict.fromkeys((getattr(nn, f"{kind}Pad{n}d") for n in (1, 2, 3)
+                     for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")), fold.pad),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), windowed.conv_transpose),
+    nn.MaxUnpool2d: unpool.max_unpool,
     nn.PixelShuffle: _shuffle, nn.PixelUnshuffle: _unshuffle,
-    nn.GroupNorm: _group_norm, nn.InstanceNorm2d: _group_norm, nn.LayerNorm: _layer_norm,
+    **dict.fromkeys(_EXACT_NORMS, _group_norm), nn.LayerNorm: _layer_norm,
     nn.Linear: _linear, nn.Flatten: _reshape, nn.Unflatten: _reshape,
     **dict.fromkeys((nn.SiLU, nn.GELU, nn.Sigmoid, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Tanh, nn.LogSigmoid),
                     _exponential),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm3d), _batch_norm),
     **dict.fromkeys((nn.BatchNorm2d, nn.SyncBatchNorm, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Hardswish,
-                     nn.Hardsigmoid, nn.Hardtanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout,
+                     nn.Hardsigmoid, nn.Hardtanh, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
                      nn.LocalResponseNorm, nn.ChannelShuffle, nn.Softsign, nn.Threshold), _pixelwise),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.GLU), _along_channels),
 }  # fmt: skip
 
 _FUNCTIONS: dict[str, Rule] = {
-    "conv2d": windowed.conv,
-    "max_pool2d": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
-    "max_pool2d_with_indices": windowed.pool(nn.MaxPool2d, layers.CircularMaxPool2d),
-    "avg_pool2d": windowed.pool(nn.AvgPool2d, layers.CircularAvgPool2d),
-    "adaptive_avg_pool2d": windowed.adaptive_pool(True),
-    "adaptive_max_pool2d": windowed.adaptive_pool(False),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), windowed.conv),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), windowed.conv_transpose),
+    **dict.fromkeys((f"max_pool{n}d{name}" for n in (1, 2, 3) for name in ("", "_with_indices")), windowed.max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), windowed.avg_pool),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), windowed.adaptive_avg_pool),
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), windowed.adaptive_max_pool),
     "interpolate": windowed.interpolate,
-    "pad": fold.pad, "conv_transpose2d": transposed.conv_transpose, "max_unpool2d": unpool.max_unpool,
+    "pad": fold.pad, "max_unpool2d": unpool.max_unpool,
     "pixel_shuffle": _shuffle, "pixel_unshuffle": _unshuffle, "stack": _stack,
     "group_norm": _group_norm, "instance_norm": _group_norm, "layer_norm": _layer_norm, "linear": _linear,
     "silu": _activation(nn.SiLU), "gelu": _activation(nn.GELU), "sigmoid": _activation(nn.Sigmoid),

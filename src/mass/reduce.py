@@ -101,15 +101,16 @@ class ExactSum(ExactMean):
 
 
 def exact_group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Group normalisation with exact mean and variance, (B, C, H, W) -> the same; `groups = C` is instance norm."""
+    """Group normalisation with exact mean and variance, (B, C, …) -> the same; `groups = C` is instance norm."""
     precise = x if x.dtype == torch.float64 else x.float()  # squares overflow float16
     grouped = precise.unflatten(1, (groups, -1))
-    centred = grouped - exact_mean(grouped, (2, 3, 4), keepdim=True)
-    variance = exact_mean(centred.square(), (2, 3, 4), keepdim=True)
+    dims, of_channels = tuple(range(2, grouped.ndim)), (1, -1, *[1] * (x.ndim - 2))
+    centred = grouped - exact_mean(grouped, dims, keepdim=True)
+    variance = exact_mean(centred.square(), dims, keepdim=True)
     normal = (centred * (variance + eps).rsqrt()).flatten(1, 2)
     if weight is not None:
-        normal = normal * weight.view(1, -1, 1, 1).to(normal.dtype)
-    normal = normal if bias is None else normal + bias.view(1, -1, 1, 1).to(normal.dtype)
+        normal = normal * weight.view(of_channels).to(normal.dtype)
+    normal = normal if bias is None else normal + bias.view(of_channels).to(normal.dtype)
     return normal.to(x.dtype)
 
 
@@ -120,8 +121,8 @@ class ExactGroupNorm(nn.GroupNorm):
         return exact_group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
-class ExactInstanceNorm2d(nn.InstanceNorm2d):
-    """`torch.nn.InstanceNorm2d` with exact statistics (with running statistics, in eval mode, nothing is reduced)."""
+class _ExactInstanceNorm(nn.modules.instancenorm._InstanceNorm):
+    """Instance normalisation with exact statistics (with running statistics, in eval mode, nothing is reduced)."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.track_running_stats:
@@ -129,3 +130,15 @@ class ExactInstanceNorm2d(nn.InstanceNorm2d):
                 return super().forward(input)
             F.instance_norm(input.detach(), self.running_mean, self.running_var, momentum=self.momentum or 0.0)
         return exact_group_norm(input, input.shape[1], self.weight, self.bias, self.eps)
+
+
+class ExactInstanceNorm1d(_ExactInstanceNorm, nn.InstanceNorm1d):
+    """`torch.nn.InstanceNorm1d` with exact statistics."""
+
+
+class ExactInstanceNorm2d(_ExactInstanceNorm, nn.InstanceNorm2d):
+    """`torch.nn.InstanceNorm2d` with exact statistics."""
+
+
+class ExactInstanceNorm3d(_ExactInstanceNorm, nn.InstanceNorm3d):
+    """`torch.nn.InstanceNorm3d` with exact statistics."""

@@ -24,6 +24,11 @@ def _cells(plan: Plan) -> dict[Digit, Pair]:
     return found
 
 
+def _named(name: str, dims: tuple[int, ...]) -> str:
+    """A name for what works on these axes."""
+    return name if dims == (2, 3) else "_".join(map(str, (name, *dims)))
+
+
 class Rewriter:
     """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
 
@@ -42,9 +47,10 @@ class Rewriter:
         """The network's input; several images are read together, for a symmetry of one may be broken by another."""
         inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
         images = [n for n in inputs if isinstance(self.plan.values.get(n), Grid)]
-        if len(images) == 1:
+        dims = self.plan.dims
+        if len(images) == 1 and dims == (2, 3):
             return images[0]
-        return self._call(inputs[-1].next, "mass_source", layers.Concatenate(), tuple(images))
+        return self._call(inputs[-1].next, "mass_source", layers.Concatenate(dims), tuple(images))
 
     def run(self) -> fx.GraphModule:
         for node in list(self.graph.nodes):
@@ -100,7 +106,7 @@ class Rewriter:
         for source in maps:
             if (source, origin) not in self.shifted:
                 dims = self.plan.values[source].dims
-                name = "mass_shift" if dims == (2, 3) else f"mass_shift_{dims[0]}_{dims[1]}"
+                name = _named("mass_shift", dims)
                 self.shifted[source, origin] = self._call(node, name, layers.Shift(dims), (source, origin))
             node.replace_input_with(source, self.shifted[source, origin])
 
@@ -110,8 +116,7 @@ class Rewriter:
         value = self.plan.values.pop(node)
         self._path(value.lattice, following)
         origin = self._total(self.plan.rises[node], following)
-        name = "mass_restore" if value.dims == (2, 3) else f"mass_restore_{value.dims[0]}_{value.dims[1]}"
-        restored = self._call(following, name, layers.Restore(value.dims), (node, origin))
+        restored = self._call(following, _named("mass_restore", value.dims), layers.Restore(value.dims), (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value

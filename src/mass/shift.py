@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from . import native
-from .errors import check_map
+from .axes import POSITIONS, on_maps
+from .errors import check_batch, check_map
 
 
 def gather(x: Tensor, origin: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def _(info: Any, in_dims: Any, x: Tensor, origin: Tensor) -> tuple[Tensor, int]:
 
 
 def _check(x: Tensor, origin: Tensor) -> Tensor:
-    check_map(x)
+    (check_batch if isinstance(x, Tensor) and x.ndim == 5 else check_map)(x)
     if not isinstance(origin, Tensor):
         raise TypeError(
             f"origin must be an int64 tensor (B, 2) or (2,), got {type(origin).__name__}; use torch.tensor."
@@ -87,6 +88,7 @@ def shift(x: Tensor, origin: Tensor) -> Tensor:
     Shape:
         x (B, C, H, W), floating point; origin (B, 2) or (2,), int64, any integers, read modulo (H, W)
         -> (B, C, H, W), a copy in the memory format of `x`.
+        So for videos (B, C, T, H, W), all frames alike.
 
     Raises:
         TypeError, ValueError: for another rank, an integer map, an empty batch, an origin of another shape or dtype.
@@ -95,6 +97,8 @@ def shift(x: Tensor, origin: Tensor) -> Tensor:
     tensor([1., 2., 3., 0.])
     """
     origin = _check(x, origin)
+    if x.ndim != 4:
+        return on_maps(lambda maps: shift(maps, origin), x, POSITIONS[x.ndim])
     return move(x, origin) if native.unobserved(x, origin) else _shift(x, origin)
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from .interpret import plain
+
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
 
@@ -144,7 +146,7 @@ class SizedTracer(fx.Tracer):
     def _compute(self, node: fx.Node) -> Any:
         if any(self._values[n] is NotImplemented for n in node.all_input_nodes):
             return NotImplemented
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._values.__getitem__)
+        args, kwargs = plain(fx.node.map_arg((node.args, node.kwargs), self._values.__getitem__))
         target: Any = node.target
         try:
             if node.op == "placeholder":

@@ -13,7 +13,8 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from . import sizes
-from .errors import NotEquivariantError, check_map
+from .errors import NotEquivariantError, check_batch
+from .interpret import Interpreter
 from .sizes import SizedTracer, as_modules
 
 # Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
@@ -105,7 +106,7 @@ class _Tracer(SizedTracer):
             raise
 
 
-class _Shapes(fx.Interpreter):
+class _Shapes(Interpreter):
     """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor), and if it is real."""
 
     def run_node(self, n: fx.Node) -> Any:
@@ -180,9 +181,9 @@ def _signature(module: fx.GraphModule) -> list[str]:
 
 
 def as_inputs(example_input: Any) -> tuple[Any, ...]:
-    """The example as positional arguments, the first of them a map (B, C, H, W)."""
+    """The example as positional arguments, the first of them images (B, C, H, W), signals (B, C, L) or videos (B, C, T, H, W)."""
     inputs = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
-    check_map(inputs[0] if inputs else None)  # type: ignore[arg-type]
+    check_batch(inputs[0] if inputs else None)  # type: ignore[arg-type]
     return inputs
 
 
@@ -223,9 +224,7 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
     with torch.no_grad():
         try:
-            interpreter = _Shapes(traced)
-            interpreter.extra_traceback = False
-            interpreter.run(*inputs)
+            _Shapes(traced).run(*inputs)
         except Exception as error:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
             first = str(error).splitlines()[0].rstrip(".")

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .axes import pair_of
 from .circular import circular_pad
-from .effects import Effect, Site
 from .errors import as_pair
 from .kernels import conv2d
 from .lattice import Pair
@@ -39,7 +39,7 @@ def circular_conv_transpose2d(
     >>> circular_conv_transpose2d(torch.ones(1, 1, 1, 2), torch.tensor([[[[1., 2., 4.]]]]), stride=(1, 2)).flatten()
     tensor([5., 2., 5., 2.])
     """
-    kernels = [_phases(weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis]) for axis in (0, 1)]
+    kernels = [phases(weight.shape[2 + axis], stride[axis], padding[axis], dilation[axis]) for axis in (0, 1)]
     channels = weight.shape[1] * groups
     grouped = weight.unflatten(0, (groups, -1)).transpose(1, 2)  # (groups, C' / groups, C / groups, kH, kW)
     rows = []
@@ -57,16 +57,16 @@ def circular_conv_transpose2d(
     return torch.stack(rows, 3).flatten(4, 5).flatten(2, 3)
 
 
-def _phases(kernel: int, stride: int, padding: int, dilation: int) -> list[tuple[list[int], Pair, int]]:
+def phases(kernel: int, stride: int, padding: int, dilation: int) -> list[tuple[list[int], Pair, int]]:
     """Per phase of the output along one axis: the taps it uses, the input places they read relative to its own (from,
     to), and their distance."""
-    phases = []
+    found = []
     for phase in range(stride):
         taps = [k for k in reversed(range(kernel)) if (phase + padding - dilation * k) % stride == 0]
         places = [(phase + padding - dilation * k) // stride for k in taps]
         distance = places[1] - places[0] if len(places) > 1 else 1
-        phases.append((taps, (places[0], places[-1]) if places else (0, 0), distance))
-    return phases
+        found.append((taps, (places[0], places[-1]) if places else (0, 0), distance))
+    return found
 
 
 class CircularConvTranspose2d(nn.ConvTranspose2d):
@@ -79,38 +79,26 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
         return circular_conv_transpose2d(input, weight, bias, stride, padding, self.groups, dilation)
 
 
-class FunctionalConvTranspose2d(nn.Module):
-    """`F.conv_transpose2d` with circular borders, for weights that the network computes."""
+class CircularConvTranspose1d(nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` with circular borders: (B, C, L) -> (B, C', stride * L); a map of one row."""
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        options = pair_of(self.stride, 1), pair_of(self.padding, 1, 0), self.groups, pair_of(self.dilation, 1)  # type: ignore[arg-type]
+        return circular_conv_transpose2d(input.unsqueeze(2), self.weight.unsqueeze(2), self.bias, *options).squeeze(2)
+
+
+class FunctionalConvTranspose(nn.Module):
+    """`F.conv_transpose2d`, or `F.conv_transpose1d`, with circular borders, for weights that the network computes."""
 
     def __init__(self, stride: Pair, padding: Pair, groups: int, dilation: Pair) -> None:
         super().__init__()
         self.stride, self.padding, self.groups, self.dilation = stride, padding, groups, dilation
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return circular_conv_transpose2d(x, weight, bias, self.stride, self.padding, self.groups, self.dilation)
+        options = self.stride, self.padding, self.groups, self.dilation
+        if x.ndim == 3:
+            return circular_conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, *options).squeeze(2)
+        return circular_conv_transpose2d(x, weight, bias, *options)
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, padding={self.padding}, groups={self.groups}, dilation={self.dilation}"
-
-
-def conv_transpose(site: Site) -> Effect:
-    """`nn.ConvTranspose2d` and `F.conv_transpose2d`: the map is enlarged by the stride."""
-    site.image_axes()
-    if site.module is not None:
-        new: Any = CircularConvTranspose2d.__new__(CircularConvTranspose2d)
-        new.__dict__ = site.module.__dict__
-        stride = as_pair(new.stride, "stride")
-        inputs: tuple = (site.input,)
-    else:
-        weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
-        if site.values.get(weight):
-            raise site.refuse("a convolution whose kernel is a map")
-        stride, padding = as_pair(site.argument(3, "stride", 1), "stride"), site.argument(4, "padding", 0)
-        padding = (padding, padding) if isinstance(padding, int) else (padding[0], padding[-1])
-        dilation = as_pair(site.argument(7, "dilation", 1), "dilation")
-        new = FunctionalConvTranspose2d(stride, padding, site.argument(6, "groups", 1), dilation)
-        inputs = (site.input, weight, bias)
-    change = "wraps, moved back" if stride != (1, 1) else "wraps"
-    return Effect(
-        site.map, up=stride, swap=new, inputs=inputs, change=change, breaks="loses its overhang at the border"
-    )

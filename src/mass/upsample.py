@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .axes import Dims, on_maps
 from .layout import layout_hash
 from .reduce import power_of_two_scale
 
@@ -153,5 +154,9 @@ class Symmetrise(nn.Module):
     For an input without such a symmetry nothing changes but the last rounding.
     """
 
+    def __init__(self, dims: Dims = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
+
     def forward(self, y: Tensor, source: Tensor) -> Tensor:
-        return _symmetrise(y, source)
+        return on_maps(lambda maps: _symmetrise(maps, source), y, self.dims)

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .axes import POSITIONS, as_map, sizes_along
 from .errors import NotEquivariantError, as_pair
 from .evaluation import evaluating
+from .interpret import Interpreter
 from .lattice import Pair, times
 from .layout import layout_hash
 
@@ -29,7 +31,7 @@ _COARSE_TOLERANCE = 1e-3
 class Positions:
     """Where a node's samples lie: its row and column axes, and the (origin node, period) of each digit of its lattice."""
 
-    dims: Pair
+    dims: tuple[int, ...]
     digits: tuple[tuple[str, Pair], ...]
     batch: int = 0
 
@@ -42,12 +44,11 @@ class Positions:
         return total, place
 
 
-class _Recorder(fx.Interpreter):
+class _Recorder(Interpreter):
     """Runs the graph, keeping what every node returned."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.extra_traceback = False  # our errors name the node in one sentence
         self.kept: dict[str, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -86,6 +87,7 @@ class _Comparer(_Recorder):
         if (distance % torch.tensor(stride)).any():
             return None
         steps = distance // torch.tensor(stride)
+        steps = steps[..., 2 - len(positions.dims) :]  # a signal has columns alone
         if steps.ndim == 1:
             return recorded.roll((-steps).tolist(), positions.dims)
         images = recorded.movedim(positions.batch, 0)
@@ -130,21 +132,27 @@ def verify_equivariance(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> N
     Raises:
         NotEquivariantError: naming the first node, in graph order, that disagrees on the shifted input.
     """
-    height, width = inputs[0].shape[-2:]
+    rank, dims = inputs[0].ndim, POSITIONS[inputs[0].ndim]
+    height, width = sizes_along(inputs[0].shape, dims)
     generator = torch.Generator().manual_seed(0)
 
     def is_image(value: Any) -> bool:
-        return isinstance(value, Tensor) and value.ndim == 4 and value.shape[-2:] == (height, width)
+        return isinstance(value, Tensor) and value.ndim == rank and sizes_along(value.shape, dims) == (height, width)
 
     def prepare(value: Any) -> Any:
-        if is_image(value) and value.is_floating_point() and (_has_symmetry(value) or not value.isfinite().all()):
+        if (
+            is_image(value)
+            and value.is_floating_point()
+            and (_has_symmetry(as_map(value, dims)) or not value.isfinite().all())
+        ):
             return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
         return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
     stride_h, stride_w = as_pair(converted.total_stride, "total_stride")
     t = (stride_h // 2 | 1) % height, max(stride_w - 1, 1) % width  # odd where the stride is even
     images = [prepare(value) for value in inputs]
-    moved = [x.roll((-t[0], -t[1]), (2, 3)) if is_image(x) else x for x in images]
+    by = [-steps for steps in t[2 - len(dims) :]]
+    moved = [x.roll(by, dims) if is_image(x) else x for x in images]
     module, tolerance = copy.deepcopy(converted).double().eval(), _TOLERANCE
     with torch.no_grad():
         recorder = _Recorder(module)

@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import fx
 
-from .effects import Effect, Site, is_in_place
+from .axes import POSITIONS, sizes_along
+from .effects import Effect, Outright, Site, is_in_place
 from .errors import NotEquivariantError
 from .lattice import Digit, Grid, Lattice, rise, stride, unify
 from .windowed import UnequalWindows
@@ -43,10 +44,11 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Any, refusal: NotEquivarian
     """The effect of an operation that its rule refuses, on maps moved to their origin; None if that does not help.
 
     It does not where the operation writes to a map that others read, where images are not told apart any more, where
-    its maps lie on several lattices, and where a size is at hand at which the operation needs no such thing.
+    its maps lie on several lattices, where a size is at hand at which the operation needs no such thing, and where its
+    rule refuses outright.
     """
     node, values = site.node, [plan.values[n] for n in maps]
-    if isinstance(refusal, UnequalWindows) or is_in_place(node, site.module) or site.kind == "setitem":
+    if isinstance(refusal, UnequalWindows | Outright) or is_in_place(node, site.module) or site.kind == "setitem":
         return None
     if not all(isinstance(v, Grid) and v.pads == (0, 0) and v.window is None and v.batch == 0 for v in values):
         return None
@@ -84,20 +86,17 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: Any, grid: Grid) -> 
 
 def leave_frame(node: fx.Node, plan: Any) -> bool:
     """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how."""
-    batch, *_, height, width = node.meta["shape"]
-    if (
-        len(node.users) > 1
-        or len(node.meta["shape"]) != 4
-        or batch != plan.batch
-        or plan.image[0] % height
-        or plan.image[1] % width
-    ):
+    batch, dims = node.meta["shape"][0], POSITIONS.get(len(node.meta["shape"]), ())
+    if len(dims) != len(plan.dims):
+        return False
+    height, width = sizes_along(node.meta["shape"], dims)
+    if len(node.users) > 1 or batch != plan.batch or plan.image[0] % height or plan.image[1] % width:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))
         if risen is not None:
             kept, plan.rises[node] = risen
-            plan.values[node] = Grid(kept, (2, 3))
+            plan.values[node] = Grid(kept, dims)
             plan.effects[node] = Effect(plan.values[node], change="moved back")
             return True
     return False

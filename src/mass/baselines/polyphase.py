@@ -81,7 +81,9 @@ class PolyphaseRewriter(Rewriter):
 
 def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> nn.Module:
     """A copy of `model` rewritten; borders circular."""
-    plan = infer(trace(model, as_inputs(example_input)))
+    inputs = as_inputs(example_input)
+    check_map(inputs[0])  # signals and videos are for MASS alone
+    plan = infer(trace(model, inputs))
     if plan.refusals:
         raise plan.refusals[0][1]
     return rewriter(plan, rewriter.name).run()

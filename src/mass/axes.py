@@ -1,0 +1,69 @@
+"""Where positions lie: the axes of signals, images and videos, and each of them seen as a map of rows and columns.
+
+Origins, shifts and borders are those of maps (B, C, H, W). A signal (B, C, L) is a map of one row. A video
+(B, C, T, H, W) is a map whose pixels hold the channels of all its frames: rows and columns are positions, time is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from .lattice import Pair
+
+Dims = tuple[int, ...]
+
+POSITIONS: dict[int, Dims] = {3: (2,), 4: (2, 3), 5: (3, 4)}  # by the rank of a tensor whose channels are axis 1
+
+
+def pair_of(values: int | tuple[int, ...], axes: int, absent: int = 1) -> Pair:
+    """What an argument of an operation on so many axes says of rows and columns; `absent`: of rows where there are none.
+
+    >>> pair_of(3, 1), pair_of(3, 2), pair_of((1, 2, 4), 3)
+    ((1, 3), (3, 3), (2, 4))
+    """
+    each = (values,) * axes if isinstance(values, int) else tuple(values)
+    rows, columns = (absent, *each)[-2:]
+    return rows, columns
+
+
+def sizes_along(shape: tuple[int, ...], dims: Dims) -> Pair:
+    """Height and width of what has this shape; a signal's height is 1."""
+    return pair_of(tuple(shape[d] for d in dims), len(dims))
+
+
+def as_map(x: Tensor, dims: Dims) -> Tensor:
+    """(B, …, H, W), rows and columns at any axes, as (B, C, H, W); what has a single axis of positions, as one row.
+
+    >>> import torch
+    >>> as_map(torch.rand(2, 3, 8), (2,)).shape, as_map(torch.rand(2, 3, 4, 8, 6), (3, 4)).shape
+    (torch.Size([2, 3, 1, 8]), torch.Size([2, 12, 8, 6]))
+    """
+    last = x.movedim(dims, tuple(range(-len(dims), 0)))
+    if x.ndim == 4 and len(dims) == 2:
+        return last
+    return last.reshape(x.shape[0], -1, *sizes_along(x.shape, dims))
+
+
+def on_maps(function: Callable[[Tensor], Tensor], x: Tensor, dims: Dims) -> Tensor:
+    """`function`, from maps (B, C, H, W) to maps of as many channels, of a tensor whose positions lie at any axes."""
+    y = function(as_map(x, dims))
+    if x.ndim != 4 or len(dims) != 2:
+        others = [size for axis, size in enumerate(x.shape) if axis not in dims]
+        y = y.reshape(*others, *y.shape[-len(dims) :])
+    return y.movedim(tuple(range(-len(dims), 0)), dims)
+
+
+class OnMaps(nn.Module):
+    """A module that takes maps to maps of as many channels, of signals and videos."""
+
+    def __init__(self, inner: nn.Module, dims: Dims) -> None:
+        super().__init__()
+        self.inner, self.dims = inner, dims
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        if size is None:
+            return on_maps(self.inner, x, self.dims)
+        return on_maps(lambda maps: self.inner(maps, pair_of(size, len(self.dims))), x, self.dims)
