@@ -57,6 +57,7 @@ DENSE = {
     "deviation": lambda net, x: x / x.std((2, 3), keepdim=True),
     "rows alone": lambda net, x: x * x.mean(3, keepdim=True).sigmoid(),
     "layer norm over positions": lambda net, x: F.layer_norm(x, x.shape[2:]),
+    "infinities": lambda net, x: x.masked_fill(x < 0, -torch.inf).exp(),
     "functional group norm": lambda net, x: F.group_norm(x, 2),
     "resized by 3 / 2": lambda net, x: F.interpolate(F.interpolate(x, scale_factor=1.5), size=(24, 32)),
     "unfold": lambda net, x: F.unfold(x, 3, padding=1).view(2, 36, 24, 32)[:, 7:11],

@@ -74,8 +74,7 @@ class _Comparer(_Recorder):
                 raise self._refusal(
                     n, "its samples lie between the shifted samples: the origin did not follow the shift"
                 )
-            difference = (result - expected).abs().amax().item() if result.numel() else 0.0
-            scale = max(expected.abs().amax().item(), 1e-300) if result.numel() else 1.0
+            difference, scale = _difference(result, expected) if result.numel() else (0.0, 1.0)
             if not difference <= self.tolerance * scale:
                 raise self._refusal(n, f"its output differs by {difference:.2g} (of {scale:.2g})")
         return result
@@ -100,6 +99,13 @@ class _Comparer(_Recorder):
         return NotEquivariantError(
             node.name, reason, "the operation does not commute with shifts as its rule or mark says"
         )
+
+
+def _difference(result: Tensor, expected: Tensor) -> tuple[float, float]:
+    """The largest, and the largest finite value beside which it is large; equal infinities do not differ."""
+    difference = torch.where(result == expected, 0.0, (result - expected).abs())
+    size = torch.where(expected.isfinite(), expected.abs(), 0.0)
+    return difference.amax().item(), max(size.amax().item(), 1e-300)
 
 
 class NoLongerFits(NotEquivariantError):
