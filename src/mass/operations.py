@@ -315,7 +315,7 @@ _FUNCTIONS: dict[str, Rule] = {
     **dict.fromkeys(("to", "type_as"), _as_input), **dict.fromkeys(("expand", "expand_as"), _expand),
     **dict.fromkeys(("add", "sub", "mul", "truediv", "div", "neg", "abs", "square", "sqrt", "rsqrt", "clamp", "clip",
                      "relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "hardtanh", "maximum", "minimum",
-                     "rsub", "reciprocal", "sign", "where", "contiguous", "clone", "detach", "float", "half", "type",
+                     "rsub", "reciprocal", "sign", "where", "masked_fill", "contiguous", "clone", "detach", "float", "half", "type",
                       "eq", "ne", "gt", "ge", "lt", "le", "batch_norm", "local_response_norm", "channel_shuffle", "lerp", "addcmul"), _pixelwise),
 }  # fmt: skip
 
