@@ -43,11 +43,11 @@ def layout_ranks(x: Tensor) -> Tensor:
     return rank
 
 
-def layout(x: Tensor) -> Tensor:
+def read_layout(x: Tensor) -> Tensor:
     """The layout by which ties are settled, (B, C, H, W) -> (B, H, W) int64: hashes, and ranks where hashes coincide."""
-    layout = layout_hash(x)
+    found = layout_hash(x)
     if x.device.type == "cpu":
-        coincide = layout.flatten(1).sort(1).values.diff(dim=1).eq(0).any(1)
+        coincide = found.flatten(1).sort(1).values.diff(dim=1).eq(0).any(1)
         if bool(coincide.any()):
-            layout[coincide] = layout_ranks(x[coincide])
-    return layout
+            found[coincide] = layout_ranks(x[coincide])
+    return found
