@@ -100,6 +100,7 @@ class WeightTransfer(Settings):
 
     size: int
     images: int  # how many of the ImageNet images at hand
+    moved: int  # how many of these are moved in other ways than circularly
     batch: int
     noise: float  # standard deviation, in grey levels
 
