@@ -29,7 +29,7 @@ from companion.data import labelled_images, normalize, photographs
 from companion.flips import changing_labels
 from companion.frames import InItsFrame, frames_found, in_frame
 from companion.models import imagenet_classes, mobilenet_v2
-from companion.move_figures import agreement_bars
+from companion.move_figures import agreement_points
 from companion.moves import agreement
 from companion.run import Run
 from mass.baselines import convert_to_aps
@@ -178,7 +178,7 @@ pd.DataFrame(shown).T[["top1", "shifted_top1", "consistency", "changed_by_noise"
 moves = agreement(versions, batches, normalize, run.settings.moved, run.settings.seed)
 for row in moves:
     run.record(model="mobilenet_v2", dataset=dataset, size=run.settings.size, **row)
-fig = agreement_bars(pd.DataFrame(moves), f"Two views of {moves[0]['n']} images, MobileNetV2")
+fig = agreement_points(pd.DataFrame(moves), f"Two views of {moves[0]['n']} images, MobileNetV2")
 run.figure(fig, "moves")
 fig
 

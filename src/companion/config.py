@@ -59,6 +59,10 @@ class Lattices(Settings):
 
     size: int
     shifts: int
+    certified: int  # images under all residues
+    certified_size: int
+    images: int  # whose margins are read
+    batch: int
 
 
 @dataclass(frozen=True)
