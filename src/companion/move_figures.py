@@ -25,7 +25,7 @@ def agreement_points(table: pd.DataFrame, title: str) -> Figure:
     ax.set_yticks(range(len(moves)), moves)
     ax.invert_yaxis()
     ax.set(title=title, xlabel="labels that agree, %")
-    ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    ax.legend(title="", loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False)
     sns.despine(fig)
     fig.tight_layout()
     plt.close(fig)
