@@ -193,7 +193,8 @@ pd.DataFrame(moves).pivot_table("cosine", "input", "method", sort=False).round(4
 # %% [markdown]
 # * Only the first row is a promise, and only there something is exact.
 # * Elsewhere MASS is an ordinary network: half a pixel is a new image with new energies, and a window's border decides with its
-#   interior. Where an origin flips, the answer jumps; where it does not, it moves no more than others.
+#   interior. An origin that flips makes the answer jump: of 300 images (profile reduced) the logits of MASS and APS move a little
+#   more than the plain network's (half a pixel: cosine 0.95 beside 0.97), and the labels agree about as often.
 # * Compare rows of the reduced profile: with few images, differences of a few points are chance.
 
 # %% [markdown]
