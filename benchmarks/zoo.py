@@ -43,11 +43,12 @@ from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, read_records, record_name
 from companion.zoo import VIDEO, Member, timm_members, torchvision_members, video_members
-from mass.layers import SelectOrigin, Shift
+from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d, SelectOrigin, Shift
 
 SMALL = ((64, 96), (128, 192), (192, 192))  # tried first: cheap, and hard for kernels; else the network's own size
 SHIFTS = 4
 FRAMES = 16  # of a video: what torchvision's networks take
+WINDOWS = (CircularConv2d, CircularMaxPool2d, CircularAvgPool2d)
 
 
 def build(member: Member) -> nn.Module:
@@ -132,6 +133,9 @@ def measure(member: Member) -> dict:
         nodes = list(converted.graph.nodes)
         modules = {n: converted.get_submodule(str(n.target)) for n in nodes if n.op == "call_module"}
         moved = {user for n, m in modules.items() if type(m) is Shift for user in n.users}
+        moved |= {
+            n for n, m in modules.items() if type(m) in WINDOWS and len(n.args) > 1
+        }  # windows that shift themselves
         origins = [m for m in modules.values() if isinstance(m, SelectOrigin)]
         row |= {
             "converts": True,

@@ -41,3 +41,13 @@ def test_a_network_computes_what_it_did_in_the_original_frame():
     found, frame = mass.convert(model, x, origin="seam"), mass.convert(model, x, origin="zero")
     for t in ((0, 0), (7, 9), (16, 33)):
         assert torch.equal(found(x.roll(t, (2, 3))), frame(x))
+
+
+def test_a_strong_edge_inside_is_no_seam():
+    """A horizon and a pole, ten times the step at the border, but soft: the frame is found where squares would not."""
+    ramp = torch.linspace(0, 1, 64).view(1, 1, 1, 64) + torch.linspace(0, 1, 32).view(1, 1, 32, 1)
+    x = ramp.repeat(1, 3, 1, 1)
+    x[:, :, 13:] += 10
+    x[..., 40:] += 10
+    x[:, :, 12], x[..., 39] = (x[:, :, 11] + x[:, :, 13]) / 2, (x[..., 38] + x[..., 40]) / 2
+    assert mass.select_origin(x.roll((5, 9), (2, 3)), (32, 64), "seam").tolist() == [[5, 9]]

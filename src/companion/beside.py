@@ -181,7 +181,7 @@ def smaller_runs(root: Path) -> Markdown:
     rows = [
         [r["model"], r["method"], f"{r['top1']:.2f}", f"{r['consistency']:.2f}", r["n"], r["dataset"], r["profile"]]
         for r in read_results(root, "weight_transfer")
-        if "rule" not in r
+        if not is_study(r)
     ]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 

@@ -59,6 +59,10 @@ class Lattices(Settings):
 
     size: int
     shifts: int
+    certified: int  # images under all residues
+    certified_size: int
+    images: int  # whose margins are read
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class WeightTransfer(Settings):
 
     size: int
     images: int  # how many of the ImageNet images at hand
+    moved: int  # how many of these are moved in other ways than circularly
     batch: int
     noise: float  # standard deviation, in grey levels
 

@@ -16,7 +16,7 @@ _VALIDATION_SET = 50_000  # images: the paper's scale
 
 def weight_transfer(root: Path) -> str:
     """The paper's Table 3: published weights in converted networks, without training."""
-    records = _most_images([record for record in read_results(root, "weight_transfer") if "rule" not in record])
+    records = _most_images([record for record in read_results(root, "weight_transfer") if not is_study(record)])
     columns = ["Network", "Method", "Images (n)", "Top-1 %", "Shifted top-1 %", "Consistency %", "Changed by noise %"]
     rows = []
     for record in records:

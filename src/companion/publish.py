@@ -1,7 +1,7 @@
 """Publish runs: `python -m companion.publish [--profile quick] [--records FOLDER]`, or `make publish PROFILE=quick`.
 
 Records are merged into results/, figures copied to figures/, executed notebooks to notebooks/*.ipynb, and the tables
-of README.md written anew from results/. --records publishes runs made elsewhere, without DVC: the folder may hold one
+of README.md and docs/zoo.html written anew from results/. --records publishes runs made elsewhere, without DVC: the folder may hold one
 run, or as many as it likes.
 """
 
@@ -24,6 +24,7 @@ from companion.results import merge, read_results, records_of, topic_of, write_r
 from companion.shrink import NOTEBOOK, shrink_figure, shrink_notebook
 from companion.strip import output_texts, refuse_traces
 from companion.tables import refresh
+from companion.zoo_page import PLACE, zoo_page
 
 # Not results: a run that has not finished, and what was tried out in JupyterLab.
 _UNFINISHED = {".partial", "interactive"}
@@ -50,6 +51,9 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
         readme = root / "README.md"
         if readme.exists() and _write(readme, refresh(readme.read_text(encoding="utf-8"), root)):
             said.append("README.md: tables written anew.")
+        census = zoo_page(root)
+        if census is not None and _write(root / PLACE, census):
+            said.append(f"{PLACE}.")
     return said
 
 

@@ -19,8 +19,8 @@ from .axes import POSITIONS, Dims, as_map, on_maps, sizes_along
 from .errors import as_pair, check_batch
 from .evaluation import evaluating, not_finite
 from .layers import SelectOrigin
-from .layout import layout_hash
 from .origin import margin
+from .ranks import read_layout
 from .shift import shift
 
 # Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
@@ -130,7 +130,7 @@ def _same(a: Tensor, b: Tensor) -> Tensor:
 
 def _symmetries(x: Tensor) -> list[tuple[int, int]]:
     """Circular shifts, other than none, that leave one image (1, C, H, W) as it is: the nearest first."""
-    layout = layout_hash(x)[0]
+    layout = read_layout(x)[0]
     height, width = layout.shape
     found = [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
     return sorted(found, key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from . import native
 from .errors import as_pair, check_divides, check_map
-from .layout import layout_hash, mix, pixel_hash
+from .layout import mix, pixel_hash
+from .ranks import read_layout
 from .reduce import power_of_two_scale
 from .seam import seam_key
 
@@ -89,7 +90,7 @@ def _keys(
             yield power * (x[0].numel() // power.shape[1]) - total.square()
         low = scaled.sub_(high).mul_(2.0**_BITS).round_().double()  # the next 15: an outlier must not erase the rest
         yield _phase_sum(low.abs_() if rule == "l1" else low.square_(), period)
-    layout = layout_of_source = layout_hash(source)
+    layout = layout_of_source = read_layout(source)
     if source_origin is not None:
         layout = torch.ops.mass.shift(layout[:, None], source_origin)[:, 0]
     stride_h, stride_w = source.shape[2] // x.shape[2], source.shape[3] // x.shape[3]

@@ -9,7 +9,7 @@ from companion.errors import Refusal
 from companion.results import PROFILES
 
 LAYER = "02_mass_layer: {seed: 0, size: 64, shifts: 8}"
-TRANSFER = "06_weight_transfer: {seed: 0, size: 224, images: 4, batch: 2, noise: 1e-3}"
+TRANSFER = "06_weight_transfer: {seed: 0, size: 224, images: 4, moved: 2, batch: 2, noise: 1e-3}"
 
 
 def write(folder: Path, text: str) -> Path:
