@@ -224,3 +224,22 @@ def test_processes_that_build_at_once_share_one_file(tmp_path):
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
     assert [process.communicate()[0].split() for process in started] == [["True", "False"]] * 3
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@given(
+    groups=st.sampled_from([2, 3, 8]),
+    widths=st.sampled_from([(1, 2), (2, 2), (3, 3), (4, 4), (4, 2), (8, 8), (20, 10), (24, 24), (32, 32)]),
+    kernel=st.sampled_from([1, 3, 5]),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 12)),
+    memory_format=layouts,
+    seed=st.integers(0, 99),
+)
+def test_grouped_convolutions_round_all_positions_alike(groups, widths, kernel, size, memory_format, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, groups * widths[0], *size, generator=generator).contiguous(memory_format=memory_format)
+    weight = torch.randn(groups * widths[1], widths[0], kernel, kernel, generator=generator)
+    t = [int(torch.randint(n, (), generator=generator)) for n in size]
+    pads = window_pads(kernel, 1, kernel // 2)
+    y, moved = (circular_conv2d(m, weight, None, (1, 1), (1, 1), groups, pads) for m in (x, x.roll(t, (2, 3))))
+    assert torch.equal(y.roll(t, (2, 3)), moved)
+    assert y.is_contiguous(memory_format=memory_format) or min(y.shape) == 1

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
-from .circular import circular_pad
+from .circular import _is_channels_last, circular_pad
 from .native import Pair
 
 Triple = tuple[int, int, int]
@@ -60,11 +60,31 @@ def conv2d(
 
     Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
     """
-    if x.shape[2] == 1 and (groups > 1 or x.dtype == torch.float64) and x.device.type == "cpu":  # a signal
-        count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
-        x = F.pad(x, (0, stride[1] * (_SCRAP - count % _SCRAP + _SCRAP)))
-        return _conv2d(x, weight, bias, stride, dilation, groups)[..., :count]
+    if x.device.type == "cpu" and (
+        (x.shape[2] == 1 and x.dtype == torch.float64) or _rounds_by_position(weight, groups)
+    ):
+        return _with_scrap(x, weight, bias, stride, dilation, groups)
     return _conv2d(x, weight, bias, stride, dilation, groups)
+
+
+def _rounds_by_position(weight: Tensor, groups: int) -> bool:
+    """Whether a grouped convolution has no vector code of its own: it has for one channel a group, and for 4, 8 and 16."""
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    return groups > 1 and not (inputs == outputs == 1 or (inputs in (4, 8, 16) and outputs >= inputs))
+
+
+def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    """A convolution by matrix products, whose tail is rounded otherwise: channels first, its last columns scrap.
+
+    Measured on maps of 1 to 160 positions: with 4 n channels in and out of a group, and several rows, the tail is as the rest.
+    """
+    more = 0
+    count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
+    if x.shape[2] == 1 or weight.shape[1] % 4 or weight.shape[0] // groups % 4:
+        more = _SCRAP - count % _SCRAP + _SCRAP
+    wide = F.pad(x.contiguous(), (0, stride[1] * more)) if more else x.contiguous()
+    out = _conv2d(wide, weight.contiguous(), bias, stride, dilation, groups)[..., :count]
+    return out.contiguous(memory_format=torch.channels_last if _is_channels_last(x) else torch.contiguous_format)
 
 
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
