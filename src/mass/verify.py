@@ -58,16 +58,20 @@ class _Recorder(Interpreter):
         return result
 
 
-class _Comparer(_Recorder):
-    """Runs the graph on shifted input and stops at the first node that disagrees with the recording."""
+class _Comparer(Interpreter):
+    """Runs the graph on shifted input and stops at the first node that disagrees with the recording, which it uses up."""
 
     def __init__(self, module: fx.GraphModule, recorded: dict[str, Any], t: Pair, tolerance: float) -> None:
         super().__init__(module)
         self.recorded, self.t, self.tolerance = recorded, t, tolerance
+        self.kept: dict[str, Tensor] = {}  # origins
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        recorded: Any = self.recorded.get(n.name)
+        if isinstance(result, Tensor) and not result.is_floating_point():
+            self.kept[n.name] = result.clone()
+            return result
+        recorded: Any = self.recorded.pop(n.name, None)
         if n.op != "output" and "shape" in n.meta and isinstance(result, Tensor) and result.is_floating_point():
             expected = self._moved(n.meta["positions"], recorded) if "positions" in n.meta else recorded
             if expected is None:
