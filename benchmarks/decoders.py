@@ -27,7 +27,7 @@ from companion.files import write_json
 from companion.networks import ARCHITECTURES, ENCODERS, TORCHVISION_SEGMENTERS, segmenter
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
-from companion.records import Record, make_record, record_name
+from companion.records import Record, make_record, read_records, record_name
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHIFTS = 4  # random ones; at one size all residues of the total stride instead,
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="+", default=[*ARCHITECTURES, *TORCHVISION_SEGMENTERS])
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
     options = parser.parse_args()
-    root, started = find_root(), time.monotonic()
+    root = find_root()
     folder = root / "runs" / "bench" / "decoders"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "decoders", "profile": "bench", "seed": 0} | provenance(root)
@@ -111,8 +111,8 @@ def main() -> None:
             found = measure(row)
             write_json(path, make_record(name | found) | provenance(root))
             print(*row, {key: value for key, value in found.items() if value != ""}, flush=True)
-    took = {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": peak_memory_mb()}
-    write_json(folder / "provenance.json", facts | took)
+    seconds = sum(record.get("row_seconds", 0.0) for record in read_records(folder / "records"))  # of all its runs
+    write_json(folder / "provenance.json", facts | {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb()})
 
 
 if __name__ == "__main__":
