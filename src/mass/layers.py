@@ -22,7 +22,7 @@ from .circular import circular_pad, window_pads
 from .errors import as_pair
 from .kernels import circular_conv2d
 from .origin import select_origin
-from .shift import restore, shift
+from .shift import shift
 from .trace import marked_period
 from .unpool import pool_at_origin
 
@@ -209,6 +209,8 @@ class Shift(nn.Module):
         self.dims = dims
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        if x.numel() == 0:  # a level of a pyramid that has no channels
+            return x
         return on_maps(lambda maps: shift(maps, origin), x, self.dims)
 
 
@@ -216,7 +218,7 @@ class Restore(Shift):
     """`restore` as a node of a converted network."""
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
-        return on_maps(lambda maps: restore(maps, origin), x, self.dims)
+        return super().forward(x, -origin)
 
 
 class Concatenate(nn.Module):
