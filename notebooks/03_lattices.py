@@ -25,6 +25,8 @@ import torchvision
 from torch.utils.data import DataLoader
 
 import mass
+
+# %%
 from companion import plots
 from companion.architectures import block_of, origins_of, relative_error, survey, table_1
 from companion.data import labelled_images, normalize, photographs
@@ -213,7 +215,7 @@ table
 #   comes to 2e-7 of a tie, where sums in float32 flip. That is why energies are summed as integers here.
 # * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one: *every*
 #   image is a near-tie there, and the rule's choice is arbitrary, though it moves along. Trained weights tell positions apart.
-# * Exactness does not hang on margins: `tests/test_attacks.py` drives them to 1e-9 by gradients, and nothing moves.
+# * Exactness does not hang on margins: `tests/test_attacks.py` drives them below 1e-6 by gradients, and nothing moves.
 
 # %% [markdown]
 # ## Summary

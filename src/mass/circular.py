@@ -44,7 +44,8 @@ def window_pads(kernel, stride, padding, dilation=1, before=(0, 0)) -> tuple[int
     return (*columns, *rows)
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a map's channels lie together in memory, pixel by pixel, and not channel by channel."""
     return not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous()  # vmap knows no memory format
 
 
@@ -71,7 +72,7 @@ _pad = torch.library.custom_op("mass::circular_pad", _wrap, mutates_args=())
 @_pad.register_fake
 def _wrap_fake(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
     batch, channels, height, width = x.shape
-    like = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
+    like = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     return torch.empty(
         (batch, channels, top + height + bottom, left + width + right),
         dtype=x.dtype, device=x.device, memory_format=like,
@@ -131,7 +132,7 @@ def _read(x: Tensor, rows: tuple[int, int], columns: tuple[int, int], origin: Te
     if origin is not None:
         row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))
     places = image, channel, row % x.shape[2], column % x.shape[3]  # none lies outside
-    if _is_channels_last(x):
+    if is_channels_last(x):
         pixels = torch.ops.aten._unsafe_index(x, [place.permute(0, 2, 3, 1) for place in places])
         return pixels.permute(0, 3, 1, 2)
     return torch.ops.aten._unsafe_index(x, list(places))
@@ -171,4 +172,4 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
     rows = torch.arange(-top, height + bottom, device=x.device) % height
     columns = torch.arange(-left, width + right, device=x.device) % width
     padded = x.index_select(2, rows).index_select(3, columns)
-    return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if _is_channels_last(x) else padded
+    return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if is_channels_last(x) else padded

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
-from .circular import _is_channels_last, circular_pad
+from .circular import is_channels_last, circular_pad
 from .native import Pair
 
 Triple = tuple[int, int, int]
@@ -84,7 +84,7 @@ def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, di
         more = _SCRAP - count % _SCRAP + _SCRAP
     wide = F.pad(x.contiguous(), (0, stride[1] * more)) if more else x.contiguous()
     out = _conv2d(wide, weight.contiguous(), bias, stride, dilation, groups)[..., :count]
-    return out.contiguous(memory_format=torch.channels_last if _is_channels_last(x) else torch.contiguous_format)
+    return out.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
 
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
@@ -209,9 +209,8 @@ def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.ndim in (3, 5) and _calls_onednn(x):
         rows = x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, 2)
         return pixelwise_linear(rows, weight, bias).reshape(*x.shape[:-1], -1)
-    if (
-        x.ndim in (3, 5) and x.dtype == torch.float64
-    ):  # a matrix product rounds its last rows otherwise: let them be others
+    if x.ndim in (3, 5) and x.dtype == torch.float64:
+        # A matrix product rounds its last rows otherwise: let them be others.
         pixels = F.pad(x.flatten(0, -2), (0, 0, 0, _LANES))
         return F.linear(pixels, weight, bias)[:-_LANES].view(*x.shape[:-1], -1)
     return F.linear(x, weight, bias)

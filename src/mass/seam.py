@@ -8,8 +8,8 @@ input, so that they mean one frame.
 
 Pixels vote. Edges inside a picture may be stronger than its seam, but they are blurred over several pixels, and they do
 not run from one side to the other; at the seam nearly every pixel changes more than beside it. Counting those that do
-finds 89% of 1,300 photographs' own frames, summing squared changes 58%. Votes compare sums of integers: exact, in any
-order.
+finds most photographs' own frames (notebook 06), more than summing squared changes does. Votes compare sums of integers:
+exact, in any order.
 """
 
 from __future__ import annotations
