@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
-from .circular import is_channels_last, circular_pad
+from .circular import circular_pad, is_channels_last
 from .native import Pair
 
 Triple = tuple[int, int, int]

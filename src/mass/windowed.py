@@ -217,7 +217,7 @@ def _adaptive_pool(average: bool) -> Callable[..., Effect]:
             raise site.refuse("adaptive pooling of a padded map")
         size = site.argument(1, "output_size") if size is None else size
         target = tuple(size) if isinstance(size, tuple | list) else (size,) * axes
-        rows, columns = (1, *target)[-2:]
+        rows, columns = pair_of(target, axes)
         out = site.sizes[0] if rows is None else rows, site.sizes[1] if columns is None else columns
         swap: nn.Module | None = AdaptivePool3d(target[0], out, average) if axes == 3 else None
         if out == (1, 1):
