@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mass.circular import circular_pad, window_pads
+import mass
+from mass import native
+from mass.circular import circular_pad, sample, window_pads
 from mass.kernels import conv2d, elementwise, pixelwise_linear
 from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
 
@@ -55,6 +57,36 @@ def test_padding_has_the_gradient_of_its_values(pad):
     x = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: circular_pad(x, pad), x)
     assert torch.autograd.gradgradcheck(lambda x: circular_pad(x, pad).square(), x)
+
+
+@given(
+    blocks=st.tuples(st.integers(1, 5), st.integers(1, 20)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    memory_format=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_a_sample_is_the_shifted_map_s(blocks, stride, dtype, memory_format):
+    x = torch.randn(2, 3, blocks[0] * stride[0], blocks[1] * stride[1], dtype=torch.float64)
+    x, origin = x.to(dtype).contiguous(memory_format=memory_format), torch.randint(-50, 50, (2, 2))
+    expected = mass.shift(x, origin)[:, :, :: stride[0], :: stride[1]]
+    sampled = sample(x, stride, origin)
+    assert torch.equal(sampled, expected) and sampled.is_contiguous(memory_format=memory_format)
+    with native.reference():
+        sampled = sample(x, stride, origin)
+    assert torch.equal(sampled, expected) and sampled.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_compiled_sampling_convolution_is_the_eager_one_with_its_gradients(memory_format):
+    torch._dynamo.reset()
+    conv = mass.MassConv2d(4, 6, 1, stride=2).double()
+    x = torch.randn(2, 4, 6, 8, dtype=torch.float64).contiguous(memory_format=memory_format)
+    x, origin = x.requires_grad_(), torch.tensor([[1, 0], [0, 1]])
+    outputs = [run(x, origin) for run in (conv, torch.compile(conv, fullgraph=True))]
+    upstream = torch.randn_like(outputs[0])
+    eager, compiled = (torch.autograd.grad(out, (x, conv.weight), upstream) for out in outputs)
+    assert torch.allclose(outputs[0], outputs[1])
+    assert all(torch.allclose(one, other) for one, other in zip(eager, compiled, strict=True))
 
 
 @pytest.mark.parametrize("pad", [(2, 1, 3, 0), (7, 5, 9, 1)])

@@ -110,24 +110,30 @@ class _Indexed(torch.autograd.Function):
     """The same as reads at computed places, for compilers: they make them part of what wrote the map."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None) -> Tensor:
-        ctx.pads, ctx.origin = pads, origin
+    def forward(
+        ctx: Any, x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None, step: tuple[int, int]
+    ) -> Tensor:
+        ctx.pads, ctx.origin, ctx.step, ctx.shape = pads, origin, step, x.shape
         left, right, top, bottom = pads
-        return _read(x, (-top, x.shape[2] + bottom), (-left, x.shape[3] + right), origin)
+        return _read(x, range(-top, x.shape[2] + bottom, step[0]), range(-left, x.shape[3] + right, step[1]), origin)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        out = _unwrap(grad, ctx.pads)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.step == (1, 1):
+            out = _unwrap(grad, ctx.pads)
+        else:
+            out = grad.new_zeros(ctx.shape)
+            out[:, :, :: ctx.step[0], :: ctx.step[1]] = grad
         if ctx.origin is not None:
-            out = _read(out, (0, out.shape[2]), (0, out.shape[3]), -ctx.origin)
-        return out, None, None
+            out = _read(out, range(out.shape[2]), range(out.shape[3]), -ctx.origin)
+        return out, None, None, None
 
 
-def _read(x: Tensor, rows: tuple[int, int], columns: tuple[int, int], origin: Tensor | None) -> Tensor:
+def _read(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
     """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format."""
     image, channel, row, column = (
-        torch.arange(*span, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
-        for axis, span in enumerate(((0, x.shape[0]), (0, x.shape[1]), rows, columns))
+        torch.arange(r.start, r.stop, r.step, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
+        for axis, r in enumerate((range(x.shape[0]), range(x.shape[1]), rows, columns))
     )
     if origin is not None:
         row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))
@@ -167,9 +173,28 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
         return wrapped
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
     if narrow:
-        return _Indexed.apply(x, pad, origin) if torch.compiler.is_compiling() else _pad(x, *pad, origin)
+        return _Indexed.apply(x, pad, origin, (1, 1)) if torch.compiler.is_compiling() else _pad(x, *pad, origin)
     x = x if origin is None else shift(x, origin)
     rows = torch.arange(-top, height + bottom, device=x.device) % height
     columns = torch.arange(-left, width + right, device=x.device) % width
     padded = x.index_select(2, rows).index_select(3, columns)
     return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if is_channels_last(x) else padded
+
+
+def sample(x: Tensor, stride: tuple[int, int], origin: Tensor) -> Tensor:
+    """Every stride-th row and column of a map, from its origin on: `shift(x, origin)[:, :, ::s, ::s]`, and no more is copied.
+
+    For compilers, and where no gradient is recorded.
+
+    Shape: x (B, C, H, W), origin (B, 2) int64 -> (B, C, H / s, W / s), in the memory format of `x`.
+
+    >>> sample(torch.arange(4.).view(1, 1, 1, 4), (1, 2), torch.tensor([[0, 3]])).flatten()
+    tensor([3., 1.])
+    """
+    pads = 0, 0, 0, 0
+    if torch.compiler.is_compiling():
+        return _Indexed.apply(x, pads, origin, stride)
+    sampled = native.wrap(x, pads, origin, stride)
+    if sampled is not None:
+        return sampled
+    return _read(x, range(0, x.shape[2], stride[0]), range(0, x.shape[3], stride[1]), origin)

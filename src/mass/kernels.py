@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
-from .circular import circular_pad, is_channels_last
+from .circular import circular_pad, is_channels_last, sample
 from .native import Pair
 
 Triple = tuple[int, int, int]
@@ -125,6 +125,9 @@ def circular_conv2d(
     """
     if 2 * max(dilation) > min(x.shape[2:]):
         weight, pads, dilation = _shorten_dilation(x, weight, pads, dilation)
+    sampling = weight.shape[2:] == (1, 1) and stride != (1, 1) and not any(pads)
+    if origin is not None and sampling and (torch.compiler.is_compiling() or native.unobserved(x, weight, bias)):
+        return conv2d(sample(x, stride, origin), weight, bias, (1, 1), (1, 1), groups)
     depthwise = groups == x.shape[1] == weight.shape[0]
     if depthwise and native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads):
         return native.depthwise(x, weight, bias, stride, dilation, pads, origin)

@@ -169,25 +169,28 @@ def exact_mean(x: Tensor, bits: int) -> Tensor | None:
     return out if finite else None
 
 
-def wrap(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor | None:
+def wrap(
+    x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None = None, step: Pair = (1, 1)
+) -> Tensor | None:
     """A map moved to its origin and wrapped around its borders, one copy: any amounts, negative ones crop.
 
     Shape: x (B, C, H, W), pads (left, right, top, bottom), origin (B, 2) or (2,) int64
     -> (B, C, top + H + bottom, left + W + right), in the memory format of x; None if not served.
+    With a step, every so many rows and columns of that.
     """
     if (device := _on_device(x)) is not None:
-        return device.wrap(x, pads, origin)
+        return device.wrap(x, pads, origin) if step == (1, 1) else None
     if not readable(x):
         return None
     library = kernels()
     assert library is not None
     batch, channels, height, width = x.shape
     left, right, top, bottom = pads
-    out = _empty(x, height + top + bottom, width + left + right)
+    out = _empty(x, -(-(height + top + bottom) // step[0]), -(-(width + left + right) // step[1]))
     last = _layout(x)
     shape = _integers(
         batch if last else batch * channels, 1 if last else channels, height, width,
-        x.element_size() * (channels if last else 1), *out.shape[2:], top, left,
+        x.element_size() * (channels if last else 1), *out.shape[2:], top, left, *step,
     )  # fmt: skip
     origin = _rows(origin, batch)
     library.mass_wrap(_address(x), _address(out), shape, _address(origin))

@@ -16,11 +16,21 @@ inline int64_t wrapped(int64_t i, int64_t n) {
     return i < 0 ? i + n : i;
 }
 
-inline void copy(char* to, const char* from, int64_t bytes) {
-    if (bytes == 4)
-        std::memcpy(to, from, 4);
+// `count` units, those read `step` units apart.
+template <class Unit>
+inline void copy_units(char* to, const char* from, int64_t count, int64_t step) {
+    for (int64_t m = 0; m < count; m++) std::memcpy(to + m * sizeof(Unit), from + m * step * sizeof(Unit), sizeof(Unit));
+}
+
+inline void copy(char* to, const char* from, int64_t count, int64_t step, int64_t unit) {
+    if (step == 1 && count * unit != 4)
+        std::memcpy(to, from, count * unit);
+    else if (unit == 4)
+        copy_units<int32_t>(to, from, count, step);
+    else if (unit == 2)
+        copy_units<int16_t>(to, from, count, step);
     else
-        std::memcpy(to, from, bytes);
+        for (int64_t m = 0; m < count; m++) std::memcpy(to + m * unit, from + m * step * unit, unit);
 }
 
 // Where along one axis the taps of a window lie, modulo its size: `first` plus steps in [0, span].
@@ -218,22 +228,23 @@ void windows(const float* x, float* out, const Window& w, const int64_t* origin,
 
 extern "C" {
 
-// out[plane, n, m] = x[plane, (n - top + o) mod height, (m - left + p) mod width], (o, p) the image's origin.
-// shape: planes, planes per image, height, width, bytes of a unit, rows and columns of out, top, left.
+// out[plane, n, m] = x[plane, (n step_h - top + o) mod height, (m step_w - left + p) mod width], (o, p) the image's origin.
+// shape: planes, planes per image, height, width, bytes of a unit, rows and columns of out, top, left, steps (rows first).
 void mass_wrap(const char* x, char* out, const int64_t* shape, const int64_t* origin) {
     const int64_t planes = shape[0], per_image = shape[1], height = shape[2], width = shape[3], unit = shape[4];
-    const int64_t rows = shape[5], columns = shape[6], top = shape[7], left = shape[8];
+    const int64_t rows = shape[5], columns = shape[6], top = shape[7], left = shape[8], step_h = shape[9], step_w = shape[10];
 #pragma omp parallel for schedule(static) num_threads(threads_for(planes * rows * columns * unit))
     for (int64_t line = 0; line < planes * rows; line++) {
         const int64_t plane = line / rows, n = line % rows;
         const int64_t* o = origin ? origin + 2 * (plane / per_image) : nullptr;
-        const int64_t row = wrapped(n - top + (o ? o[0] : 0), height);
+        const int64_t row = wrapped(n * step_h - top + (o ? o[0] : 0), height);
         const char* source = x + (plane * height + row) * width * unit;
         char* to = out + line * columns * unit;
-        for (int64_t done = 0, from = wrapped((o ? o[1] : 0) - left, width); done < columns; from = 0) {
-            const int64_t count = std::min(width - from, columns - done);
-            copy(to + done * unit, source + from * unit, count * unit);
+        for (int64_t done = 0, from = wrapped((o ? o[1] : 0) - left, width); done < columns;) {
+            const int64_t count = std::min((width - from + step_w - 1) / step_w, columns - done);
+            copy(to + done * unit, source + from * unit, count, step_w, unit);
             done += count;
+            from = (from + count * step_w) % width;
         }
     }
 }
