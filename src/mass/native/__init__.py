@@ -22,7 +22,6 @@ from torch import Tensor, nn
 Pair = tuple[int, int]
 
 _KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
-_EXACT_SUMS = 1 << 23  # squares below 2^30 that float64 adds up exactly
 _off = 0
 
 
@@ -134,7 +133,7 @@ def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
 
     Shape: x (B, C, H, W) -> (B, P * Q) int64, (B,) bool: where it is False, energies mean nothing.
     """
-    if not readable(x) or x[0].numel() // (period[0] * period[1]) >= _EXACT_SUMS:
+    if not readable(x):
         return None
     library = kernels()
     assert library is not None

@@ -40,13 +40,21 @@ template <class T> typename Format<T>::Bits largest_bits(const T* x, int64_t cou
     return largest;
 }
 
-template <class T> void add_energies(const T* x, double* sums, int64_t count, double scale) {
-    using Number = decltype(value(T()));
-    const Number factor = Number(scale);
-    for (int64_t i = 0; i < count; i++) {
-        const double level = std::rint(std::abs(value(x[i])) * factor);
-        sums[i] += level * level;
+template <class T, class Number> inline uint32_t energy(T x, Number scale) {
+    const int32_t level = int32_t(std::rint(std::abs(value(x)) * scale));
+    return uint32_t(level) * uint32_t(level);
+}
+
+// The energies of runs, element by element: three squares, each of 30 bits, fit an integer of 32.
+template <class T> void add_energies(const std::vector<const T*>& runs, uint64_t* sums, int64_t count, double scale) {
+    const auto factor = decltype(value(T()))(scale);
+    size_t r = 0;
+    for (; r + 3 <= runs.size(); r += 3) {
+        const T *a = runs[r], *b = runs[r + 1], *c = runs[r + 2];
+        for (int64_t i = 0; i < count; i++) sums[i] += energy(a[i], factor) + energy(b[i], factor) + energy(c[i], factor);
     }
+    for (; r < runs.size(); r++)
+        for (int64_t i = 0; i < count; i++) sums[i] += energy(runs[r][i], factor);
 }
 
 struct Map {
@@ -77,11 +85,10 @@ inline Runs runs_of(const Map& m) {
 template <class T>
 void phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to, double scale, int64_t* total) {
     const int64_t sets = m.channels_last ? m.period_h : 1;
-    std::vector<double> sums(sets * runs.length, 0.0);
-    for (int64_t r = from; r < to; r++) {
-        const int64_t set = m.channels_last ? (r / runs.per_row) % m.period_h : 0;
-        add_energies(image + r * runs.length, sums.data() + set * runs.length, runs.length, scale);
-    }
+    std::vector<uint64_t> sums(sets * runs.length, 0);
+    std::vector<std::vector<const T*>> alike(sets);
+    for (int64_t r = from; r < to; r++) alike[m.channels_last ? r / runs.per_row % sets : 0].push_back(image + r * runs.length);
+    for (int64_t set = 0; set < sets; set++) add_energies(alike[set], sums.data() + set * runs.length, runs.length, scale);
     for (int64_t set = 0; set < sets; set++)
         for (int64_t i = 0; i < runs.length; i++) {
             const int64_t row = m.channels_last ? set : (i / m.width) % m.period_h;
