@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from companion.networks import calibrated, segmenter
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, record_name
+from companion.timing import compared, milliseconds
 from mass.baselines import convert_to_aps, convert_to_lps
 
 NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny", "deeplabv3plus")
@@ -57,22 +57,14 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     return found
 
 
-def milliseconds(models: dict[str, nn.Module], x: torch.Tensor, rounds: int) -> dict[str, list[float]]:
-    """Forward times of every model, taken in turns; the first two rounds warm up."""
-    times: dict[str, list[float]] = {name: [] for name in models}
-    layouts = {False: x, True: x.contiguous(memory_format=torch.channels_last)}
-    with torch.no_grad():
-        for _ in range(rounds + 2):
-            for name, model in models.items():
-                images = layouts[name.endswith("channels last")]
-                if x.is_cuda:
-                    torch.cuda.synchronize()
-                started = time.perf_counter()
-                model(images)
-                if x.is_cuda:
-                    torch.cuda.synchronize()
-                times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: values[2:] for name, values in times.items()}
+def passes(models: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """A forward pass of every model, of images in its memory layout."""
+    last = x.contiguous(memory_format=torch.channels_last)
+
+    def call(model: nn.Module, images: torch.Tensor) -> Callable[[], object]:
+        return lambda: model(images)
+
+    return {name: call(model, last if name.endswith("channels last") else x) for name, model in models.items()}
 
 
 def grown(step: Callable[[], object]) -> float:
@@ -136,22 +128,20 @@ def main() -> None:
     started = time.monotonic()
     for name in options.networks:
         for batch in options.batch:
-            compared = methods(name, options.size, peers=batch == PEERS_AT)
-            models = {method: model.to(device) for method, model in compared.items()}
+            versions = methods(name, options.size, peers=batch == PEERS_AT)
+            models = {method: model.to(device) for method, model in versions.items()}
             x = torch.randn(batch, 3, options.size, options.size, device=device)
-            times = milliseconds(models, x, max(5, min(options.rounds, options.rounds * PEERS_AT // batch)))
-            plain = statistics.median(times["plain"])
+            rounds = max(5, min(options.rounds, options.rounds * PEERS_AT // batch))
+            with torch.no_grad():
+                times = milliseconds(passes(models, x), rounds, device)
             measured = memory_ratios(name, options.size, batch) if batch == PEERS_AT and device == "cpu" else {}
-            for method, values in times.items():
-                low, _, high = statistics.quantiles(values, n=4)
-                row = {"net": name, "method": method, "size": options.size, "batch": batch, "dtype": "float32", "seed": 0,
-                       "ratio": statistics.median(values) / plain, "milliseconds": statistics.median(values),
-                       "quartile_low": low, "quartile_high": high, "rounds": len(values),
-                       **(measured if method == "MASS" else {})}  # fmt: skip
+            for row in compared(times, "plain"):
+                row |= {"net": name, "size": options.size, "batch": batch, "dtype": "float32", "seed": 0}
+                row |= measured if row["method"] == "MASS" else {}
                 record = make_record(row)
                 write_json(folder / "records" / f"{record_name(record)}.json", record)
-                print(f"{name:14} batch {batch:3} {method:22} {row['ratio']:5.2f} x plain  ({row['milliseconds']:.0f} ms, "
-                      f"quartiles {low:.0f} to {high:.0f})", flush=True)  # fmt: skip
+                print(f"{name:14} batch {batch:3} {row['method']:22} {row['ratio']:5.2f} x plain  ({row['milliseconds']:.0f} ms, "
+                      f"quartiles {row['quartile_low']:.0f} to {row['quartile_high']:.0f})", flush=True)  # fmt: skip
             if measured:
                 print(f"{name:14} memory of MASS: {measured['memory_ratio']:.2f} x plain, in training "
                       f"{measured['training_memory_ratio']:.2f}", flush=True)  # fmt: skip

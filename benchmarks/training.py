@@ -10,7 +10,6 @@ layers, forward and twice that backward; the peak is known for the GPUs of `_PEA
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Sequence
 
@@ -24,6 +23,7 @@ from companion.methods import METHODS
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, record_name
+from companion.timing import compared, milliseconds
 
 _PEAK = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16 operations per second
 
@@ -42,19 +42,6 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), self.labels).backward()
         self.optimizer.step()
-
-
-def seconds(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Times of each step, taken in turns; the first two rounds warm up."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds + 2):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            if step.x.is_cuda:
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - started)
-    return {name: values[2:] for name, values in times.items()}
 
 
 def operations(net: str) -> int:
@@ -88,14 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             torch.arange(options.batch, device=device) % 10,
         )
         names = list(dict.fromkeys(["baseline", *options.methods]))
-        times = seconds({name: Step(METHODS[name].build(net, 0), x, labels) for name in names}, options.rounds)
-        baseline = statistics.median(times["baseline"])
-        for name, values in times.items():
-            low, middle, high = statistics.quantiles(values, n=4)
-            speed = options.batch / middle
-            row = {"net": net, "method": METHODS[name].printed, "batch": options.batch, "dtype": "bfloat16", "seed": 0,
-                   "images_per_s": speed, "ratio": middle / baseline, "ratio_low": low / baseline,
-                   "ratio_high": high / baseline, "rounds": options.rounds}  # fmt: skip
+        steps = {name: Step(METHODS[name].build(net, 0), x, labels) for name in names}
+        for row in compared(milliseconds(steps, options.rounds, device), "baseline"):
+            row["method"], speed = METHODS[row["method"]].printed, 1e3 * options.batch / row["milliseconds"]
+            row |= {"net": net, "batch": options.batch, "dtype": "bfloat16", "seed": 0, "images_per_s": speed}
             share = peak_share(str(facts["device"]), net, speed)
             record = make_record(row | ({} if share is None else {"peak_share": share}))
             write_json(folder / "records" / f"{record_name(record)}.json", record)

@@ -51,7 +51,7 @@ def launched(monkeypatch):
 
     def record(name, kernel, x, *rest):
         result = kernel(x, *rest)
-        if name == "energies":
+        if name == "origins":
             moved = 2 * x.nbytes
         else:
             sampled = name == "wrap" and len(rest) == 3  # with a step: reads what it writes
@@ -59,7 +59,7 @@ def launched(monkeypatch):
         found.append((name, moved))
         return result
 
-    for name in ("energies", "wrap", "exact_mean", "max_pool", "depthwise"):
+    for name in ("origins", "wrap", "exact_mean", "max_pool", "depthwise"):
         monkeypatch.setattr(native, name, partial(record, name, getattr(native, name)))
     return found
 
@@ -69,11 +69,11 @@ def launched(monkeypatch):
     ("name", "kernels"),
     [
         # 17 windows wider than their stride, 3 that only sample: one copy each, shifts included.
-        ("resnet18", {"energies": 5, "wrap": 20, "max_pool": 1, "exact_mean": 1}),
+        ("resnet18", {"origins": 5, "wrap": 20, "max_pool": 1, "exact_mean": 1}),
         # 17 depthwise convolutions read the map where it lies; the stem's padding is the only copy.
-        ("mobilenet_v2", {"energies": 5, "wrap": 1, "depthwise": 17, "exact_mean": 1}),
+        ("mobilenet_v2", {"origins": 5, "wrap": 1, "depthwise": 17, "exact_mean": 1}),
         # The stem, 58 convolutions of 3 x 3, three average pools that sample.
-        ("densenet121", {"energies": 5, "wrap": 62, "max_pool": 1, "exact_mean": 1}),
+        ("densenet121", {"origins": 5, "wrap": 62, "max_pool": 1, "exact_mean": 1}),
     ],
 )
 def test_kernels_of_one_forward(networks, launched, name, kernels):
@@ -90,7 +90,7 @@ def test_bytes_that_are_moved(networks, launched):
     sizes = [(2 * 64 >> k) * (2 * 96 >> k) // 4 for k in range(6)]  # positions at strides 1, 2, 4, …
     assert 4 * 2 * 3 * sizes[0] == X.nbytes
     read = [3 * sizes[0], 64 * sizes[1], 64 * sizes[2], 128 * sizes[3], 256 * sizes[4]]
-    assert [size for name, size in launched if name == "energies"] == [2 * 2 * 4 * n for n in read]
+    assert [size for name, size in launched if name == "origins"] == [2 * 2 * 4 * n for n in read]
     height, width = 64 // 32, 96 // 32
     wraps = [size for name, size in launched if name == "wrap"]
     assert wraps[-1] == 2 * 512 * 4 * (height * width + (height + 2) * (width + 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from companion.markdown import machine, table, where
+from companion.methods import METHODS
 from companion.records import Record
 from companion.results import read_results
 
@@ -59,11 +60,12 @@ def speed(root: Path) -> str:
 def training(root: Path) -> str:
     """Time of a training step beside the baseline's, as ratios of medians."""
     records = read_results(root, "training")
+    baselines = {(r["net"], r["batch"], machine(r)): r for r in records if r["method"] == METHODS["baseline"].printed}
     rows = [
         [
             *(record["net"], record["method"], str(record["batch"]), record["dtype"]),
             f"{record['images_per_s']:,.0f}",
-            f"{record['ratio']:.2f} ({record['ratio_low']:.2f} to {record['ratio_high']:.2f})",
+            _ratio(record, baselines[record["net"], record["batch"], machine(record)]),
             "–" if record.get("peak_share") is None else f"{record['peak_share']:.1f}",
             f"{machine(record)}, {record['threads']} threads" if record["device"] == "cpu" else machine(record),
         ]

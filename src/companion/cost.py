@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from unittest import mock
@@ -14,6 +12,7 @@ from torch import Tensor, fx, nn
 
 import mass
 from companion.networks import calibrated
+from companion.timing import medians
 from mass import kernels, layers, native
 from mass.circular import circular_pad, window_pads
 
@@ -22,22 +21,10 @@ ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squa
 STEPS = ("PyTorch", "selection", "copies", "means", "pooling", "depthwise")
 
 
-def milliseconds(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Medians, all calls taking turns; the first two rounds warm up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    with torch.no_grad():
-        for _ in range(rounds + 2):
-            for name, call in calls.items():
-                started = time.perf_counter()
-                call()
-                times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
-
-
 def bandwidth(rounds: int = 15) -> float:
     """Megabytes per millisecond that a plain copy reads and writes: what bytes are turned into times with."""
     x = torch.rand(8, 64, 112, 112)
-    return 2 * x.nbytes / 1e6 / milliseconds({"copy": x.clone}, rounds)["copy"]
+    return 2 * x.nbytes / 1e6 / medians({"copy": x.clone}, rounds)["copy"]
 
 
 def energy_pass(shape: Sequence[int], rounds: int) -> pd.DataFrame:
@@ -52,7 +39,7 @@ def energy_pass(shape: Sequence[int], rounds: int) -> pd.DataFrame:
     if native.kernels() is not None:
         calls["selection, compiled"] = lambda: mass.select_origin(x, 2)
     calls |= {"a sum (one reading)": x.sum, "a copy (reads, writes)": x.clone}
-    found = milliseconds(calls, rounds)
+    found = medians(calls, rounds)
     read = {name: x.nbytes * (1 if "sum" in name else 2) / 1e6 for name in calls}
     rows = [
         {"": name, "ms": found[name], "least MB": read[name], "MB per ms": read[name] / found[name]} for name in calls
@@ -91,7 +78,7 @@ class _Parts(fx.Interpreter):
             self._note(part, x.nbytes + out.nbytes, 0, lambda: circular_pad(x, pads, origin))
 
     def _note(self, part: str, moved: int, operations: int, call: Callable[[], object]) -> None:
-        found = milliseconds({part: call}, self.rounds)[part]
+        found = medians({part: call}, self.rounds)[part]
         self.rows.append(
             {"part": part, "MB": moved / 1e6, "million operations": operations / 1e6, "measured ms": found}
         )
@@ -118,7 +105,7 @@ def _kernels(on: Sequence[str]) -> Iterator[None]:
     def windows(x, stride, origin, *parameters):  # type: ignore[no-untyped-def]
         return ("depthwise" if parameters else "pooling") in on and serves(x, stride, origin, *parameters)
 
-    off = {"selection": "energies", "copies": "wrap", "means": "exact_mean"}
+    off = {"selection": "origins", "copies": "wrap", "means": "exact_mean"}
     changes = {name: (lambda *_: None) for step, name in off.items() if step not in on}
     with (
         mock.patch.multiple(native, serves_windows=windows, **changes),
@@ -141,7 +128,7 @@ def changes(name: str, size: int, batch: int, rounds: int) -> pd.Series:
         return call
 
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), "circular padding alone": lambda: circular(x)}
-    found = milliseconds(calls | {STEPS[k]: after(k) for k in range(count)}, rounds)
+    found = medians(calls | {STEPS[k]: after(k) for k in range(count)}, rounds)
     return pd.Series({k: v / found["plain"] for k, v in found.items() if k != "plain"}, name=name)
 
 
@@ -158,7 +145,7 @@ def growth(sides: Sequence[int], batches: Sequence[int], strides: Sequence[int],
     def cost(images: int, size: int, stride: int) -> tuple[float, float]:
         x = torch.randn(images, 16, size, size)
         calls = {"call": lambda: mass.shift(x, mass.select_origin(x, stride)), "copy": x.clone}
-        found = milliseconds(calls, rounds)
+        found = medians(calls, rounds)
         return found["call"], 2 * found["copy"]
 
     fixed = cost(1, 2, 2)[0]

@@ -135,15 +135,11 @@ def _choose(
     period = period_h, period_w
     if rule == "l2" and (chosen := native.device_origin(x, period, source, source_origin)) is not None:
         return chosen
-    found = native.energies(x, period) if rule == "l2" else None
+    found = native.origins(x, period) if rule == "l2" else None
     if found is None:
         return _by_keys(x, period, rule, source, source_origin)
-    energies, finite = found
-    alone = energies == energies.amax(1, keepdim=True)
-    phase = alone.int().argmax(1)
-    origin = torch.stack((phase // period_w, phase % period_w), 1)
-    undecided = ~finite | (alone.sum(1) > 1)
-    if bool(undecided.any()):
+    origin, undecided, _ = found
+    if undecided is not None:
         rest = (t if t is None else t[undecided] for t in (source, source_origin))
         origin[undecided] = _by_keys(x[undecided], period, rule, *rest)
     return origin

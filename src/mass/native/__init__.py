@@ -128,20 +128,21 @@ def _empty(x: Tensor, height: int, width: int) -> Tensor:
     return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, memory_format=memory_format)
 
 
-def energies(x: Tensor, period: Pair) -> tuple[Tensor, Tensor] | None:
-    """Exact energies of the rule 'l2', first 15 bits (mass.origin), and which images are finite; None if not served.
+def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | None:
+    """Of the rule 'l2', by the first 15 bits (mass.origin); None if not served.
 
-    Shape: x (B, C, H, W) -> (B, P * Q) int64, (B,) bool: where it is False, energies mean nothing.
+    Shape: x (B, C, H, W) -> origins (B, 2) int64; which images are tied or not finite, (B,) bool, None if none is; energies
+    (B, P * Q) int64, which mean nothing of an image that is not finite.
     """
     if not readable(x):
         return None
     library = kernels()
     assert library is not None
-    totals = torch.empty((x.shape[0], period[0] * period[1]), dtype=torch.int64)
-    finite = torch.empty(x.shape[0], dtype=torch.bool)
-    shape = _integers(*x.shape, _layout(x) or 0, *period)
-    library.mass_energies(_address(x), ctypes.c_int64(_KINDS[x.dtype]), shape, _address(totals), _address(finite))
-    return totals, finite
+    origin, totals = (torch.empty((x.shape[0], n), dtype=torch.int64) for n in (2, period[0] * period[1]))
+    undecided = torch.empty(x.shape[0], dtype=torch.bool)
+    kind, shape = ctypes.c_int64(_KINDS[x.dtype]), _integers(*x.shape, _layout(x) or 0, *period)
+    left = library.mass_origins(_address(x), kind, shape, _address(totals), _address(origin), _address(undecided))
+    return origin, undecided if left else None, totals
 
 
 def device_origin(x: Tensor, period: Pair, source: Tensor | None, source_origin: Tensor | None) -> Tensor | None:

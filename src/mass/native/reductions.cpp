@@ -35,8 +35,13 @@ template <class T> typename Format<T>::Bits largest_bits(const T* x, int64_t cou
     using Bits = typename Format<T>::Bits;
     constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
     const Bits* bits = reinterpret_cast<const Bits*>(x);
-    Bits largest = 0;
-    for (int64_t i = 0; i < count; i++) largest = std::max(largest, Bits(bits[i] & magnitude));
+    constexpr int64_t lanes = 256 / sizeof(Bits);  // four vectors: more of memory is asked for at once
+    Bits most[lanes] = {}, largest = 0;
+    int64_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (int64_t lane = 0; lane < lanes; lane++) most[lane] = std::max(most[lane], Bits(bits[i + lane] & magnitude));
+    for (; i < count; i++) largest = std::max(largest, Bits(bits[i] & magnitude));
+    for (Bits lane : most) largest = std::max(largest, lane);
     return largest;
 }
 
@@ -87,7 +92,8 @@ void phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from
     const int64_t sets = m.channels_last ? m.period_h : 1;
     std::vector<uint64_t> sums(sets * runs.length, 0);
     std::vector<std::vector<const T*>> alike(sets);
-    for (int64_t r = from; r < to; r++) alike[m.channels_last ? r / runs.per_row % sets : 0].push_back(image + r * runs.length);
+    for (int64_t r = to; r-- > from;)  // backwards: what the first reading read last is nearest in the cache
+        alike[m.channels_last ? r / runs.per_row % sets : 0].push_back(image + r * runs.length);
     for (int64_t set = 0; set < sets; set++) add_energies(alike[set], sums.data() + set * runs.length, runs.length, scale);
     for (int64_t set = 0; set < sets; set++)
         for (int64_t i = 0; i < runs.length; i++) {
@@ -203,15 +209,26 @@ template <class T> bool exact_means(const T* x, T* out, int64_t batch, int64_t c
 
 extern "C" {
 
-
-// Exact energies of all phases: x (batch, channels, height, width) -> totals (batch, period_h * period_w); an image with
-// a NaN or an infinity is marked in `finite` and left out. kind: 0 float, 1 double, 2 bfloat16, 3 float16.
-void mass_energies(const void* x, int64_t kind, const int64_t* shape, int64_t* totals, uint8_t* finite) {
+// Exact energies of all phases: x (batch, channels, height, width) -> totals (batch, period_h * period_w), and the place of
+// the largest, origin (batch, 2). Marked in `undecided`, and counted: images with a NaN or an infinity, whose energies mean
+// nothing, and those with several largest. kind: 0 float, 1 double, 2 bfloat16, 3 float16.
+int64_t mass_origins(const void* x, int64_t kind, const int64_t* shape, int64_t* totals, int64_t* origin, uint8_t* undecided) {
     const Map m{shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};
-    if (kind == 0) energies(static_cast<const float*>(x), m, totals, finite);
-    if (kind == 1) energies(static_cast<const double*>(x), m, totals, finite);
-    if (kind == 2) energies(static_cast<const Brain*>(x), m, totals, finite);
-    if (kind == 3) energies(static_cast<const Half*>(x), m, totals, finite);
+    const int64_t phases = m.period_h * m.period_w;
+    std::vector<uint8_t> finite(m.batch);
+    if (kind == 0) energies(static_cast<const float*>(x), m, totals, finite.data());
+    if (kind == 1) energies(static_cast<const double*>(x), m, totals, finite.data());
+    if (kind == 2) energies(static_cast<const Brain*>(x), m, totals, finite.data());
+    if (kind == 3) energies(static_cast<const Half*>(x), m, totals, finite.data());
+    int64_t count = 0;
+    for (int64_t b = 0; b < m.batch; b++) {
+        const int64_t *first = totals + b * phases, *best = std::max_element(first, first + phases);
+        origin[2 * b] = (best - first) / m.period_w;
+        origin[2 * b + 1] = (best - first) % m.period_w;
+        undecided[b] = !finite[b] || std::count(first, first + phases, *best) > 1;
+        count += undecided[b];
+    }
+    return count;
 }
 
 // x (batch, channels, area) or (batch, area, channels) -> out (batch, channels). kind: 0 float, 1 double. False: not finite.
