@@ -221,7 +221,7 @@ def main() -> None:
     for row in measured(options, on):
         what = " ".join(str(row[key]) for key in ("net", "method", "stage", "layer", "input", "dtype") if key in row)
         found = f"{row['ratio']:.2f} x" if "ratio" in row else f"{row['identical']} of {row['n']} identical"
-        memory = f", memory {row['memory_ratio']:.2f} x" if "memory_ratio" in row else ""
+        memory = f", memory {row['memory_ratio']:.2f} x" if "memory_ratio" in row and on.device == "cuda" else ""
         print(f"{what:75} {found} ({row['milliseconds']:.3f} ms){memory}", flush=True)
         if on.device == "cuda":
             record = make_record(row)
