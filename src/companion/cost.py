@@ -14,7 +14,8 @@ import mass
 from companion.networks import calibrated
 from companion.timing import medians
 from mass import kernels, layers, native
-from mass.circular import circular_pad, window_pads
+from mass.circular import circular_pad, sample, window_pads
+from mass.errors import as_pair
 
 ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squared, added
 # What was done, in this order; each step keeps those before it.
@@ -72,7 +73,10 @@ class _Parts(fx.Interpreter):
         depthwise = getattr(module, "groups", 1) == x.shape[1] > 1
         if native.kernels() is not None and (depthwise or type(module) is layers.CircularMaxPool2d):
             return  # reads the map where it lies
-        if any(pads) or origin is not None:
+        if origin is not None and as_pair(module.kernel_size) == (1, 1) and not any(pads):
+            stride = as_pair(module.stride)
+            self._note("shift, sampled", 2 * x.nbytes // (stride[0] * stride[1]), 0, lambda: sample(x, stride, origin))
+        elif any(pads) or origin is not None:
             out = circular_pad(x, pads, origin)
             part = "shift and border" if origin is not None else "border"
             self._note(part, x.nbytes + out.nbytes, 0, lambda: circular_pad(x, pads, origin))

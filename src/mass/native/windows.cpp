@@ -233,18 +233,31 @@ extern "C" {
 void mass_wrap(const char* x, char* out, const int64_t* shape, const int64_t* origin) {
     const int64_t planes = shape[0], per_image = shape[1], height = shape[2], width = shape[3], unit = shape[4];
     const int64_t rows = shape[5], columns = shape[6], top = shape[7], left = shape[8], step_h = shape[9], step_w = shape[10];
-#pragma omp parallel for schedule(static) num_threads(threads_for(planes * rows * columns * unit))
-    for (int64_t line = 0; line < planes * rows; line++) {
-        const int64_t plane = line / rows, n = line % rows;
-        const int64_t* o = origin ? origin + 2 * (plane / per_image) : nullptr;
-        const int64_t row = wrapped(n * step_h - top + (o ? o[0] : 0), height);
-        const char* source = x + (plane * height + row) * width * unit;
-        char* to = out + line * columns * unit;
-        for (int64_t done = 0, from = wrapped((o ? o[1] : 0) - left, width); done < columns;) {
-            const int64_t count = std::min((width - from + step_w - 1) / step_w, columns - done);
-            copy(to + done * unit, source + from * unit, count, step_w, unit);
-            done += count;
-            from = (from + count * step_w) % width;
+    const int64_t threads = threads_for(planes * rows * columns * unit), lines = planes * rows;
+    const int64_t top_row = wrapped(-top, height), left_column = wrapped(-left, width);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t part = 0; part < threads; part++) {
+        // Rows are short: divisions would take longer than copying them, so places are counted along.
+        const int64_t begin = lines * part / threads, end = lines * (part + 1) / threads;
+        int64_t plane = begin / rows, n = begin % rows, row = 0, column = 0;
+        for (int64_t line = begin; line < end; line++) {
+            if (line == begin || n == rows) {
+                if (n == rows) n = 0, plane++;
+                const int64_t* o = origin ? origin + 2 * (plane / per_image) : nullptr;
+                row = wrapped(n * step_h + top_row + (o ? o[0] : 0), height);
+                column = o ? wrapped(left_column + o[1], width) : left_column;
+            }
+            const char* source = x + (plane * height + row) * width * unit;
+            char* to = out + line * columns * unit;
+            for (int64_t done = 0, from = column; done < columns;) {
+                const int64_t ahead = step_w == 1 ? width - from : (width - from + step_w - 1) / step_w;
+                const int64_t count = std::min(ahead, columns - done);
+                copy(to + done * unit, source + from * unit, count, step_w, unit);
+                done += count;
+                for (from += count * step_w; from >= width;) from -= width;
+            }
+            n++;
+            for (row += step_h; row >= height;) row -= height;
         }
     }
 }
