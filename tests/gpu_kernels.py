@@ -69,6 +69,16 @@ def test_wrap(dtype, memory_format, channels, pads):
         assert wrapped.is_contiguous(memory_format=memory_format)
 
 
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("step", [(2, 2), (1, 3), (3, 1), (6, 9)])
+def test_wrap_by_steps(memory_format, step):
+    x = torch.randn(3, 5, 6, 9, device=DEVICE).contiguous(memory_format=memory_format)
+    places = torch.tensor([[0, 0], [5, -9], [-13, 20]], device=DEVICE)
+    sampled = gpu.wrap(x, (0, 0, 0, 0), places, step)
+    assert torch.equal(sampled, mass.shift(x, places)[:, :, :: step[0], :: step[1]])
+    assert sampled.is_contiguous(memory_format=memory_format)
+
+
 def test_what_is_not_served_is_left_to_pytorch():
     x = torch.randn(2, 3, 8, 8, device=DEVICE)
     assert gpu.select_origin(x.double(), (2, 2)) is None and gpu.select_origin(x, (2, 2), x.double()) is None

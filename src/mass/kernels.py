@@ -125,6 +125,7 @@ def circular_conv2d(
     """
     if 2 * max(dilation) > min(x.shape[2:]):
         weight, pads, dilation = _shorten_dilation(x, weight, pads, dilation)
+    # One that only samples would leave most of a copy unread.
     sampling = weight.shape[2:] == (1, 1) and stride != (1, 1) and not any(pads)
     if origin is not None and sampling and (torch.compiler.is_compiling() or native.unobserved(x, weight, bias)):
         return conv2d(sample(x, stride, origin), weight, bias, (1, 1), (1, 1), groups)

@@ -179,7 +179,7 @@ def wrap(
     With a step, every so many rows and columns of that.
     """
     if (device := _on_device(x)) is not None:
-        return device.wrap(x, pads, origin) if step == (1, 1) else None
+        return device.wrap(x, pads, origin, step)
     if not readable(x):
         return None
     library = kernels()
