@@ -18,6 +18,7 @@ from mass.circular import circular_pad, sample, window_pads
 from mass.errors import as_pair
 
 ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squared, added
+_LARGER_THAN_CACHES = 1 << 25  # floats
 # What was done, in this order; each step keeps those before it.
 STEPS = ("PyTorch", "selection", "copies", "means", "pooling", "depthwise")
 
@@ -29,8 +30,12 @@ def bandwidth(rounds: int = 15) -> float:
 
 
 def energy_pass(shape: Sequence[int], rounds: int) -> pd.DataFrame:
-    """Selection on one map by PyTorch and by the compiled kernels, beside passes that do nothing but read or copy it."""
-    x = torch.randn(*shape)
+    """Selection on one map by PyTorch and by the compiled kernels, beside passes that do nothing but read or copy it.
+
+    The map lies in memory, and in no cache, when each of them begins.
+    """
+    x, other = torch.randn(*shape), torch.zeros(_LARGER_THAN_CACHES)
+    copied = torch.empty_like(x)
 
     def reference() -> None:
         with native.reference():
@@ -39,8 +44,8 @@ def energy_pass(shape: Sequence[int], rounds: int) -> pd.DataFrame:
     calls: dict[str, Callable[[], object]] = {"selection, PyTorch": reference}
     if native.kernels() is not None:
         calls["selection, compiled"] = lambda: mass.select_origin(x, 2)
-    calls |= {"a sum (one reading)": x.sum, "a copy (reads, writes)": x.clone}
-    found = medians(calls, rounds)
+    calls |= {"a sum (one reading)": x.sum, "a copy (reads, writes)": lambda: copied.copy_(x)}
+    found = medians(calls, rounds, before=lambda: other.add_(1))
     read = {name: x.nbytes * (1 if "sum" in name else 2) / 1e6 for name in calls}
     rows = [
         {"": name, "ms": found[name], "least MB": read[name], "MB per ms": read[name] / found[name]} for name in calls

@@ -13,7 +13,12 @@ Times = dict[str, list[float]]
 
 
 def milliseconds(
-    calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu", warmup: int = 2, repeated: int = 1
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: str = "cpu",
+    warmup: int = 2,
+    repeated: int = 1,
+    before: Callable[[], object] | None = None,
 ) -> Times:
     """Times of one call each, in turns.
 
@@ -21,11 +26,14 @@ def milliseconds(
         rounds: how many times are kept of each; `warmup` rounds before them are not.
         device: 'cuda' reads the device's own clock.
         repeated: calls between two readings of the clock, for those that are over before it ticks.
+        before: called ahead of every reading, and not timed.
     """
     times: Times = {name: [] for name in calls}
     clock = _device_clock if device.startswith("cuda") else _host_clock
     for turn in range(warmup + rounds):
         for name, call in calls.items():
+            if before is not None:
+                before()
             took = clock(call, repeated)
             if turn >= warmup:
                 times[name].append(took / repeated)
@@ -49,10 +57,12 @@ def _device_clock(call: Callable[[], object], repeated: int) -> float:
     return float(first.elapsed_time(last))
 
 
-def medians(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def medians(
+    calls: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] | None = None
+) -> dict[str, float]:
     """Median milliseconds of calls that record no gradient, on the CPU."""
     with torch.no_grad():
-        return {name: statistics.median(values) for name, values in milliseconds(calls, rounds).items()}
+        return {name: statistics.median(values) for name, values in milliseconds(calls, rounds, before=before).items()}
 
 
 def compared(times: Times, against: str) -> Iterator[dict[str, Any]]:
