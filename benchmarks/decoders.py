@@ -23,7 +23,7 @@ import torch
 
 import mass
 from companion.awkward import photograph
-from companion.files import write_json
+from companion.files import read_json, write_json
 from companion.networks import ARCHITECTURES, ENCODERS, TORCHVISION_SEGMENTERS, segmenter
 from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
@@ -103,6 +103,7 @@ def main() -> None:
     folder = root / "runs" / "bench" / "decoders"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "decoders", "profile": "bench", "seed": 0} | provenance(root)
+    earlier = read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {}
     wanted = [row for architecture in options.architectures for row in rows(architecture, options.encoders)]
     for row in sorted(wanted, key=lambda row: (row[3] == swept(row[0]), row[3])):  # what takes longest comes last
         name = describe(row)
@@ -112,7 +113,8 @@ def main() -> None:
             write_json(path, make_record(name | found) | provenance(root))
             print(*row, {key: value for key, value in found.items() if value != ""}, flush=True)
     seconds = sum(record.get("row_seconds", 0.0) for record in read_records(folder / "records"))  # of all its runs
-    write_json(folder / "provenance.json", facts | {"seconds": round(seconds, 1), "peak_memory_mb": peak_memory_mb()})
+    most = max(peak_memory_mb(), earlier.get("peak_memory_mb", 0))
+    write_json(folder / "provenance.json", facts | {"seconds": round(seconds, 1), "peak_memory_mb": most})
 
 
 if __name__ == "__main__":
