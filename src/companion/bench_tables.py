@@ -31,30 +31,35 @@ def exactness(root: Path) -> str:
 
 def speed(root: Path) -> str:
     """Forward time and peak memory beside the plain network's, as ratios; of times those of medians."""
-    rows: dict[tuple[str, ...], dict[str, Record]] = {}
+    rows: dict[tuple[str, ...], dict[int, dict[str, Record]]] = {}
     records = [r for r in read_results(root, "speed") if r.get("stage", "forward") in ("forward", "training")]
     for record in records:
-        passed = f"{record.get('stage', 'forward')}, {record['dtype']}"
-        where = (record["net"], passed, str(record["batch"]), str(record["size"]), machine(record))
-        rows.setdefault(where, {})[record["method"]] = record
+        what = f"{record.get('stage', 'forward')}, {record['dtype']}, {record['size']} px"
+        batches = rows.setdefault((record["net"], what, machine(record)), {})
+        batches.setdefault(record["batch"], {})[record["method"]] = record
     # What it is measured against first, then the peers.
     order = ["circular padding", "MASS", "plain, channels last", "MASS, channels last"]
     methods = sorted({r["method"] for r in records} - {"plain"}, key=lambda m: (([*order, m]).index(m), m))
-    cells = [
-        [
-            *(net, passed, batch, size, where, _milliseconds(row["plain"])),
-            *(_ratio(row.get(m), row["plain"]) for m in methods),
-            *(_share(row.get("MASS", {}).get(f"{kind}memory_ratio")) for kind in ("", "training_")),
-        ]
-        for (net, passed, batch, size, where), row in rows.items()
-        if "plain" in row
-    ]
+    cells = []
+    for place, found in rows.items():
+        batches = {batch: row for batch, row in sorted(found.items()) if "plain" in row}
+        if not batches:
+            continue
+        most = max(batches, key=lambda batch: len(batches[batch]))
+        main = batches.pop(most)
+        others = [f"{batch}: {_ratio(row['MASS'], row['plain'])}" for batch, row in batches.items() if "MASS" in row]
+        cells.append([
+            *place, str(most), _milliseconds(main["plain"]), *(_ratio(main.get(m), main["plain"]) for m in methods),
+            *(_share(main.get("MASS", {}).get(f"{kind}memory_ratio")) for kind in ("", "training_")),
+            ", ".join(others) or "–",
+        ])  # fmt: skip
     note = (
         "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run. "
         "Memory: MASS's peak over the plain network's, in evaluation and in training."
     )
-    columns = ["Network", "Pass", "Batch", "Pixels", "Machine", "Plain (ms)", *(f"{name} (×)" for name in methods)]
-    return table([*columns, "Memory (×)", "Memory, training (×)"], cells, records, note)
+    columns = ["Network", "Pass", "Machine", "Batch", "Plain (ms)", *(f"{name} (×)" for name in methods)]
+    columns += ["Memory (×)", "Memory, training (×)", "MASS at other batches (×)"]
+    return table(columns, cells, records, note)
 
 
 def training(root: Path) -> str:

@@ -32,13 +32,16 @@ def table(columns: list[str], rows: Iterable[list[str]], records: list[Record], 
     if not records:
         return "Nothing is published yet: `make repro`, then `make publish`."
     lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
-    runs: dict[tuple[str, str], list[int]] = {}  # the memory of runs that are otherwise told alike
+    runs: dict[str, list[Record]] = {}  # told alike, but for their memory and their commits
     for record in records:
-        before = f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, {record['seconds']:,.0f} s"
-        after = f"commit {(record['commit'] or 'unknown')[:7]}" + (" with changes" if record["modified"] else "")
-        runs.setdefault((before, after), []).append(record["peak_memory_mb"])
-    told = [
-        f"{before}, {' to '.join(f'{mb:,}' for mb in dict.fromkeys((min(memory), max(memory))))} MB, {after}"
-        for (before, after), memory in runs.items()
-    ]
-    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(told)}."])
+        told = f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, {record['seconds']:,.0f} s"
+        runs.setdefault(told, []).append(record)
+    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(f'{told}, {_rest(runs[told])}' for told in runs)}."])
+
+
+def _rest(alike: list[Record]) -> str:
+    """From how much memory to how much, and which commits."""
+    memory = [record["peak_memory_mb"] for record in alike]
+    range_mb = " to ".join(f"{mb:,}" for mb in dict.fromkeys((min(memory), max(memory))))
+    commits = dict.fromkeys((r["commit"] or "unknown")[:7] + (" with changes" if r["modified"] else "") for r in alike)
+    return f"{range_mb} MB, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}"

@@ -179,19 +179,19 @@ def test_a_benchmark_is_published_like_a_run(tmp_path):
         "notebook": "speed",
         "profile": "bench",
         "net": "resnet18",
-        "batch": 8,
         "size": 224,
         "rounds": 15,
         "dtype": "float32",
     }
-    for method, time in (("plain", 100.0), ("MASS", 125.0)):
-        times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": time / 100}
-        publish(tmp_path, [write_run(tmp_path / method, method=method, **speed, **times)])
+    measured = [("plain", 1, 20.0), ("MASS", 1, 30.0), ("plain", 8, 100.0), ("MASS", 8, 125.0), ("APS", 8, 200.0)]
+    for method, batch, time in measured:
+        ratio = time / {1: 20.0, 8: 100.0}[batch]
+        times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": ratio}
+        publish(tmp_path, [write_run(tmp_path / f"{method}-{batch}", method=method, batch=batch, **speed, **times)])
     table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
-    assert (
-        "| MASS (×) |" in table
-        and "| resnet18 | forward, float32 | 8 | 224 | some | 100 (n = 15) | 1.25 (1.20 to 1.30) |" in table
-    )
+    assert "| MASS (×) |" in table and "| MASS at other batches (×) |" in table
+    ratios = "1.25 (1.20 to 1.30) | 2.00 (1.95 to 2.05) | – | – | 1: 1.50 (1.25 to 1.75) |"
+    assert f"| resnet18 | forward, float32, 224 px | some | 8 | 100 (n = 15) | {ratios}" in table
 
 
 def test_percentages_and_topics():
