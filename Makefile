@@ -14,8 +14,8 @@ PROFILE :=
 RECORDS :=
 DATA :=
 
-# What the library's tests need besides torch.
-TESTED_WITH := 'numpy>=1.26' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
+# What the library's tests need besides torch; with NumPy 2.4 the interpreter of Triton 3.6 fails.
+TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
 .PHONY: help install repro publish fetch test test-slow lab census residues decoders bench docs release clean

@@ -30,10 +30,10 @@ plots.use_style()
 # %% [markdown]
 # ## One selection
 #
-# An exact energy needs the map's maximum first, then the squares: two readings, no writing. As a chain of PyTorch operators
-# it is a dozen passes with a temporary each. Compiled, it is the two readings, the second from the cache. A copy reads
-# and writes once, so it moves as many bytes: how near a selection comes to its speed is the last column. Before each of
-# them another 128 MB are written, so that all find the map in memory, as in a network, and none in a cache.
+# An exact energy needs the map's maximum first, then the squares. As a chain of PyTorch operators it is a dozen passes with a
+# temporary each. Compiled, it is one reading: squares are added at the scale of what was largest so far, and if that rises,
+# those before are added again; a scale is a power of two, and hardly ever rises late. A sum reads as much, a copy moves twice
+# that. Before each of them another 128 MB are written, so that all find the map in memory, as in a network, not in a cache.
 
 # %%
 shape = (settings.batch, 64, settings.size // 2, settings.size // 2)
@@ -95,7 +95,7 @@ fig
 # %% [markdown]
 # ## How it grows
 #
-# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same two readings.
+# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same reading.
 
 # %%
 growth = cost.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
@@ -110,7 +110,7 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # %% [markdown]
 # ## Summary
 #
-# * Exactness is paid in bytes: two readings per selection, one copy per border; a shift rides along.
+# * Exactness is paid in bytes: one reading per selection, one copy per border; a shift rides along.
 # * Integers cost no more than floats: both wait for memory.
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What must not
 #   creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph breaks.

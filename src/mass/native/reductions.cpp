@@ -51,15 +51,15 @@ template <class T, class Number> inline uint32_t energy(T x, Number scale) {
 }
 
 // The energies of runs, element by element: three squares, each of 30 bits, fit an integer of 32.
-template <class T> void add_energies(const std::vector<const T*>& runs, uint64_t* sums, int64_t count, double scale) {
+template <class T> void add_energies(const T* const* runs, int64_t count, uint64_t* sums, int64_t length, double scale) {
     const auto factor = decltype(value(T()))(scale);
-    size_t r = 0;
-    for (; r + 3 <= runs.size(); r += 3) {
+    int64_t r = 0;
+    for (; r + 3 <= count; r += 3) {
         const T *a = runs[r], *b = runs[r + 1], *c = runs[r + 2];
-        for (int64_t i = 0; i < count; i++) sums[i] += energy(a[i], factor) + energy(b[i], factor) + energy(c[i], factor);
+        for (int64_t i = 0; i < length; i++) sums[i] += energy(a[i], factor) + energy(b[i], factor) + energy(c[i], factor);
     }
-    for (; r < runs.size(); r++)
-        for (int64_t i = 0; i < count; i++) sums[i] += energy(runs[r][i], factor);
+    for (; r < count; r++)
+        for (int64_t i = 0; i < length; i++) sums[i] += energy(runs[r][i], factor);
 }
 
 struct Map {
@@ -67,9 +67,15 @@ struct Map {
     int64_t period_h, period_w;
 };
 
-// One image is runs of consecutive elements over which the phases repeat: rows, or some pixels of a row.
+// One image is runs of consecutive elements over which the phases repeat: rows, or some pixels of a row. Where channels come
+// last there is a set of runs for every phase of rows; they are taken set by set.
 struct Runs {
-    int64_t count, length, per_row;  // per_row: channels last alone, runs in one row
+    int64_t count, length, sets, per_row;
+    int64_t per_set() const { return count / sets; }
+    int64_t place(int64_t k) const {
+        const int64_t within = k % per_set();
+        return (within / per_row * sets + k / per_set()) * per_row + within % per_row;
+    }
 };
 
 inline Runs runs_of(const Map& m) {
@@ -78,34 +84,12 @@ inline Runs runs_of(const Map& m) {
         int64_t pixels = m.width;
         while (pixels * m.channels > enough && pixels % 2 == 0 && (pixels / 2) % m.period_w == 0) pixels /= 2;
         if (pixels * m.channels > enough) pixels = m.period_w;
-        return {m.height * (m.width / pixels), pixels * m.channels, m.width / pixels};
+        return {m.height * (m.width / pixels), pixels * m.channels, m.period_h, m.width / pixels};
     }
     int64_t rows = m.height;
     while (rows * m.width > enough && rows % 2 == 0 && (rows / 2) % m.period_h == 0) rows /= 2;
     if (rows * m.width > enough) rows = m.period_h;
-    return {m.channels * (m.height / rows), rows * m.width, 0};
-}
-
-// Sums over runs [from, to) of one image, added to the phases' totals.
-template <class T>
-void phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to, double scale, int64_t* total) {
-    const int64_t sets = m.channels_last ? m.period_h : 1;
-    std::vector<uint64_t> sums(sets * runs.length, 0);
-    std::vector<std::vector<const T*>> alike(sets);
-    for (int64_t r = to; r-- > from;)  // backwards: what the first reading read last is nearest in the cache
-        alike[m.channels_last ? r / runs.per_row % sets : 0].push_back(image + r * runs.length);
-    for (int64_t set = 0; set < sets; set++) add_energies(alike[set], sums.data() + set * runs.length, runs.length, scale);
-    for (int64_t set = 0; set < sets; set++)
-        for (int64_t i = 0; i < runs.length; i++) {
-            const int64_t row = m.channels_last ? set : (i / m.width) % m.period_h;
-            const int64_t column = (m.channels_last ? i / m.channels : i % m.width) % m.period_w;
-            const int64_t sum = int64_t(sums[set * runs.length + i]);
-            int64_t& place = total[row * m.period_w + column];
-            if (sum) {
-#pragma omp atomic
-                place += sum;
-            }
-        }
+    return {m.channels * (m.height / rows), rows * m.width, 1, 1};
 }
 
 // The power of two that brings the largest magnitude into [2^14, 2^15); 0 where it counts as zero.
@@ -117,37 +101,78 @@ template <class T> double scale_of(typename Format<T>::Bits bits) {
     return std::ldexp(1.0, std::max(-1022, 14 - std::ilogb(magnitude)));
 }
 
+// Energies of runs [from, to) of one image, by phase, at the scale of their largest magnitude or of `bits`, if that is larger;
+// which it was. One reading: a few runs are added at the scale of what was largest so far, and if it rises, those before
+// are added again at the end. The scale is a power of two, so it hardly ever rises late.
+template <class T>
+typename Format<T>::Bits phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to,
+                                        typename Format<T>::Bits bits, int64_t* total) {
+    constexpr int64_t few = 6;
+    std::vector<uint64_t> sums(runs.sets * runs.length, 0);
+    double scale = scale_of<T>(bits);
+    int64_t begin = from;  // what was added since the scale rose
+    const T* some[few];
+    const auto gather = [&](int64_t k, int64_t end) {
+        const int64_t next = std::min({k + few, (k / runs.per_set() + 1) * runs.per_set(), end});
+        for (int64_t i = k; i < next; i++) some[i - k] = image + runs.place(i) * runs.length;
+        return next;
+    };
+    const auto add = [&](int64_t k, int64_t next) {
+        add_energies(some, next - k, sums.data() + k / runs.per_set() * runs.length, runs.length, scale);
+    };
+    for (int64_t k = from, next; k < to; k = next) {
+        next = gather(k, to);
+        for (int64_t i = k; i < next; i++) bits = std::max(bits, largest_bits(some[i - k], runs.length));
+        if (bits >= Format<T>::infinite) return bits;
+        if (scale_of<T>(bits) != scale) {
+            scale = scale_of<T>(bits);
+            std::fill(sums.begin(), sums.end(), 0);
+            begin = k;
+        }
+        add(k, next);
+    }
+    for (int64_t k = from, next; k < begin; k = next) {
+        next = gather(k, begin);
+        add(k, next);
+    }
+    std::fill(total, total + m.period_h * m.period_w, 0);
+    for (int64_t set = 0; set < runs.sets; set++)
+        for (int64_t i = 0; i < runs.length; i++) {
+            const int64_t row = m.channels_last ? set : (i / m.width) % m.period_h;
+            const int64_t column = (m.channels_last ? i / m.channels : i % m.width) % m.period_w;
+            total[row * m.period_w + column] += int64_t(sums[set * runs.length + i]);
+        }
+    return bits;
+}
+
+// Threads take images, or, where these are few, parts of them; parts that saw less than the image's largest are added again.
 template <class T> void energies(const T* x, const Map& m, int64_t* totals, uint8_t* finite) {
     using Bits = typename Format<T>::Bits;
     const int64_t size = m.channels * m.height * m.width, phases = m.period_h * m.period_w;
     const Runs runs = runs_of(m);
-    std::fill(totals, totals + m.batch * phases, 0);
     const int threads = threads_for(m.batch * size * int64_t(sizeof(T)));
-    if (m.batch >= threads && (m.batch % threads == 0 || m.batch >= 4 * threads)) {  // an image's second reading is cached
+    const bool whole = m.batch >= threads && (m.batch % threads == 0 || m.batch >= 4 * threads);
+    const int64_t parts = whole ? 1 : std::min<int64_t>(runs.count, threads), items = m.batch * parts;
+    std::vector<int64_t> shares(whole ? 0 : items * phases);
+    std::vector<Bits> largest(items, 0), top(m.batch, 0);
+    const auto measure = [&](int64_t item, Bits bits) {
+        const int64_t part = item % parts;
+        return phase_energies(x + item / parts * size, m, runs, runs.count * part / parts, runs.count * (part + 1) / parts, bits,
+                              (whole ? totals : shares.data()) + item * phases);
+    };
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int64_t b = 0; b < m.batch; b++) {
-            const Bits bits = largest_bits(x + b * size, size);
-            finite[b] = bits < Format<T>::infinite;
-            if (finite[b]) phase_energies(x + b * size, m, runs, 0, runs.count, scale_of<T>(bits), totals + b * phases);
-        }
-        return;
-    }
-    const int64_t parts = std::min<int64_t>(runs.count, threads);
-    for (int64_t b = 0; b < m.batch; b++) {
-        const T* image = x + b * size;
-        Bits bits = 0;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : bits)
-        for (int64_t part = 0; part < parts; part++) {
-            const int64_t from = runs.count * part / parts, to = runs.count * (part + 1) / parts;
-            bits = std::max(bits, largest_bits(image + from * runs.length, (to - from) * runs.length));
-        }
-        finite[b] = bits < Format<T>::infinite;
-        if (!finite[b]) continue;
-        const double scale = scale_of<T>(bits);
+    for (int64_t item = 0; item < items; item++) largest[item] = measure(item, 0);
+    for (int64_t item = 0; item < items; item++) top[item / parts] = std::max(top[item / parts], largest[item]);
+    for (int64_t b = 0; b < m.batch; b++) finite[b] = top[b] < Format<T>::infinite;
+    if (whole) return;
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int64_t part = 0; part < parts; part++)
-            phase_energies(image, m, runs, runs.count * part / parts, runs.count * (part + 1) / parts, scale, totals + b * phases);
+    for (int64_t item = 0; item < items; item++) {
+        const Bits most = top[item / parts];
+        if (most < Format<T>::infinite && scale_of<T>(most) != scale_of<T>(largest[item])) measure(item, most);
     }
+    std::fill(totals, totals + m.batch * phases, 0);
+    for (int64_t item = 0; item < items; item++)
+        for (int64_t p = 0; p < phases; p++) totals[item / parts * phases + p] += shares[item * phases + p];
 }
 
 // ---- exact means ----------------------------------------------------------------------------------------------------
