@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,11 +61,7 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
 def passes(models: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], object]]:
     """A forward pass of every model, of images in its memory layout."""
     last = x.contiguous(memory_format=torch.channels_last)
-
-    def call(model: nn.Module, images: torch.Tensor) -> Callable[[], object]:
-        return lambda: model(images)
-
-    return {name: call(model, last if name.endswith("channels last") else x) for name, model in models.items()}
+    return {name: partial(model, last if name.endswith("channels last") else x) for name, model in models.items()}
 
 
 def grown(step: Callable[[], object]) -> float:

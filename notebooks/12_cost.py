@@ -31,9 +31,9 @@ plots.use_style()
 # ## One selection
 #
 # An exact energy needs the map's maximum first, then the squares. As a chain of PyTorch operators it is a dozen passes with a
-# temporary each. Compiled, it is one reading: squares are added at the scale of what was largest so far, and if that rises,
-# those before are added again; a scale is a power of two, and hardly ever rises late. A sum reads as much, a copy moves twice
-# that. Before each of them another 128 MB are written, so that all find the map in memory, as in a network, not in a cache.
+# temporary each. Compiled, it is one reading, or two at worst: squares are added at the scale of what was largest so far, and if
+# that rises, those before are added again; a scale is a power of two. A sum reads as much, a copy moves twice that. Before
+# each of them another 128 MB are written, so that all find the map in memory, as in a network, and not in a cache.
 
 # %%
 shape = (settings.batch, 64, settings.size // 2, settings.size // 2)
@@ -111,7 +111,7 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # ## Summary
 #
 # * Exactness is paid in bytes: one reading per selection, one copy per border; a shift rides along.
-# * Integers cost no more than floats: both wait for memory.
+# * A selection takes longer than a sum of its map; on the first maps of a network at its usual size, less long than a copy.
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What must not
 #   creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph breaks.
 # * On a GPU selection and padding are Triton kernels of the same bits; times beside the plain network have not been measured there.

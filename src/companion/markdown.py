@@ -36,11 +36,12 @@ def table(columns: list[str], rows: Iterable[list[str]], records: list[Record], 
     for record in records:
         told = f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, {record['seconds']:,.0f} s"
         runs.setdefault(told, []).append(record)
-    return "\n".join([*lines, "", f"{note} Runs: {'; '.join(f'{told}, {_rest(runs[told])}' for told in runs)}."])
+    return "\n".join(
+        [*lines, "", f"{note} Runs: {'; '.join(f'{told}, {_memory_and_commits(runs[told])}' for told in runs)}."]
+    )
 
 
-def _rest(alike: list[Record]) -> str:
-    """From how much memory to how much, and which commits."""
+def _memory_and_commits(alike: list[Record]) -> str:
     memory = [record["peak_memory_mb"] for record in alike]
     range_mb = " to ".join(f"{mb:,}" for mb in dict.fromkeys((min(memory), max(memory))))
     commits = dict.fromkeys((r["commit"] or "unknown")[:7] + (" with changes" if r["modified"] else "") for r in alike)

@@ -113,17 +113,18 @@ class _Indexed(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None, step: tuple[int, int]
     ) -> Tensor:
-        ctx.pads, ctx.origin, ctx.step, ctx.shape = pads, origin, step, x.shape
         left, right, top, bottom = pads
-        return _read(x, range(-top, x.shape[2] + bottom, step[0]), range(-left, x.shape[3] + right, step[1]), origin)
+        rows, columns = range(-top, x.shape[2] + bottom), range(-left, x.shape[3] + right)
+        ctx.pads, ctx.origin, ctx.step = pads, origin, step
+        ctx.read = *x.shape[:2], len(rows), len(columns)
+        return _read(x, rows[:: step[0]], columns[:: step[1]], origin)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        if ctx.step == (1, 1):
-            out = _unwrap(grad, ctx.pads)
-        else:
-            out = grad.new_zeros(ctx.shape)
-            out[:, :, :: ctx.step[0], :: ctx.step[1]] = grad
+        if ctx.step != (1, 1):  # nothing was read between the steps
+            sampled, grad = grad, torch.zeros(ctx.read, dtype=grad.dtype, device=grad.device)
+            grad[:, :, :: ctx.step[0], :: ctx.step[1]] = sampled
+        out = _unwrap(grad, ctx.pads)
         if ctx.origin is not None:
             out = _read(out, range(out.shape[2]), range(out.shape[3]), -ctx.origin)
         return out, None, None, None
@@ -197,4 +198,4 @@ def sample(x: Tensor, stride: tuple[int, int], origin: Tensor) -> Tensor:
     sampled = native.wrap(x, pads, origin, stride)
     if sampled is not None:
         return sampled
-    return _read(x, range(0, x.shape[2], stride[0]), range(0, x.shape[3], stride[1]), origin)
+    return _read(x, range(x.shape[2])[:: stride[0]], range(x.shape[3])[:: stride[1]], origin)

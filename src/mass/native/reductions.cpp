@@ -101,9 +101,9 @@ template <class T> double scale_of(typename Format<T>::Bits bits) {
     return std::ldexp(1.0, std::max(-1022, 14 - std::ilogb(magnitude)));
 }
 
-// Energies of runs [from, to) of one image, by phase, at the scale of their largest magnitude or of `bits`, if that is larger;
-// which it was. One reading: a few runs are added at the scale of what was largest so far, and if it rises, those before
-// are added again at the end. The scale is a power of two, so it hardly ever rises late.
+// Energies of runs [from, to) of one image, by phase, at the scale of their largest magnitude, or of `bits` if that is larger;
+// the larger is returned. A few runs at a time are added at the scale of what was largest so far; if that rises, those
+// before are added again at the end: one reading where the scale, a power of two, is found early, two at worst.
 template <class T>
 typename Format<T>::Bits phase_energies(const T* image, const Map& m, const Runs& runs, int64_t from, int64_t to,
                                         typename Format<T>::Bits bits, int64_t* total) {
