@@ -95,7 +95,7 @@ fig
 # %% [markdown]
 # ## How it grows
 #
-# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same reading.
+# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same readings.
 
 # %%
 growth = cost.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
@@ -110,7 +110,7 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # %% [markdown]
 # ## Summary
 #
-# * Exactness is paid in bytes: one reading per selection, one copy per border; a shift rides along.
+# * Exactness is paid in bytes: one to two readings per selection, one copy per border; a shift rides along.
 # * A selection takes longer than a sum of its map; on the first maps of a network at its usual size, less long than a copy.
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What must not
 #   creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph breaks.

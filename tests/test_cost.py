@@ -84,7 +84,7 @@ def test_kernels_of_one_forward(networks, launched, name, kernels):
 
 @compiled
 def test_bytes_that_are_moved(networks, launched):
-    """ResNet-18: every selection reads its map once, every window's copy reads the map and writes it with its border."""
+    """ResNet-18: every selection reads its map (at least) once, every window's copy reads the map and writes it with its border."""
     with torch.no_grad():
         networks["resnet18"][1](X)
     sizes = [(2 * 64 >> k) * (2 * 96 >> k) // 4 for k in range(6)]  # positions at strides 1, 2, 4, …

@@ -145,7 +145,7 @@ def growth(sides: Sequence[int], batches: Sequence[int], strides: Sequence[int],
     """Selection and shift of 16 channels as the side, the batch and the stride grow: predicted, and measured.
 
     Predicted: the cost of a call (that on the smallest map), and one and a half copies of the map, timed in turns with it:
-    its bytes are a reading for the selection, a reading and a writing for the shift.
+    its bytes are at least a reading for the selection, a reading and a writing for the shift.
     """
     side, batch = 64, 8
     cases = [("image side", n, (1, n, 2)) for n in sides] + [("batch", n, (n, side, 2)) for n in batches]
