@@ -1,0 +1,103 @@
+"""Records as they are made, in the tree that `make publish RECORDS=…` reads, and in few files to carry away."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from companion.errors import Refusal
+from companion.files import read_json, write_json
+from companion.provenance import peak_memory_mb
+from companion.records import Record, make_record, record_name
+
+_MOST = 15_000_000  # bytes of weights in one archive: what carries them away may refuse larger files
+_IGNORED = {".partial"}
+
+
+class Book:
+    """All records of one piece of time.
+
+    Args:
+        out: the folder of runs/<profile>/<notebook>/records and of checkpoints/.
+        facts: provenance, of every record that says nothing else.
+        bundle: a folder for the same as archives, results.tar and weights-N.tar, kept up to date; or None.
+    """
+
+    def __init__(self, out: Path, facts: dict[str, Any], bundle: Path | None = None) -> None:
+        self.out, self.facts, self.bundle = out, facts, bundle
+        self._started, self._lock = time.monotonic(), threading.Lock()
+
+    def resume(self, given: Path) -> None:
+        """Take over what an earlier piece of time has left: its folder, or a folder of its archives.
+
+        Raises:
+            Refusal: when there is no such folder.
+        """
+        if not given.is_dir():
+            raise Refusal(f"There is no folder {given} to resume from.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        for archive in sorted(given.glob("*.tar")):
+            with tarfile.open(archive) as tar:
+                tar.extractall(self.out, filter="data")
+        for part in ("runs", "checkpoints"):
+            if (given / part).is_dir() and given.resolve() != self.out.resolve():
+                shutil.copytree(given / part, self.out / part, dirs_exist_ok=True)
+
+    def _records(self, notebook: str, profile: str) -> Path:
+        return self.out / "runs" / profile / notebook / "records"
+
+    def holds(self, notebook: str, profile: str, **fields: object) -> bool:
+        """Whether there is a record with these fields."""
+        found = map(read_json, self._records(notebook, profile).glob("*.json"))
+        return any(fields.items() <= record.items() for record in found)
+
+    def add(self, notebook: str, profile: str, fields: dict[str, Any]) -> Record:
+        """Write a record; a later one of the same key replaces it."""
+        record = make_record({"notebook": notebook, "profile": profile} | fields)
+        facts = {"notebook": notebook, "profile": profile, "seed": 0} | self.facts
+        took = {"seconds": round(time.monotonic() - self._started, 1), "peak_memory_mb": peak_memory_mb()}
+        with self._lock:
+            folder = self._records(notebook, profile)
+            write_json(folder / f"{record_name(record)}.json", self.facts | record)
+            write_json(folder.parent / "provenance.json", facts | took)
+            self._pack()
+        return record
+
+    def pack(self) -> None:
+        """Bring the archives up to date."""
+        with self._lock:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self.bundle is None:
+            return
+        files = [p for p in sorted(self.out.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+        weights = [p for p in files if p.suffix == ".pt"]
+        self._archive("results", [p for p in files if p not in weights and p.suffix == ".json"])
+        number, part, size = 1, [], 0
+        for path in [*weights, None]:
+            more = path.stat().st_size if path else 0
+            if part and (path is None or size + more > _MOST):
+                self._archive(f"weights-{number}", part)
+                number, part, size = number + 1, [], 0
+            part, size = [*part, path], size + more
+
+    def _archive(self, name: str, files: list[Path]) -> None:
+        assert self.bundle is not None
+        target = self.bundle / f"{name}.tar"
+        said = io.BytesIO()
+        with tarfile.open(fileobj=said, mode="w") as tar:
+            for path in files:
+                tar.add(path, path.relative_to(self.out))
+        if target.exists() and target.stat().st_size == len(said.getvalue()) and name != "results":
+            return
+        self.bundle.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        partial.write_bytes(said.getvalue())
+        os.replace(partial, target)
