@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from companion.checkpoint import load_tensors, load_weights
-from companion.datasets import DATASETS
+from companion.datasets import DATASETS, DataSet
 from companion.errors import Refusal
 from companion.files import read_json, write_json
 from companion.methods import METHODS
@@ -46,8 +46,15 @@ def record_run(folder: Path, root: Path) -> dict[str, Any]:
     if (folder / "record.json").exists():
         return read_json(folder / "record.json")
     model, recipe = trained(folder)
+    return record_trained(model, recipe, DATASETS[recipe.dataset](root), folder, root)
+
+
+def record_trained(
+    model: nn.Module, recipe: Recipe, data: DataSet, folder: Path, root: Path, **more: Any
+) -> dict[str, Any]:
+    """Measure a trained network and write record.json beside its curve; `more` is recorded as well."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    numbers = DATASETS[recipe.dataset](root).to(device).measure(model.to(device), recipe, device)
+    numbers = data.to(device).measure(model.to(device), recipe, device)
     curve = read_json(folder / "curve.json")
     record = {
         **{name: value for name, value in asdict(recipe).items() if name != "start"},
@@ -56,6 +63,7 @@ def record_run(folder: Path, root: Path) -> dict[str, Any]:
         "images_per_s": median(point["images_per_s"] for point in curve),
         "train_seconds": sum(point["seconds"] for point in curve),
         **({"start": Path(recipe.start).stem} if recipe.start else {}),
+        **more,
         **provenance(root),
         "peak_memory_mb": peak_memory_mb(),
     }

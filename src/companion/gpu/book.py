@@ -17,7 +17,6 @@ from companion.provenance import peak_memory_mb
 from companion.records import Record, make_record, record_name
 
 _MOST = 15_000_000  # bytes of weights in one archive: what carries them away may refuse larger files
-_IGNORED = {".partial"}
 
 
 class Book:
@@ -66,22 +65,27 @@ class Book:
             folder = self._records(notebook, profile)
             write_json(folder / f"{record_name(record)}.json", self.facts | record)
             write_json(folder.parent / "provenance.json", facts | took)
-            self._pack()
+            self._pack_results()
         return record
 
     def pack(self) -> None:
         """Bring the archives up to date."""
         with self._lock:
-            self._pack()
+            self._pack_results()
+            self._pack_weights()
 
-    def _pack(self) -> None:
+    def _files(self, suffix: str) -> list[Path]:
+        return [path for path in sorted(self.out.rglob(f"*{suffix}")) if not path.name.startswith(".")]
+
+    def _pack_results(self) -> None:
+        if self.bundle is not None:
+            self._archive("results", self._files(".json"))
+
+    def _pack_weights(self) -> None:
         if self.bundle is None:
             return
-        files = [p for p in sorted(self.out.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-        weights = [p for p in files if p.suffix == ".pt"]
-        self._archive("results", [p for p in files if p not in weights and p.suffix == ".json"])
         number, part, size = 1, [], 0
-        for path in [*weights, None]:
+        for path in [*self._files(".pt"), None]:
             more = path.stat().st_size if path else 0
             if part and (path is None or size + more > _MOST):
                 self._archive(f"weights-{number}", part)
@@ -95,8 +99,6 @@ class Book:
         with tarfile.open(fileobj=said, mode="w") as tar:
             for path in files:
                 tar.add(path, path.relative_to(self.out))
-        if target.exists() and target.stat().st_size == len(said.getvalue()) and name != "results":
-            return
         self.bundle.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         partial.write_bytes(said.getvalue())

@@ -153,7 +153,7 @@ def contest(
     Args:
         left: seconds that may still be used.
         row: is told what a contestant found while preparing.
-        timed: is told a group's times by '<name>' or, of a contestant with several calls, '<name>: <call>'.
+        timed: is told a group's times by '<name>: <call>'.
     """
     try:
         while left() > 0 and any(c.state != "over" for c in contestants):
@@ -186,7 +186,7 @@ def contest(
 
 
 def _in_turns(fit: list[Contestant], others: list[Contestant], rounds: int, quiet: Quiet) -> Times:
-    calls = {(f"{c.name}: {call}" if len(c.calls) > 1 else c.name): (c, call) for c in fit for call in c.calls}
+    calls = {f"{c.name}: {call}": (c, call) for c in fit for call in c.calls}
     times: Times = {name: [] for name in calls}
     with quiet.hold():
         for c in others:
