@@ -49,6 +49,8 @@ def main() -> None:
         raise Refusal("There is no GPU here: `--device cpu --tiny` rehearses.")
     if options.device == "cpu" and not options.tiny:
         raise Refusal("On a CPU the queue would take months: `--device cpu --tiny` rehearses.")
+    if options.tiny:
+        torch.set_num_threads(1)  # a rehearsal shares its machine
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # streams beyond 8 would wait for each other
     root = find_root()
     facts = provenance(root)

@@ -226,7 +226,8 @@ class Queue:
 
         def done(record: dict[str, Any]) -> None:
             known = fingerprint(scale.dataset)
-            fields = record | {"method": METHODS[record["method"]].printed} | ({"dataset_sha256": known} if known else {})
+            fields = {name: value for name, value in record.items() if value is not None}  # the book knows the commit
+            fields |= {"method": METHODS[record["method"]].printed} | ({"dataset_sha256": known} if known else {})
             rows["row"] += 1
             self.book.add("05_cifar10", scale.notebook_profile, fields | {"row": rows["row"]})
             self.book.pack()

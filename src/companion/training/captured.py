@@ -113,6 +113,7 @@ class Program:
         self.network = network.to(device, memory_format=torch.channels_last)
         self.step = _Step(self.network, self.data, recipe, device).train()
         if compiled:
+            torch._dynamo.config.recompile_limit = 2 * len(METHODS)  # a method is another type of network
             self.step.compile(fullgraph=True, dynamic=False)
         # Autocast would convert these: all but BatchNorm's.
         norms = {f"{name}." for name, m in self.network.named_modules() if isinstance(m, nn.BatchNorm2d)}
@@ -212,19 +213,23 @@ class Captured:
             self.step += 1
 
     def capture(self) -> None:
-        """Make the graph of a step; the run's state is as it was before."""
+        """Make the graph of a step; the run's state is as it was before. Without CUDA there is none to make."""
         if self.stream is None or self.graph is not None:
             return
-        kept = self.checkpoint()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            for _ in range(_WARM_UP):
-                self.step.zero_()
+        kept, before = self.checkpoint(), torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True  # what is measured once is used for the whole run
+        try:
+            with torch.cuda.stream(self.stream):
+                for _ in range(_WARM_UP):
+                    self.step.zero_()
+                    self._one_step()
+            self.stream.synchronize()
+            self.graph = torch.cuda.CUDAGraph()
+            # Thread local: other runs go on meanwhile.
+            with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
                 self._one_step()
-        self.stream.synchronize()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
-            self._one_step()
+        finally:
+            torch.backends.cudnn.benchmark = before
         self.load(kept)
 
     def ask(self) -> None:
