@@ -116,6 +116,14 @@ def breaks(model: nn.Module, x: Tensor) -> str:
     return "; ".join(list(found.values())[:_MOST_NAMED]) + f"; {len(found)} kinds in all"
 
 
+def _breaks(model: nn.Module, x: Tensor) -> str:
+    """`breaks`, or why it cannot say: a profiler that fails must not end the measurement."""
+    try:
+        return breaks(model, x)
+    except RuntimeError as error:
+        return f"not found out: {error}"[:200]
+
+
 def measure(given: dict[str, Any], tell: Tell) -> Calls:
     """All cells of one network; what it leaves to be timed is each cell at the first size, and what restored it."""
     torch.set_num_threads(1)
@@ -140,7 +148,7 @@ def measure(given: dict[str, Any], tell: Tell) -> Calls:
             with torch.no_grad(), arithmetic(precision):
                 found = identical(model, read, rounds)
                 broken = found["identical"] < found["n"]
-                tell(fields | {"input": "eager"} | found | ({"breaks": breaks(model, read)} if broken else {}))
+                tell(fields | {"input": "eager"} | found | ({"breaks": _breaks(model, read)} if broken else {}))
             name = f"{precision}, {layout}"
             if first:
                 calls[f"{name}, eager"] = call

@@ -54,7 +54,7 @@ class Scale:
 
 
 FULL = Scale(
-    "cuda", "paper", NETWORKS, speed.VARIANTS, ((224, 224), (64, 96)), exactness.CELLS, speed.MAPS, 64, 15, True,
+    "cuda", "paper", NETWORKS, ("plain", "circular padding", "MASS"), ((224, 224), (64, 96)), exactness.CELLS, speed.MAPS, 64, 15, True,
     "resnet20", "cifar10", 250, 256, "bfloat16",
 )  # fmt: skip
 TINY = Scale(

@@ -73,7 +73,10 @@ def peak(call: Callable[[], object], device: str) -> float | None:
 def _settle(given: dict[str, Any]) -> None:
     """A process among many: few threads, and of Inductor's compiling processes too."""
     torch.set_num_threads(1)
-    torch._inductor.config.compile_threads = given.get("threads", 2)
+    if given.get("compiled"):
+        import torch._inductor.config as inductor  # seconds, where nothing is compiled
+
+        inductor.compile_threads = 2
 
 
 def forward(given: dict[str, Any], tell: Tell) -> Calls:

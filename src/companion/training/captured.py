@@ -113,7 +113,9 @@ class Program:
         self.network = network.to(device, memory_format=torch.channels_last)
         self.step = _Step(self.network, self.data, recipe, device).train()
         if compiled:
-            torch._dynamo.config.recompile_limit = 2 * len(METHODS)  # a method is another type of network
+            import torch._dynamo.config as dynamo  # seconds, where nothing is compiled
+
+            dynamo.recompile_limit = 2 * len(METHODS)  # a method is another type of network
             self.step.compile(fullgraph=True, dynamic=False)
         # Autocast would convert these: all but BatchNorm's.
         norms = {f"{name}." for name, m in self.network.named_modules() if isinstance(m, nn.BatchNorm2d)}
