@@ -120,13 +120,13 @@ class Contestant:
             self.state, self.said = "failed", what
         return kind, what
 
-    def time(self, call: str) -> float:
-        """Milliseconds of one of its calls."""
+    def time(self, call: str) -> float | None:
+        """Milliseconds of one of its calls; None where it fails."""
+        if self.state == "failed":
+            return None
         self.connection.send(call)
         kind, took = self.hear()
-        if kind != "took":
-            raise RuntimeError(f"{self.group} {self.name}: {self.said}")
-        return took
+        return took if kind == "took" else None
 
     def signal(self, which: int) -> None:
         with suppress(ProcessLookupError):
@@ -174,7 +174,11 @@ def contest(
                     fit = [c for c in members if c.state == "ready"]
                     others = [c for c in contestants if c.state == "preparing"]
                     if any(c.calls for c in fit):
-                        timed(group, _in_turns(fit, others, rounds, quiet))
+                        times = _in_turns(fit, others, rounds, quiet)
+                        for c in fit:
+                            if c.state == "failed":
+                                failed(c)
+                        timed(group, times)
                     for c in members:
                         c.end()
             for c in contestants:
@@ -194,10 +198,9 @@ def _in_turns(fit: list[Contestant], others: list[Contestant], rounds: int, quie
         try:
             for turn in range(rounds + 1):
                 for name, (c, call) in calls.items():
-                    took = c.time(call)
-                    if turn:
+                    if (took := c.time(call)) is not None and turn:
                         times[name].append(took)
         finally:
             for c in others:
                 c.signal(signal.SIGCONT)
-    return times
+    return {name: took for name, took in times.items() if len(took) == rounds}

@@ -154,6 +154,8 @@ class Queue:
 
         def timed(group: str, times: Times) -> None:
             stage, _, net = group.partition(" ")
+            if not times:
+                return
             if stage in ("forward", "training"):
                 self._speed(stage, net, times, {name: told.get((group, name), {}) for name in self.scale.variants})
             elif stage == "bandwidth":

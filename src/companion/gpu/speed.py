@@ -53,7 +53,11 @@ def replayed(operation: Callable[[], object], device: str) -> Callable[[], objec
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         operation()
-    return graph.replay
+
+    def replay(_kept: Callable[[], object] = operation) -> None:  # what it reads must not be freed
+        graph.replay()
+
+    return replay
 
 
 def peak(call: Callable[[], object], device: str) -> float | None:

@@ -40,6 +40,7 @@ from mass import native
 from mass.shift import shift
 
 _ALIGNED = 64  # elements: what is read by vectors starts at a multiple of them
+_SHARE = 4096  # elements of the weights that one block of SGD's kernel updates
 _WARM_UP = 3  # steps before a capture: compilation, and cuDNN's choice of algorithms
 _PARTS = 5  # of an epoch, between two looks at the clock
 
@@ -98,7 +99,10 @@ class Program:
         Refusal: for a method that draws at random in every step, or a data set that is not held whole.
     """
 
-    def __init__(self, recipe: Recipe, data: Labelled, device: torch.device, compiled: bool = True) -> None:
+    def __init__(
+        self, recipe: Recipe, data: Labelled, device: torch.device, compiled: bool = True, narrowed: bool = False
+    ) -> None:
+        """`narrowed`: convolutions of few channels by kernels of their own (companion.training.narrow)."""
         if METHODS[recipe.method].sampling == "lps":
             raise Refusal("LPS draws at random in every step, which a captured step cannot: use companion.train.")
         if not isinstance(data, Labelled) or recipe.accumulate != 1 or recipe.iterations or recipe.start:
@@ -110,6 +114,10 @@ class Program:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.num_batches_tracked = None  # a kernel each; every step counts, so the number is known
+        if narrowed:
+            from companion.training.narrow import narrow  # Triton, which a CPU does not need
+
+            narrow(network)
         self.network = network.to(device, memory_format=torch.channels_last)
         self.step = _Step(self.network, self.data, recipe, device).train()
         if compiled:
@@ -135,22 +143,25 @@ class Program:
         return functional_call(self.step, named, (split.images, split.labels, *drawn))
 
 
-def _vector(parts: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
-    """A vector of zeros and its parts by name, shaped like `parts`; four axes channels last."""
+def _places(like: dict[str, Tensor]) -> tuple[dict[str, int], int]:
+    """Where each tensor starts in a vector of all, and its length."""
     places, size = {}, 0
-    for name, like in parts.items():
+    for name, tensor in like.items():
         places[name] = size
-        size += -(-like.numel() // _ALIGNED) * _ALIGNED
-    vector = torch.zeros(size, dtype=dtype, device=device)
-    views = {}
-    for name, like in parts.items():
-        part = vector[places[name] :][: like.numel()]
-        if like.ndim == 4:
-            outputs, inputs, height, width = like.shape
-            views[name] = part.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+        size += -(-tensor.numel() // _ALIGNED) * _ALIGNED
+    return places, size
+
+
+def _parts(vector: Tensor, places: dict[str, int], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parts of a vector by name, shaped like `like`; four axes channels last."""
+    parts = {}
+    for name, start in places.items():
+        part, shape = vector[start:][: like[name].numel()], like[name].shape
+        if len(shape) == 4:
+            parts[name] = part.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
         else:
-            views[name] = part.view(like.shape)
-    return vector, views
+            parts[name] = part.view(shape)
+    return parts
 
 
 class Captured:
@@ -168,15 +179,19 @@ class Captured:
         rates = [learning_rate(recipe, step, self.total) for step in range(self.total)]
         self.rates = torch.tensor(rates, dtype=torch.float32, device=device)
 
-        first = program.first(recipe)
+        first, lowered = program.first(recipe), set(program.lowered)
         names = [name for name, _ in program.network.named_parameters()]
-        self.weights, self.parameters = _vector({name: first[name] for name in names}, device, torch.float32)
-        self.gradient, gradients = _vector({name: first[name] for name in names}, device, torch.float32)
-        lowered = {name: first[name] for name in program.lowered}
-        self.low, low = _vector(lowered, device, torch.bfloat16)
-        self._low_of = [self.parameters[name] for name in lowered], list(low.values())
-        self.leaves = {name: low.get(name, self.parameters[name]).detach().requires_grad_() for name in names}
-        self.gradients = [gradients[name] for name in names]
+        names.sort(key=lambda name: name not in lowered)  # what is read in bfloat16 lies together
+        shapes = {name: first[name] for name in names}
+        places, size = _places(shapes)
+        self.weights, self.momentum, self.gradient = (torch.zeros(size, device=device) for _ in range(3))
+        self.low = self.weights.to(torch.bfloat16) if lowered else None
+        self.parameters = _parts(self.weights, places, shapes)
+        low = {} if self.low is None else _parts(self.low, places, shapes)
+        self.leaves = {
+            name: (low if name in lowered else self.parameters)[name].detach().requires_grad_() for name in names
+        }
+        self._lowered, self._gap = len(lowered), torch.zeros(_ALIGNED, device=device)
         counters = set(program.counters)
         self.buffers = {
             name: tensor.to(device, copy=True)
@@ -186,14 +201,16 @@ class Captured:
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self.sums = torch.zeros(recipe.epochs, 2, dtype=torch.float64, device=device)  # losses, right labels
         self.rate = torch.zeros((), device=device)
-        self.weights.grad = self.gradient
+        shares = list(self.weights.split(_SHARE))
+        for share, gradient in zip(shares, self.gradient.split(_SHARE), strict=True):
+            share.grad = gradient
         self.optimizer = torch.optim.SGD(
-            [self.weights], self.rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+            shares, self.rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
         )
         # From zeros the first step is as every other; torch's own first step copies the gradient, which is the same.
-        self.momentum = torch.zeros_like(self.weights)
         if recipe.momentum:
-            self.optimizer.state[self.weights]["momentum_buffer"] = self.momentum
+            for share, momentum in zip(shares, self.momentum.split(_SHARE), strict=True):
+                self.optimizer.state[share]["momentum_buffer"] = momentum
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.done = 0  # steps that were asked for
@@ -203,16 +220,29 @@ class Captured:
     def _one_step(self) -> None:
         rows, flips, by = (t.index_select(0, self.step)[0] if t.numel() else None for t in self.drawn)
         self.rate.copy_(self.rates.index_select(0, self.step)[0])
-        if self.low.numel():
-            torch._foreach_copy_(self._low_of[1], self._low_of[0])
+        if self.low is not None:
+            self.low.copy_(self.weights)
         loss, right = self.program.loss(self.leaves | self.buffers, self.program.data.train, (rows, flips, by))
         gradients = torch.autograd.grad(loss, list(self.leaves.values()))
         with torch.no_grad():
-            torch._foreach_copy_(self.gradients, list(gradients))
+            end = self._gather(gradients[: self._lowered], 0)
+            self._gather(gradients[self._lowered :], end)
             self.optimizer.step()
             found = torch.stack((loss.detach().double() * self.recipe.batch, right.double()))
             self.sums.index_add_(0, self.step // self.steps, found[None])
             self.step += 1
+
+    def _gather(self, gradients: Sequence[Tensor], start: int) -> int:
+        """Gradients of one dtype to their places in the vector, in one copy; returns where they end."""
+        if not gradients:
+            return start
+        gap, flat = self._gap.to(gradients[0].dtype), []
+        for gradient in gradients:
+            flat.append((gradient.permute(0, 2, 3, 1) if gradient.ndim == 4 else gradient).reshape(-1))
+            flat.append(gap[: -gradient.numel() % _ALIGNED])
+        joined = torch.cat(flat)
+        self.gradient[start:][: len(joined)].copy_(joined)
+        return start + len(joined)
 
     def capture(self) -> None:
         """Make the graph of a step; the run's state is as it was before. Without CUDA there is none to make."""

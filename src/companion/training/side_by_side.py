@@ -50,6 +50,7 @@ class SideBySide:
     done: Callable[[dict[str, Any]], None]
     say: Callable[[str], None]
     compiled: bool = True
+    narrowed: bool = False  # companion.training.narrow
     epochs_per_s: float = 0.0  # of all together, as last measured
     _programs: dict[tuple[str, str], Program] = field(default_factory=dict)
     _drawn: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
@@ -57,8 +58,6 @@ class SideBySide:
 
     def _begin(self, recipe: Recipe) -> Captured:
         """A run, captured, from its checkpoint if there is one."""
-        if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)
         program, drawn = self._programs[recipe.net, recipe.method], None
         if not program.method.shifts:  # all runs of a seed see the same pictures in the same order
             order = (recipe.seed, recipe.epochs)
@@ -89,7 +88,7 @@ class SideBySide:
         for recipe in missing:  # first, and alone: tracing a network changes what every module's call does
             key = recipe.net, recipe.method
             if key not in self._programs:
-                self._programs[key] = Program(recipe, self.data, self.device, self.compiled)
+                self._programs[key] = Program(recipe, self.data, self.device, self.compiled, self.narrowed)
         active: list[Captured] = []
         aside: list[Captured] = []
         measured, steps, said = time.monotonic(), 0, 0.0
@@ -159,7 +158,7 @@ class SideBySide:
         write_json(folder / "recipe.json", asdict(recipe))
         write_json(folder / "curve.json", run.curve())
         save_tensors(folder / "weights.pt", state)
-        facts = {"side_by_side": together, "compiled": self.compiled, "captured": run.graph is not None}
+        facts = {"side_by_side": together, "compiled": self.compiled, "narrowed": self.narrowed, "captured": run.graph is not None}
         with self._networks:
             program.network.load_state_dict(state, strict=False)  # no counters; graphs read the runs' own weights
             self.done(record_trained(program.network, recipe, program.data, folder, self.root, **facts))
