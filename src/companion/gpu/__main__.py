@@ -21,7 +21,7 @@ import torch
 
 from companion.errors import Refusal
 from companion.gpu.book import Book
-from companion.gpu.queue import FULL, METHODS_BY_VALUE, PARTS, TINY, Queue, processors
+from companion.gpu.queue import FULL, GROUPS, PARTS, TINY, Queue, processors
 from companion.methods import METHODS
 from companion.paths import find_root
 from companion.provenance import provenance
@@ -59,7 +59,7 @@ def main() -> None:
     book = Book(options.out, facts, options.bundle)
     if options.resume:
         book.resume(options.resume)
-    methods = options.methods or (["baseline", "mass"] if options.tiny else list(METHODS_BY_VALUE))
+    methods = options.methods or (["baseline", "mass"] if options.tiny else [m for group in GROUPS for m in group])
     queue = Queue(TINY if options.tiny else FULL, book, root, 60 * options.minutes, options.width, options.jobs)
     queue.run(tuple(options.parts), tuple(methods), tuple(options.seeds))
 

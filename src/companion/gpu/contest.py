@@ -74,6 +74,7 @@ class Quiet:
 def _serve(connection: Connection, prepare: Prepare, given: dict[str, Any]) -> None:
     """A contestant's process: prepare, tell rows found meanwhile, then be timed call by call."""
     die_with_parent()
+    os.nice(5)  # whoever trains comes first
     try:
         calls = prepare(given, lambda row: connection.send(("row", row)))
         connection.send(("ready", list(calls)))
@@ -192,6 +193,7 @@ def contest(
 def _in_turns(fit: list[Contestant], others: list[Contestant], rounds: int, quiet: Quiet) -> Times:
     calls = {f"{c.name}: {call}": (c, call) for c in fit for call in c.calls}
     times: Times = {name: [] for name in calls}
+    rounds = fit[0].given.get("turns", rounds)
     with quiet.hold():
         for c in others:
             c.signal(signal.SIGSTOP)

@@ -29,7 +29,9 @@ from companion.training.side_by_side import SideBySide
 PARTS = ("exactness", "speed", "training")
 NETWORKS = ("resnet50", "resnet18", "mobilenet_v2", "convnext_tiny", "densenet121", "efficientnet_b0")  # by value
 TRAINED = ("resnet50", "resnet18")
-METHODS_BY_VALUE = ("baseline", "aps", "mass", "mass-lpf3", "aps-lpf3", "lpf3", "mass-ddac3", "aps-ddac3", "ddac3")
+# Trained by value: MASS beside APS first, each group for all seeds before the next.
+GROUPS = (("aps", "mass"), ("baseline",), ("aps-lpf3", "mass-lpf3"), ("lpf3",), ("aps-ddac3", "mass-ddac3"), ("ddac3",))
+TURNS = 5  # of the times that say what exactness costs: tens of milliseconds each
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ TINY = Scale(
 
 
 def recipes(scale: Scale, methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Recipe]:
-    """The trainings, in order of value: the three methods without a filter for all seeds, then the others."""
-    first = [m for m in methods if METHODS[m].filtering in (None, "lpf1")]
-    groups = [first, *([m] for m in methods if m not in first)]
+    """The trainings, in order of value."""
+    known = {method for group in GROUPS for method in group}
+    groups = [[m for m in group if m in methods] for group in GROUPS] + [[m] for m in methods if m not in known]
     return [
         Recipe(net=scale.net, method=method, dataset=scale.dataset, seed=seed, epochs=scale.epochs,
                batch=scale.train_batch, precision=scale.precision)
@@ -129,7 +131,7 @@ class Queue:
         for net in scale.networks:
             if "exactness" in parts and missing(stage="exactness timed", net=net):
                 given = common | {"net": net, "sizes": scale.sizes, "cells": scale.cells, "batch": 8, "rounds": 4,
-                                  "repeated": 2}  # fmt: skip
+                                  "repeated": 1, "turns": TURNS}  # fmt: skip
                 made.append(Contestant(f"exactness {net}", net, exactness.measure, given))
         if "speed" in parts and missing(stage="bandwidth"):
             made.append(Contestant("bandwidth", "maps", speed.bandwidth, common | {"maps": scale.maps, "repeated": 20}))
@@ -241,6 +243,7 @@ class Queue:
         side = SideBySide(
             data, self.root, self.book.out / "checkpoints" / scale.notebook_profile / "05_cifar10",
             torch.device(scale.device), self.width, self.left, self._quiet.give_way, done, self.say, scale.compiled,
+            scale.compiled,
         )  # fmt: skip
         with self._quiet.training():
             unfinished = side.run(recipes(scale, methods, seeds))

@@ -19,7 +19,7 @@ from mass.layers import CircularConv2d
 
 FEWEST, MOST = 16, 64  # channels: what tensor cores take, and where cuDNN is as fast
 _BLOCK, _WARPS = 128, 4  # positions that a program computes at once, and its warps
-_PROGRAMS = 256  # that share the positions of a weight gradient
+_PROGRAMS = 128  # that share the positions of a weight gradient
 
 
 @triton.jit

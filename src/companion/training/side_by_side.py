@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from companion.recipe import Recipe
 from companion.training.captured import Captured, Program, tables
 
 _SETTLED = 8.0  # seconds after which a speed is believed
+_DECIDED = 0.25  # of the time, before which no run is put aside: what else is measured then slows all
 _END = 2.0  # seconds that a finished run takes to be measured and written
 
 
@@ -92,6 +94,7 @@ class SideBySide:
         active: list[Captured] = []
         aside: list[Captured] = []
         measured, steps, said = time.monotonic(), 0, 0.0
+        whole, speeds = self.left(), deque[float](maxlen=3)
         with ThreadPoolExecutor(1) as maker:
             made: list[Future[Captured]] = []
             while True:
@@ -111,14 +114,16 @@ class SideBySide:
                 if self.give_way(lambda: [run.settle() for run in active] and None):
                     measured, steps = time.monotonic(), 0
                 for run in [run for run in active if run.done == run.total]:
-                    self._finish(run, len(active))
+                    self._finish(run)
                     active.remove(run)
                     unfinished.remove(run.recipe)
                     measured, steps = time.monotonic(), 0
                 took = time.monotonic() - measured
                 if took >= _SETTLED and active:
-                    self.epochs_per_s = steps / took / active[0].steps
-                    self._set_aside(active, aside)
+                    speeds.append(steps / took / active[0].steps)
+                    self.epochs_per_s = max(speeds)
+                    if self.left() < (1 - _DECIDED) * whole:
+                        self._set_aside(active, aside)
                     measured, steps = time.monotonic(), 0
                 if time.monotonic() - said > _SETTLED:
                     said = time.monotonic()
@@ -151,14 +156,14 @@ class SideBySide:
             active.append(aside.pop(0))
             self.say(f"{active[-1].recipe.name} fits again")
 
-    def _finish(self, run: Captured, together: int) -> None:
+    def _finish(self, run: Captured) -> None:
         run.settle()
         recipe, program, state = run.recipe, run.program, run.state()
         folder = self.folder / recipe.name
         write_json(folder / "recipe.json", asdict(recipe))
         write_json(folder / "curve.json", run.curve())
         save_tensors(folder / "weights.pt", state)
-        facts = {"side_by_side": together, "compiled": self.compiled, "narrowed": self.narrowed, "captured": run.graph is not None}
+        facts = {"side_by_side": self.width, "compiled": self.compiled, "narrowed": self.narrowed, "captured": run.graph is not None}
         with self._networks:
             program.network.load_state_dict(state, strict=False)  # no counters; graphs read the runs' own weights
             self.done(record_trained(program.network, recipe, program.data, folder, self.root, **facts))
