@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from companion.checkpoint import load_tensors, save_tensors
+from companion.errors import Refusal
 from companion.evaluate import record_trained
 from companion.files import write_json
 from companion.labelled import Labelled
@@ -101,16 +102,19 @@ class SideBySide:
                 while missing and len(active) + len(made) < self.width and self._fits(active, aside, missing[0]):
                     made.append(self._make(missing.pop(0), maker))
                 while made and (made[0].done() or not active):
-                    active.append(made.pop(0).result())
+                    active += self._begun(made.pop(0))
                     measured, steps = time.monotonic(), 0
-                if not active or self.left() <= _END:
+                if self.left() <= _END or not (active or made or missing):
                     break
+                if not active:
+                    if not made and not self._fits(active, aside, missing[0]):
+                        break
+                    continue
                 before = sum(run.done for run in active)
                 for run in active:
                     run.ask()
-                for run in active:
-                    run.settle(1)
                 steps += sum(run.done for run in active) - before
+                active = [run for run in active if self._settled(run)]
                 if self.give_way(lambda: [run.settle() for run in active] and None):
                     measured, steps = time.monotonic(), 0
                 for run in [run for run in active if run.done == run.total]:
@@ -133,6 +137,23 @@ class SideBySide:
                 run.settle()
                 save_tensors(self.folder / run.recipe.name / "checkpoint.pt", run.checkpoint())
         return unfinished
+
+    def _begun(self, made: Future[Captured]) -> list[Captured]:
+        """A run that was made; none where that failed, which must not end the others."""
+        try:
+            return [made.result()]
+        except Exception as error:
+            self.say(f"a run could not begin: {error}")
+            return []
+
+    def _settled(self, run: Captured) -> bool:
+        """Whether a run goes on: not where its loss is no longer finite."""
+        try:
+            run.settle(1)
+        except Refusal as refusal:
+            self.say(str(refusal))
+            return False
+        return True
 
     def _need(self, runs: Sequence[Captured]) -> float:
         """Seconds to the end of these runs at the speed last measured."""
