@@ -104,8 +104,10 @@ class SideBySide:
                 while made and (made[0].done() or not active):
                     active += self._begun(made.pop(0))
                     measured, steps = time.monotonic(), 0
-                if self.left() <= _END or not (active or made or missing):
+                if self.left() <= _END or not (active or made or missing or aside):
                     break
+                if not active and aside:
+                    active.append(aside.pop(0))
                 if not active:
                     if not made and not self._fits(active, aside, missing[0]):
                         break
