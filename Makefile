@@ -13,12 +13,15 @@ MIRROR :=
 PROFILE :=
 RECORDS :=
 DATA :=
+MINUTES :=
+OUT :=
+RESUME :=
 
 # What the library's tests need besides torch; with NumPy 2.4 the interpreter of Triton 3.6 fails.
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch test test-slow lab census residues decoders bench docs release clean
+.PHONY: help install repro publish fetch test test-slow lab census residues decoders bench gpu docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -70,6 +73,10 @@ decoders: $(INSTALLED) ## segmentation architectures x encoders: do they convert
 bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
 	$(PYTHON) benchmarks/speed.py
 	$(PYTHON) benchmarks/training.py
+
+gpu: $(INSTALLED) ## a piece of GPU time: exactness, speed, Table 2; resumable  MINUTES=25 OUT=folder [RESUME=folder]
+	@[ -n "$(MINUTES)" ] && [ -n "$(OUT)" ] || { echo "Say how long and where to: make gpu MINUTES=25 OUT=folder" >&2; exit 1; }
+	$(PYTHON) -m companion.gpu --minutes "$(MINUTES)" --out "$(OUT)" $(if $(RESUME),--resume "$(RESUME)")
 
 docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
 	@$(PYTHON) -m companion.docs

@@ -34,7 +34,8 @@ def speed(root: Path) -> str:
     rows: dict[tuple[str, ...], dict[int, dict[str, Record]]] = {}
     records = [r for r in read_results(root, "speed") if r.get("stage", "forward") in ("forward", "training")]
     for record in records:
-        what = f"{record.get('stage', 'forward')}, {record['dtype']}, {record['size']} px"
+        way = f"{record['input']}, " if "input" in record else ""  # compiled or eager, on a GPU
+        what = f"{record.get('stage', 'forward')}, {way}{record['dtype']}, {record['size']} px"
         batches = rows.setdefault((record["net"], what, machine(record)), {})
         batches.setdefault(record["batch"], {})[record["method"]] = record
     # What it is measured against first, then the peers.
@@ -82,7 +83,8 @@ def training(root: Path) -> str:
 
 
 def _milliseconds(record: Record) -> str:
-    return f"{record['milliseconds']:,.0f} (n = {record['rounds']})"
+    digits = 0 if record["milliseconds"] >= 20 else 2
+    return f"{record['milliseconds']:,.{digits}f} (n = {record['rounds']})"
 
 
 def _share(ratio: float | None) -> str:

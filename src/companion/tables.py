@@ -12,6 +12,7 @@ from pathlib import Path
 
 from companion import bench_tables, paper_tables
 from companion.errors import Refusal
+from companion.gpu import tables as gpu_tables
 
 _BLOCK = re.compile(r"(<!-- results:(\w+) -->\n).*?(<!-- /results:\2 -->)", re.DOTALL)
 
@@ -25,6 +26,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "zoo": bench_tables.zoo,
     "speed": bench_tables.speed,
     "training": bench_tables.training,
+    "gpu": gpu_tables.exactness,
 }
 
 

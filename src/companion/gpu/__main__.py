@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=processors(), help="measurements that prepare at once")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="a rehearsal: a small network, small images")
-    parser.add_argument("--commit", default=None, help="of a tree that came without git")
+    parser.add_argument("--commit", default=None, help="of this code, where it came without its git")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise Refusal("There is no GPU here: `--device cpu --tiny` rehearses.")
@@ -54,7 +54,7 @@ def main() -> None:
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # streams beyond 8 would wait for each other
     root = find_root()
     facts = provenance(root)
-    if options.commit and facts["commit"] is None:
+    if options.commit:
         facts |= {"commit": options.commit, "modified": False}
     book = Book(options.out, facts, options.bundle)
     if options.resume:

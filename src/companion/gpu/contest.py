@@ -83,7 +83,7 @@ def _serve(connection: Connection, prepare: Prepare, given: dict[str, Any]) -> N
             connection.send(("took", times[name][0]))
     except EOFError:
         pass
-    except BaseException:
+    except Exception:  # noqa: BLE001  whatever it is, it is told
         connection.send(("failed", traceback.format_exc()))
 
 

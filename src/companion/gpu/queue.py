@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,7 @@ class Queue:
         """A part that fails says so and leaves the others alone."""
         try:
             part(*arguments)
-        except Exception as error:
-            import traceback
-
+        except Exception as error:  # noqa: BLE001  whatever it is, the others go on
             traceback.print_exc()
             self.say(f"{part.__name__.strip('_')} stopped: {error}")
 
@@ -180,7 +179,10 @@ class Queue:
 
     def _exact_times(self, net: str, times: Times) -> None:
         """What settings cost, beside the fastest of this network's cells that sets nothing."""
-        against = min((name for name in times if name.endswith("eager")), key=lambda name: sorted(times[name])[len(times[name]) // 2])
+        against = min(
+            (name for name in times if name.endswith("eager")),
+            key=lambda name: sorted(times[name])[len(times[name]) // 2],
+        )
         for found in compared(times, against):
             precision, layer, setting = found["method"].split(": ")[-1].split(", ")
             self.book.add("speed", "bench", {"net": net, "stage": "exactness timed", "batch": 8} | found
@@ -218,7 +220,9 @@ class Queue:
         for place, of_place in places.items():
             for found in compared(of_place, "copy"):
                 self.book.add("speed", "bench", {"stage": "bandwidth", "layer": place, "dtype": "bfloat16"} | found)
-                self.say(f"bandwidth {place} {found['method']}: {1e3 * found['milliseconds']:.1f} us, {found['ratio']:.2f} x")
+                self.say(
+                    f"bandwidth {place} {found['method']}: {1e3 * found['milliseconds']:.1f} us, {found['ratio']:.2f} x"
+                )
 
     # Table 2
 

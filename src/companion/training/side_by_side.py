@@ -54,10 +54,80 @@ class SideBySide:
     say: Callable[[str], None]
     compiled: bool = True
     narrowed: bool = False  # companion.training.narrow
-    epochs_per_s: float = 0.0  # of all together, as last measured
+    epochs_per_s: float = 0.0  # of all together, the best of late
     _programs: dict[tuple[str, str], Program] = field(default_factory=dict)
     _drawn: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
     _networks: threading.Lock = field(default_factory=threading.Lock)  # whoever runs one of them, not its graph
+    _active: list[Captured] = field(default_factory=list)
+    _aside: list[Captured] = field(default_factory=list)
+    _made: list[Future[Captured]] = field(default_factory=list)
+    _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=3))
+    _since: float = 0.0  # when the steps that are now counted began
+    _steps: int = 0
+    _said: float = 0.0
+
+    def run(self, recipes: Sequence[Recipe]) -> list[Recipe]:
+        """Train what is missing; returns what was not finished."""
+        missing = deque(r for r in recipes if not (self.folder / r.name / "record.json").exists())
+        unfinished, whole = list(missing), self.left()
+        for recipe in missing:  # first, and alone: tracing a network changes what every module's call does
+            key = recipe.net, recipe.method
+            if key not in self._programs:
+                self._programs[key] = Program(recipe, self.data, self.device, self.compiled, self.narrowed)
+        with ThreadPoolExecutor(1) as maker:
+            while self.left() > _END and self._fill(missing, maker):
+                self._train_a_part()
+                for run in [run for run in self._active if run.done == run.total]:
+                    self._finish(run)
+                    unfinished.remove(run.recipe)
+                self._reckon(decided=self.left() < (1 - _DECIDED) * whole)
+        for run in [*self._active, *self._aside]:
+            run.settle()
+            save_tensors(self.folder / run.recipe.name / "checkpoint.pt", run.checkpoint())
+        return unfinished
+
+    def _fill(self, missing: deque[Recipe], maker: ThreadPoolExecutor) -> bool:
+        """Begin what fits, and take up what has been begun; whether anything trains."""
+        while True:
+            while missing and len(self._active) + len(self._made) < self.width and self._fits(missing[0]):
+                self._made.append(self._make(missing.popleft(), maker))
+            while self._made and (self._made[0].done() or not self._active):
+                self._active += self._begun(self._made.pop(0))
+                self._count_anew()
+            if not self._active and not self._made and self._aside:
+                self._active.append(self._aside.pop(0))
+            if self._active or not missing or not self._fits(missing[0]):
+                return bool(self._active)
+
+    def _train_a_part(self) -> None:
+        before = sum(run.done for run in self._active)
+        for run in self._active:
+            run.ask()
+        self._steps += sum(run.done for run in self._active) - before
+        self._active = [run for run in self._active if self._settled(run)]
+        if self.give_way(self._drain):
+            self._count_anew()
+
+    def _drain(self) -> None:
+        for run in self._active:
+            run.settle()
+
+    def _count_anew(self) -> None:
+        self._since, self._steps = time.monotonic(), 0
+
+    def _reckon(self, decided: bool) -> None:
+        """Measure the speed, now and then, and if it is time say how things stand and put aside what no longer fits."""
+        now = time.monotonic()
+        if now - self._since >= _SETTLED and self._active:
+            self._speeds.append(self._steps / (now - self._since) / self._active[0].steps)
+            self.epochs_per_s = max(self._speeds)
+            if decided:
+                self._set_aside()
+            self._count_anew()
+        if now - self._said > _SETTLED:
+            self._said = now
+            share = ", ".join(f"{r.recipe.method} {r.recipe.seed}: {r.done // r.steps}" for r in self._active)
+            self.say(f"{self.epochs_per_s:.2f} epochs/s in all; epochs of {share}; {self.left():.0f} s left")
 
     def _begin(self, recipe: Recipe) -> Captured:
         """A run, captured, from its checkpoint if there is one."""
@@ -84,67 +154,11 @@ class SideBySide:
         made.set_result(self._begin(recipe))
         return made
 
-    def run(self, recipes: Sequence[Recipe]) -> list[Recipe]:
-        """Train what is missing; returns what was not finished."""
-        missing = [r for r in recipes if not (self.folder / r.name / "record.json").exists()]
-        unfinished = list(missing)
-        for recipe in missing:  # first, and alone: tracing a network changes what every module's call does
-            key = recipe.net, recipe.method
-            if key not in self._programs:
-                self._programs[key] = Program(recipe, self.data, self.device, self.compiled, self.narrowed)
-        active: list[Captured] = []
-        aside: list[Captured] = []
-        measured, steps, said = time.monotonic(), 0, 0.0
-        whole, speeds = self.left(), deque[float](maxlen=3)
-        with ThreadPoolExecutor(1) as maker:
-            made: list[Future[Captured]] = []
-            while True:
-                while missing and len(active) + len(made) < self.width and self._fits(active, aside, missing[0]):
-                    made.append(self._make(missing.pop(0), maker))
-                while made and (made[0].done() or not active):
-                    active += self._begun(made.pop(0))
-                    measured, steps = time.monotonic(), 0
-                if self.left() <= _END or not (active or made or missing or aside):
-                    break
-                if not active and aside:
-                    active.append(aside.pop(0))
-                if not active:
-                    if not made and not self._fits(active, aside, missing[0]):
-                        break
-                    continue
-                before = sum(run.done for run in active)
-                for run in active:
-                    run.ask()
-                steps += sum(run.done for run in active) - before
-                active = [run for run in active if self._settled(run)]
-                if self.give_way(lambda: [run.settle() for run in active] and None):
-                    measured, steps = time.monotonic(), 0
-                for run in [run for run in active if run.done == run.total]:
-                    self._finish(run)
-                    active.remove(run)
-                    unfinished.remove(run.recipe)
-                    measured, steps = time.monotonic(), 0
-                took = time.monotonic() - measured
-                if took >= _SETTLED and active:
-                    speeds.append(steps / took / active[0].steps)
-                    self.epochs_per_s = max(speeds)
-                    if self.left() < (1 - _DECIDED) * whole:
-                        self._set_aside(active, aside)
-                    measured, steps = time.monotonic(), 0
-                if time.monotonic() - said > _SETTLED:
-                    said = time.monotonic()
-                    share = ", ".join(f"{r.recipe.method} {r.recipe.seed}: {r.done // r.steps}" for r in active)
-                    self.say(f"{self.epochs_per_s:.2f} epochs/s in all; epochs of {share}; {self.left():.0f} s left")
-            for run in [*active, *aside]:
-                run.settle()
-                save_tensors(self.folder / run.recipe.name / "checkpoint.pt", run.checkpoint())
-        return unfinished
-
     def _begun(self, made: Future[Captured]) -> list[Captured]:
         """A run that was made; none where that failed, which must not end the others."""
         try:
             return [made.result()]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the others go on
             self.say(f"a run could not begin: {error}")
             return []
 
@@ -162,22 +176,23 @@ class SideBySide:
         epochs = sum((run.total - run.done) / run.steps for run in runs)
         return epochs / self.epochs_per_s + _END * len(runs) if self.epochs_per_s else 0.0
 
-    def _fits(self, active: Sequence[Captured], aside: Sequence[Captured], recipe: Recipe) -> bool:
-        if aside:
+    def _fits(self, recipe: Recipe) -> bool:
+        if self._aside:
             return False
         more = recipe.epochs / self.epochs_per_s + _END if self.epochs_per_s else 0.0
-        return self._need(active) + more <= self.left()
+        return self._need(self._active) + more <= self.left()
 
-    def _set_aside(self, active: list[Captured], aside: list[Captured]) -> None:
+    def _set_aside(self) -> None:
         """Put the last runs aside until the rest fits, or take one back that fits again."""
-        while len(active) > 1 and self._need(active) > self.left():
-            last = active.pop()
+        while len(self._active) > 1 and self._need(self._active) > self.left():
+            last = self._active.pop()
             last.settle()
-            aside.insert(0, last)
+            self._aside.insert(0, last)
             self.say(f"{last.recipe.name} does not fit: put aside after {last.done // last.steps} epochs")
-        if aside and len(active) < self.width and self._need([*active, aside[0]]) <= self.left():
-            active.append(aside.pop(0))
-            self.say(f"{active[-1].recipe.name} fits again")
+        room = len(self._active) < self.width
+        if self._aside and room and self._need([*self._active, self._aside[0]]) <= self.left():
+            self._active.append(self._aside.pop(0))
+            self.say(f"{self._active[-1].recipe.name} fits again")
 
     def _finish(self, run: Captured) -> None:
         run.settle()
@@ -186,8 +201,15 @@ class SideBySide:
         write_json(folder / "recipe.json", asdict(recipe))
         write_json(folder / "curve.json", run.curve())
         save_tensors(folder / "weights.pt", state)
-        facts = {"side_by_side": self.width, "compiled": self.compiled, "narrowed": self.narrowed, "captured": run.graph is not None}
+        facts = {
+            "side_by_side": self.width,
+            "compiled": self.compiled,
+            "narrowed": self.narrowed,
+            "captured": run.graph is not None,
+        }
         with self._networks:
             program.network.load_state_dict(state, strict=False)  # no counters; graphs read the runs' own weights
             self.done(record_trained(program.network, recipe, program.data, folder, self.root, **facts))
         (folder / "checkpoint.pt").unlink(missing_ok=True)
+        self._active.remove(run)
+        self._count_anew()
