@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import mass
-from mass import native, origin
-from mass.circular import circular_pad
-from mass.layout import layout_hash
+from mass import native
+from mass.functional import origin
+from mass.functional.padding import circular_pad
+from mass.functional.position_hash import layout_hash
 from mass.native import gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -16,7 +17,7 @@ FORMATS = (torch.contiguous_format, torch.channels_last)
 
 @pytest.fixture(autouse=True)
 def _reference(monkeypatch):
-    monkeypatch.setattr(origin, "read_layout", layout_hash)  # ranks are for the CPU (mass.ranks)
+    monkeypatch.setattr(origin, "read_layout", layout_hash)  # ranks are for the CPU (mass.functional.position_rank)
     with native.reference():
         yield
 

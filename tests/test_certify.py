@@ -101,7 +101,7 @@ def test_evaluation_leaves_the_mode_alone():
 
 
 def test_what_breaks_aps():
-    """On two identical objects APS as published picks the first component, by index (DESIGN, section 6)."""
+    """On two identical objects APS as published picks the first component, by index."""
     images = torch.cat([awkward_images(64, 64)[n] for n in ("photograph", "two equal objects")])
     model = calibrated("resnet18")
     broken = ~mass.certify(convert_to_aps(model, images), images, shifts=12).identical

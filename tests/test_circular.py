@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 import mass
 from mass import native
-from mass.circular import circular_pad, sample, window_pads
-from mass.kernels import conv2d, elementwise, pixelwise_linear
-from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
+from mass.functional.kernels import conv2d, elementwise, pixelwise_linear
+from mass.functional.padding import circular_pad, sample, window_pads
+from mass.nn.conv import CircularConv2d
+from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 
 @given(

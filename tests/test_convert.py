@@ -12,8 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mass
 from companion.networks import calibrated
-from mass.layers import CircularConv2d, CircularMaxPool2d, SelectOrigin
-from mass.reduce import ExactMean
+from mass.nn.alignment import SelectOrigin
+from mass.nn.conv import CircularConv2d
+from mass.nn.exact import ExactMean
+from mass.nn.pooling import CircularMaxPool2d
 
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 

@@ -17,8 +17,8 @@ from torch import nn
 import mass
 from companion.awkward import film
 from companion.networks import M5, calibrate
-from mass.signals import circular_conv1d
-from mass.videos import CircularConvTranspose3d, circular_conv3d
+from mass.functional.conv import circular_conv1d, circular_conv3d
+from mass.nn.conv_transpose import CircularConvTranspose3d
 
 SIGNAL, VIDEO = (2, 4, 48), (2, 4, 3, 8, 12)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -41,7 +41,7 @@ def holds(model, x, t):
     with torch.no_grad():
         y, z = model(x), model(roll(x, t))
     y = roll(y, t) if y.ndim == x.ndim else y
-    if x.ndim == 5 and x.dtype == torch.float64:  # its convolution is a matrix product (mass.kernels)
+    if x.ndim == 5 and x.dtype == torch.float64:  # its convolution is a matrix product (mass.functional.kernels)
         return torch.allclose(z, y, rtol=1e-12, atol=1e-12 * float(y.abs().max()))
     return torch.equal(z, y)
 

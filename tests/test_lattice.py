@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from mass.infer import infer
-from mass.lattice import Digit, rise, stride, unify
-from mass.trace import trace
+from mass.fx.infer import infer
+from mass.fx.lattice import Digit, rise, stride, unify
+from mass.fx.trace import trace
 
 
 def groups(model, x):

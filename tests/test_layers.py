@@ -84,7 +84,7 @@ def test_pretrained_weights_load():
 
 
 def test_parallel_branches_share_an_origin():
-    """The sum of two branches that leave one map: equivariant with one origin, not with two (DESIGN, lattices)."""
+    """The sum of two branches that leave one map: equivariant with one origin, not with two (docs/design.md, "Lattices")."""
     left, right = mass.MassConv2d(4, 4, 3, 2, 1), mass.MassConv2d(4, 4, 1, 2)
     squeeze = nn.Conv2d(4, 4, 1)
     broken = 0

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import mass
 from mass import native
-from mass.circular import circular_pad, window_pads
-from mass.kernels import circular_conv2d
-from mass.layers import CircularMaxPool2d
-from mass.reduce import exact_mean
+from mass.functional.conv import circular_conv2d
+from mass.functional.exact import exact_mean
+from mass.functional.padding import circular_pad, window_pads
+from mass.nn.pooling import CircularMaxPool2d
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 compiled = pytest.mark.skipif(native.kernels() is None, reason="no C++ compiler")

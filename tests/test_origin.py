@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import mass
 from companion.awkward import awkward_images
-from mass.layout import layout_hash, pixel_hash
+from mass.functional.position_hash import layout_hash, pixel_hash
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

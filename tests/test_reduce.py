@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mass.reduce import ExactGroupNorm, ExactInstanceNorm2d, exact_mean, power_of_two_scale
+from mass.functional.exact import exact_mean, power_of_two_scale
+from mass.nn.exact import ExactGroupNorm, ExactInstanceNorm2d
 
 
 @given(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from mass.transposed import circular_conv_transpose2d
-from mass.unpool import circular_max_pool_indices, circular_max_unpool
-from mass.upsample import downsample, upsample
+from mass.functional.conv_transpose import circular_conv_transpose2d
+from mass.functional.interpolate import downsample, upsample
+from mass.functional.pooling import circular_max_pool_indices, circular_max_unpool
 
 
 def noise(*shape, seed=0, dtype=torch.float32):

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 import mass
 from companion.networks import calibrated
-from mass.infer import Plan, infer
-from mass.layers import CircularConv2d, SelectOrigin
-from mass.trace import trace
+from mass.fx.infer import infer
+from mass.fx.plan import Plan
+from mass.fx.trace import trace
+from mass.nn.alignment import SelectOrigin
+from mass.nn.conv import CircularConv2d
 
 # The paper's columns, each by one member of the family.
 TABLE_1 = {

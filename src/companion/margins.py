@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from mass.layers import SelectOrigin, as_map
+from mass.axes import as_map
+from mass.nn.alignment import SelectOrigin
 
 
 def origin_maps(model: nn.Module, x: Tensor) -> list[tuple[Tensor, tuple[int, int]]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from companion.labelled import Labelled, Split
-from mass.evaluation import evaluating
+from mass.nn.evaluating import evaluating
 
 
 def stability(

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import as_pair
-from ..lattice import Pair
-from ..shift import shift
-from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
+from mass.axes import Pair
+from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
+from mass.errors import as_pair
+from mass.functional.shift import shift
 
 
 class APS(nn.Module):

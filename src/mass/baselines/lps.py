@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from ..errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
-from ..lattice import Pair
-from ..layers import CircularConv2d
-from ..shift import shift
-from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
+from mass.axes import Pair
+from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
+from mass.errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
+from mass.functional.shift import shift
+from mass.nn.conv import CircularConv2d
 
 
 class PolyphaseScores(nn.Module):

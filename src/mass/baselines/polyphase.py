@@ -1,6 +1,6 @@
 """What the baselines share: polyphase components, and networks in which strided operations run densely (APS, LPS).
 
-Where branches must keep the same component is inferred (mass.lattice), rather than written into each architecture; the
+Where branches must keep the same component is inferred (mass.fx.lattice), rather than written into each architecture; the
 first operation of a group, in the order in which the network computes, decides for all.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from ..errors import NotEquivariantError, check_divides, check_map
-from ..infer import infer
-from ..lattice import Pair
-from ..layers import CircularConv2d
-from ..rewrite import Rewriter
-from ..trace import as_inputs, trace
+from mass.axes import Pair
+from mass.errors import NotEquivariantError, check_divides, check_map
+from mass.fx.infer import infer
+from mass.fx.rewrite import Rewriter
+from mass.fx.trace import as_inputs, trace
+from mass.nn.conv import CircularConv2d
 
 
 def first_phase(x: Tensor, stride: Pair) -> Tensor:
