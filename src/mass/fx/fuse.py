@@ -11,28 +11,14 @@ from __future__ import annotations
 from torch import fx, nn
 
 from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin, Shift
-from mass.nn.conv import CircularConv1d, CircularConv2d, CircularConv3d
-from mass.nn.pooling import (
-    CircularAvgPool1d,
-    CircularAvgPool2d,
-    CircularAvgPool3d,
-    CircularMaxPool1d,
-    CircularMaxPool2d,
-    CircularMaxPool3d,
-)
 
-_WINDOWS = (
-    CircularConv2d, CircularMaxPool2d, CircularAvgPool2d,
-    CircularConv1d, CircularMaxPool1d, CircularAvgPool1d,
-    CircularConv3d, CircularMaxPool3d, CircularAvgPool3d,
-)  # fmt: skip
 _CHOICES = (SelectOrigin, ComposeOrigin, ReadDigit, Shift)
 
 
 def fuse_shifts(module: fx.GraphModule) -> None:
     """Give windowed operations the origin of their map instead of the moved map, wherever nothing else reads that."""
     for node in list(module.graph.nodes):
-        if type(_called(module, node)) is Shift and all(_is_window_of(module, n, node) for n in node.users):
+        if type(_called(module, node)) is Shift and all(_reads_alone(n, node) for n in node.users):
             for user in list(node.users):
                 user.args = node.args  # unchanged until here: after a write to any map, rewriting shifts it anew
             module.graph.erase_node(node)
@@ -61,6 +47,6 @@ def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _is_window_of(module: fx.GraphModule, user: fx.Node, node: fx.Node) -> bool:
-    """Whether a node is a windowed operation that reads this map and no more."""
-    return type(_called(module, user)) in _WINDOWS and user.args == (node,) and not user.kwargs
+def _reads_alone(user: fx.Node, node: fx.Node) -> bool:
+    """Whether a node can be given an origin, and reads this map and no more."""
+    return user.meta.get("takes_origin", False) and user.args == (node,) and not user.kwargs

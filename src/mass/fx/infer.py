@@ -16,10 +16,9 @@ from mass.axes import POSITIONS, sizes_along
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.plan import Plan, total_stride
-from mass.fx.rule import Effect, Site, UnequalWindows
-from mass.fx.rules.table import rule_for
+from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows
+from mass.fx.rules import operation_of
 from mass.fx.rules.tokens import without_positions
-from mass.fx.rules.unpooling import max_unpool
 from mass.fx.rules.whole_map import follow_frame, in_frame, leave_frame, whole_map
 
 
@@ -60,8 +59,7 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
     maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
     if node.op == "output":
         return _leave(node, maps, plan)
-    module = plan.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
-    site = Site(node, module, plan.values, plan.image)
+    site = Site(node, operation_of(node), plan.values, plan.image)
     if not maps:
         return _without_positions(site, plan)
     try:
@@ -73,17 +71,30 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         return found.value
 
 
+def _known(site: Site) -> Operation:
+    """What is known of an operation that meets a map; a refusal, naming it, where nothing is."""
+    operation = site.operation
+    if isinstance(site.map, tuple) and not (operation is not None and operation.takes_tuples):
+        raise site.refuse("an operation on a tuple of maps", "take them out of the tuple first")
+    if operation is None:
+        remedy = "if it does, say so with mass.mark_leaf(its class, period=…)" if site.module is not None else ""
+        raise site.refuse(f"{site.kind} is not known to commute with shifts", remedy)
+    return operation
+
+
 def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
     """What the operation's rule makes of its maps."""
-    node, rule = site.node, rule_for(site)
+    node, operation = site.node, _known(site)
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
-    effect = rule(site)
-    if rule is not max_unpool and any(_is_index(plan.values[n]) for n in maps) and effect.value is not None:
+    effect = operation.rule(site)
+    if any(_is_index(plan.values[n]) for n in maps) and not operation.reads_indices and effect.value is not None:
         raise site.refuse("it reads the indices of a max pooling, which count inside its windows")
-    if not effect.folds and any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps):
+    padded = any(isinstance(v := plan.values[n], Grid) and v.pads != (0, 0) for n in maps)
+    if padded and not operation.takes_padding:
         raise site.refuse("it reads a padded map", "pad directly before a convolution or pooling, whose border it is")
     _check_sizes(site, effect, plan)
+    _check_calls(site, effect, plan)
     plan.effects[node] = effect
     if effect.uniform:
         plan.uniform.add(node)
@@ -93,6 +104,16 @@ def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
     if effect.up != (1, 1):
         return _rise(site, effect, plan)
     return value
+
+
+def _check_calls(site: Site, effect: Effect, plan: Plan) -> None:
+    """A module that is called several times becomes the same at each."""
+    if site.module is None or not isinstance(effect.swap, Recast):
+        return
+    first = plan.recasts.setdefault(site.module, effect.swap)
+    if first != effect.swap:
+        before = dict(first.attributes)["before"]
+        raise site.refuse(f"it is called with another padding before it, {before}, elsewhere")
 
 
 def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
@@ -195,18 +216,16 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
         ):
             continue
         varying = [d for d in first.dims if len(shape) >= rank - d and shape[d - rank] != 1]
-        if varying and len(site.node.meta["shape"]) == rank and other.name not in _weights(site):
+        if varying and len(site.node.meta["shape"]) == rank and other not in _weights(site):
             reason = (
                 f"it combines the map with '{other.name}' of shape {shape}, which differs from position to position"
             )
             raise site.refuse(reason, "make it the same at all positions")
 
 
-def _weights(site: Site) -> set[str]:
+def _weights(site: Site) -> list[Any]:
     """Arguments of functional calls that are parameters of the operation, not a map beside it."""
-    named = [n for n in list(site.node.args[1:]) + list(site.node.kwargs.values()) if isinstance(n, fx.Node)]
-    operations = ("conv1d", "conv2d", "conv3d", "batch_norm", "layer_norm", "group_norm", "linear", "prelu")
-    return {n.name for n in named} if getattr(site.node.target, "__name__", "") in operations else set()
+    return [site.given(name) for name in site.operation.weights] if site.operation is not None else []
 
 
 def _sample(site: Site, effect: Effect, plan: Plan) -> Any:

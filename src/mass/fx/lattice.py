@@ -9,7 +9,7 @@ period 2 is chosen once, with period 4, and read digit by digit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,30 +26,7 @@ class Digit:
 
     def find(self) -> tuple[Digit, Pair]:
         """The digit that is really chosen, and the place value at which this one reads it."""
-        digit, low = self, (1, 1)
-        while digit._root is not None:
-            low = times(low, digit._low)
-            digit = digit._root
-        return digit, low
-
-    def join(self, root: Digit, low: Pair = (1, 1)) -> bool:
-        """Make this digit read `root` at place `low`; False if the two cannot agree."""
-        mine, my_low = self.find()
-        other, other_low = root.find()
-        low = times(other_low, low)
-        if mine is other:
-            return my_low == low
-        if my_low != (1, 1):
-            if my_low == low and mine.period == other.period:  # two joint choices on one lattice: make them one
-                mine._root = other
-                return True
-            return other_low == low == (1, 1) and root.join(self)
-        if any(other.period[axis] % (mine.period[axis] * low[axis]) for axis in (0, 1)):
-            # Not a digit of `other`; perhaps `other` is one of this digit's own.
-            fits = not any(mine.period[axis] % other.period[axis] for axis in (0, 1))
-            return fits and low == (1, 1) and root.join(self)
-        mine._root, mine._low = other, low
-        return True
+        return Joins().find(self)
 
 
 Lattice = tuple[Digit, ...]
@@ -78,6 +55,10 @@ class Grid:
         """The same map in a tensor that has each axis in another place."""
         return Grid(self.lattice, tuple(map(place, self.dims)), batch=place(self.batch))
 
+    def without(self, axes: Collection[int]) -> Grid:
+        """The same map in a tensor that lacks some axes, none of them its own."""
+        return self.moved(lambda d: d - sum(a < d for a in axes))
+
 
 def stride(lattice: Lattice) -> Pair:
     """Total stride S of a lattice."""
@@ -87,8 +68,92 @@ def stride(lattice: Lattice) -> Pair:
     return total
 
 
+class Joins:
+    """Digits that are to be joined: planned first, then made together by `commit`, or not at all.
+
+    >>> two, four, joins = Digit((2, 2)), Digit((4, 4)), Joins()
+    >>> joins.unify((two, Digit((2, 2))), (four,))
+    >>> two.find()[0] is four, joins.find(two)[0] is four
+    (False, True)
+    >>> joins.commit()
+    >>> two.find()[0] is four
+    True
+    """
+
+    def __init__(self) -> None:
+        self._planned: dict[Digit, tuple[Digit, Pair]] = {}
+
+    def find(self, digit: Digit) -> tuple[Digit, Pair]:
+        """As `Digit.find`, as if what is planned were made."""
+        low = (1, 1)
+        while True:
+            if digit in self._planned:
+                digit, step = self._planned[digit]
+            elif digit._root is not None:
+                digit, step = digit._root, digit._low
+            else:
+                return digit, low
+            low = times(low, step)
+
+    def join(self, digit: Digit, root: Digit, low: Pair = (1, 1)) -> bool:
+        """Make a digit read `root` at place `low`; False, and nothing is planned, if the two cannot agree."""
+        mine, my_low = self.find(digit)
+        other, other_low = self.find(root)
+        low = times(other_low, low)
+        if mine is other:
+            return my_low == low
+        if my_low != (1, 1):
+            if my_low == low and mine.period == other.period:  # two joint choices on one lattice: make them one
+                self._planned[mine] = other, (1, 1)
+                return True
+            return other_low == low == (1, 1) and self.join(root, digit)
+        if any(other.period[axis] % (mine.period[axis] * low[axis]) for axis in (0, 1)):
+            # Not a digit of `other`; perhaps `other` is one of this digit's own.
+            fits = not any(mine.period[axis] % other.period[axis] for axis in (0, 1))
+            return fits and low == (1, 1) and self.join(root, digit)
+        self._planned[mine] = other, low
+        return True
+
+    def unify(self, first: Lattice, second: Lattice) -> str | None:
+        """Plan to make two lattices one. Returns None, or the reason why they cannot be; nothing is added then."""
+        before = dict(self._planned)
+        reason = self._unify(first, second)
+        if reason:
+            self._planned = before
+        return reason
+
+    def _unify(self, first: Lattice, second: Lattice) -> str | None:
+        if stride(first) != stride(second):
+            (a, b), (c, d) = stride(first), stride(second)
+            return f"it joins maps of total stride {a} x {b} and {c} x {d}"
+        left, right = list(first), list(second)
+        while left and right:
+            chains: tuple[list[Digit], list[Digit]] = ([left.pop(0)], [right.pop(0)])
+            while (sizes := (stride(tuple(chains[0])), stride(tuple(chains[1]))))[0] != sizes[1]:
+                shorter = sizes[0] > sizes[1]
+                rest = (left, right)[shorter]
+                if not rest:
+                    return "it joins maps whose strides cannot be matched step by step"
+                chains[shorter].append(rest.pop(0))
+            # The longest single digit serves as the root; where both sides are chains, a new one does.
+            root = next((chain[0] for chain in chains if len(chain) == 1), None) or Digit(sizes[0])
+            for chain in chains:
+                low = (1, 1)
+                for digit in chain:
+                    if digit is not root and not self.join(digit, root, low):
+                        return "it joins maps whose origins were chosen in ways that cannot agree"
+                    low = times(low, digit.period)
+        return None
+
+    def commit(self) -> None:
+        """Make what is planned."""
+        for digit, (root, low) in self._planned.items():
+            digit._root, digit._low = root, low
+        self._planned.clear()
+
+
 def unify(first: Lattice, second: Lattice) -> str | None:
-    """Make two lattices one. Returns None, or the reason why they cannot be.
+    """Make two lattices one. Returns None, or the reason why they cannot be, and nothing has changed then.
 
     >>> two, four = Digit((2, 2)), Digit((4, 4))
     >>> unify((two, Digit((2, 2))), (four,)), two.find()[0] is four
@@ -96,27 +161,10 @@ def unify(first: Lattice, second: Lattice) -> str | None:
     >>> unify((two,), (four,))
     'it joins maps of total stride 2 x 2 and 4 x 4'
     """
-    if stride(first) != stride(second):
-        (a, b), (c, d) = stride(first), stride(second)
-        return f"it joins maps of total stride {a} x {b} and {c} x {d}"
-    left, right = list(first), list(second)
-    while left and right:
-        chains: tuple[list[Digit], list[Digit]] = ([left.pop(0)], [right.pop(0)])
-        while (sizes := (stride(tuple(chains[0])), stride(tuple(chains[1]))))[0] != sizes[1]:
-            shorter = sizes[0] > sizes[1]
-            rest = (left, right)[shorter]
-            if not rest:
-                return "it joins maps whose strides cannot be matched step by step"
-            chains[shorter].append(rest.pop(0))
-        # The longest single digit serves as the root; where both sides are chains, a new one does.
-        root = next((chain[0] for chain in chains if len(chain) == 1), None) or Digit(sizes[0])
-        for chain in chains:
-            low = (1, 1)
-            for digit in chain:
-                if digit is not root and not digit.join(root, low):
-                    return "it joins maps whose origins were chosen in ways that cannot agree"
-                low = times(low, digit.period)
-    return None
+    joins = Joins()
+    reason = joins.unify(first, second)
+    joins.commit()
+    return reason
 
 
 def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
@@ -136,9 +184,8 @@ def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
             taken.insert(0, digit)
             left = r // p, s // q
         elif p % r == 0 and q % s == 0:
-            low, high = Digit((p // r, q // s)), Digit(left)
-            low.join(digit)
-            high.join(digit, low.period)
+            low = Digit((p // r, q // s), digit)
+            high = Digit(left, digit, low.period)
             kept.append(low)
             taken.insert(0, high)
             left = (1, 1)

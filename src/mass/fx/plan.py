@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from mass.axes import Dims, Pair
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, Lattice, stride
-from mass.fx.rule import Effect
+from mass.fx.rule import Effect, Recast
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Plan:
         keep_sizes: whether operations keep the sizes of the plain model, whatever becomes of their borders.
         values: per node, its `Grid`, or None for what has no positions, or a tuple of these.
         effects: per operation that meets a map, its `Effect`.
+        recasts: what modules become, the same at all their calls.
         digits: per operation with a period, the origin digit it samples at.
         rises: per operation that enlarges its map, the digits it takes off the lattice.
         refusals: what cannot be made equivariant, in graph order.
@@ -43,6 +44,7 @@ class Plan:
     keep_sizes: bool = False
     values: dict[fx.Node, Any] = field(default_factory=dict)
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
+    recasts: dict[nn.Module, Recast] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
     rises: dict[fx.Node, Lattice] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)

@@ -8,8 +8,9 @@ from torch import fx, nn
 
 from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.nodes import is_in_place, module_of
 from mass.fx.plan import Plan, total_stride
-from mass.fx.rule import is_in_place
+from mass.fx.rule import Recast
 from mass.fx.verify import Positions
 from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
 
@@ -58,14 +59,17 @@ class Rewriter:
             effect = self.plan.effects.get(node)
             if effect is None:
                 continue
+            for name, part in effect.parts.items():
+                setattr(module_of(node), name, part)
             if effect.swap is not None:
                 self._swap(node)
+            if effect.takes_origin:
+                node.meta["takes_origin"] = True  # fuse_shifts may give it one
             if node in self.plan.digits:
                 self._align(node)
             if node in self.plan.rises:
                 self._restore(node)
-            module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-            if is_in_place(node, module):
+            if is_in_place(node):
                 self.shifted.clear()  # a view of any map may have been written to
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
@@ -76,25 +80,32 @@ class Rewriter:
         return self.module
 
     def _swap(self, node: fx.Node) -> None:
-        effect = self.plan.effects[node]
-        swap, target = effect.swap, str(node.target)
+        """Call what the effect says instead of what the node calls."""
+        effect, there, target = self.plan.effects[node], module_of(node), str(node.target)
+        swap = effect.swap
+        if isinstance(swap, Recast):
+            assert there is not None
+            swap = swap.of(there)
         assert swap is not None
-        if node.op == "call_module":
-            there = self.module.get_submodule(target)
+        if there is not None:
+            done = type(there) is type(swap)  # at an earlier call
             called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
-            if type(there) is type(swap) or not called_again or there.state_dict():
+            everywhere = not called_again or bool(there.state_dict())
+            if done or everywhere:
                 node.args, node.kwargs = self._inputs(effect.inputs), {}
-            if type(there) is type(swap):
-                return  # swapped at an earlier call
-            if not called_again or there.state_dict():
-                for name, module in list(self.module.named_modules(remove_duplicate=False)):
-                    if module is there:  # under all its names
-                        self.module.set_submodule(name, swap)
+                if not done:
+                    self._replace(there, swap)
                 return
         name = f"mass_{node.name}"
         self.module.add_submodule(name, swap)
         node.op, node.target, node.kwargs = "call_module", name, {}
         node.args = self._inputs(effect.inputs)
+
+    def _replace(self, there: nn.Module, swap: nn.Module) -> None:
+        """Put a module in the place of another, under all its names."""
+        for name, module in list(self.module.named_modules(remove_duplicate=False)):
+            if module is there:
+                self.module.set_submodule(name, swap)
 
     def _inputs(self, inputs: tuple) -> Any:
         """Inputs of a swapped operation, with what stands for maps that were moved back since."""

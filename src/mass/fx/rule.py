@@ -1,76 +1,165 @@
-"""How rules see an operation (`Site`) and what they say of it (`Effect`)."""
+"""Rules: all that the library knows of an operation, said in one place.
+
+    @rule(modules=[nn.PixelUnshuffle], functions=["pixel_unshuffle"], arguments=("input", "downscale_factor"))
+    def pixel_unshuffle(site):
+        r = site.argument("downscale_factor")
+        return Effect(site.map, period=(r, r), change="origin from the features", breaks="samples the frame's grid")
+
+A rule is a function that reads one node of the traced graph (`Site`) and says what it does to the lattice of its map and
+what stands for it in a converted network (`Effect`); the decorator says which modules and functions it is for, and what
+is true of every call (`Operation`). It changes nothing itself: `infer` collects effects, `rewrite` carries them out.
+An operation without a rule, or one that its rule refuses, has the whole map as its period (mass.fx.rules.whole_map):
+nothing is assumed to commute with shifts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch.nn.functional as F
 from torch import fx, nn
 
-from mass.axes import POSITIONS, Pair
+from mass.axes import POSITIONS, Pair, pair_of
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Grid, stride
+from mass.fx.nodes import concrete, module_of, name_of
+from mass.marks import marked_period
+
+FROM_FEATURES = "origin from the features"  # what conversion changes
+FRAME = "samples the frame's grid"  # and what breaks the plain model
+
+
+@dataclass(frozen=True)
+class Recast:
+    """The same module (parameters, hooks, training flag) with another forward, and attributes that this one reads."""
+
+    cls: type[nn.Module]
+    attributes: tuple[tuple[str, Any], ...] = ()
+
+    def of(self, module: nn.Module) -> nn.Module:
+        new = self.cls.__new__(self.cls)
+        new.__dict__ = module.__dict__
+        for name, value in self.attributes:
+            setattr(new, name, value)
+        return new
 
 
 @dataclass
 class Effect:
-    """What an operation does.
+    """What one call of an operation does, and what is to be called instead.
 
     Attributes:
         value: what it returns: a `Grid`, None for anything without positions, a tuple of these.
         period: the period with which it commutes with shifts; (1, 1) with all.
-        swap: the module to call instead, or None to leave the operation as it is.
+        swap: the module to call instead, or what its module becomes, or None to leave the operation as it is.
         inputs: the nodes given to `swap`, the map first.
+        parts: children of its module to be replaced, by their names.
         change, breaks: what conversion changes, and what breaks the plain model, in words.
         up: the factor by which it enlarges the map.
         cells: for an operation whose period depends on the map's size, how many periods the map holds.
         uniform: whether it returns a map-sized tensor that is the same at all positions.
         resizes: whether `up` follows from the map's size, as that of a resize to another map's size does.
-        folds: whether it takes up the padding put before its map.
+        takes_origin: whether `swap` can be given the origin of its map instead of the map moved there.
     """
 
     value: Any
     period: Pair = (1, 1)
-    swap: nn.Module | None = None
+    swap: nn.Module | Recast | None = None
     inputs: tuple = ()
+    parts: Mapping[str, nn.Module] = field(default_factory=dict)
     change: str = ""
     breaks: str = ""
     up: Pair = (1, 1)
     cells: Pair | None = None
     uniform: bool = False
     resizes: bool = False
-    folds: bool = False
+    takes_origin: bool = False
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a rule says of every call of its operation.
+
+    Attributes:
+        rule: what one call does.
+        arguments: the names of a function's arguments, in order; a module has attributes of these names.
+        weights: those that are parameters, not maps that must lie on the lattice of the first.
+        axes: along how many axes it works, where there is one operation for each number.
+        becomes: the class of modules that stands for it in a converted network.
+        takes_padding: whether padding put directly before it is the border of its windows.
+        takes_origin: whether what it becomes can be given the origin of its map instead of the map moved there.
+        reads_indices: whether it reads the indices that a max pooling returned.
+        takes_tuples: whether it reads a tuple of maps.
+        reshapes: whether it only reads memory as another shape, so that tokens may become rows and columns by it.
+        of_constant: what a call does with a tensor (B, C, 1, 1), which is no map: the same at all positions, say.
+    """
+
+    rule: Callable[[Site], Effect]
+    arguments: tuple[str, ...] = ("input",)
+    weights: tuple[str, ...] = ()
+    axes: int | None = None
+    becomes: type[nn.Module] | None = None
+    takes_padding: bool = False
+    takes_origin: bool = False
+    reads_indices: bool = False
+    takes_tuples: bool = False
+    reshapes: bool = False
+    of_constant: Callable[[Site], Effect] | None = None
 
 
 @dataclass
 class Site:
-    """A node with what a rule wants to know of it."""
+    """One call of an operation, with what a rule wants to know of it.
+
+    Attributes:
+        node: in the traced graph; operation: what is known of it, None if nothing is.
+        values: what every node before it returns, as `Effect.value`.
+        image: height and width of the network's input.
+        map: the first of the maps that it reads.
+    """
 
     node: fx.Node
-    module: nn.Module | None
-    values: dict[fx.Node, Any]
-    image: Pair  # height and width of the network's input
+    operation: Operation | None
+    values: Mapping[fx.Node, Any]
+    image: Pair
 
     def __post_init__(self) -> None:
+        self.module = module_of(self.node)
         self.map: Any = next((self.values.get(n) for n in self.node.all_input_nodes if self.values.get(n)), None)
 
     def refuse(self, reason: str, remedy: str = "") -> NotEquivariantError:
         return NotEquivariantError(self.node.name, reason, remedy)
 
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
+    def argument(self, name: str, default: Any = None) -> Any:
         """An argument of a functional call; of a module, the attribute of that name."""
         if self.module is not None:
             return getattr(self.module, name, default)
+        return concrete(self.given(name, default))
+
+    def given(self, name: str, default: Any = None) -> Any:
+        """An argument of a functional call as it stands in the graph; sizes are nodes there."""
         args, kwargs = self.node.args, self.node.kwargs
-        if name == "dim" and "axis" in kwargs:
-            name = "axis"
-        return concrete(args[position] if len(args) > position else kwargs.get(name, default))
+        names = self.operation.arguments if self.operation is not None else ()
+        if name in names[: len(args)]:
+            return args[names.index(name)]
+        return kwargs.get("axis" if name == "dim" and "axis" in kwargs else name, default)
+
+    @property
+    def axes(self) -> int:
+        """Along how many axes it works."""
+        assert self.operation is not None and self.operation.axes is not None
+        return self.operation.axes
+
+    @property
+    def becomes(self) -> Any:
+        """The class of modules that stands for it in a converted network."""
+        assert self.operation is not None and self.operation.becomes is not None
+        return self.operation.becomes
 
     @property
     def kind(self) -> str:
-        """What is called: a module's class, a function's plain name."""
+        """What is called, for sentences: a module's class, a function's plain name."""
         return name_of(self.node) if self.module is None else type(self.module).__name__
 
     @property
@@ -105,41 +194,6 @@ class Outright(NotEquivariantError):
     """A refusal that the whole map as period (mass.fx.rules.whole_map) would not mend."""
 
 
-_DISPATCHED = {  # their __name__ is 'fn'
-    getattr(F, name): name for kind in ("max_pool", "adaptive_max_pool") for name in (f"{kind}{n}d" for n in (1, 2, 3))
-}
-_ALIASES = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat"}
-
-
-def concrete(argument: Any) -> Any:
-    """An argument with the values that sizes and numbers computed in the graph had on the example input."""
-    return fx.node.map_arg(argument, lambda n: n.meta.get("value", n))
-
-
-def name_of(node: fx.Node) -> str:
-    """The plain name of a called function or method: 'add' for +, += and torch.add_."""
-    target: Any = node.target
-    name = str(_DISPATCHED.get(target) or getattr(target, "__name__", target))  # the target of a method is its name
-    name = name if name.startswith("_") else name.rstrip("_")
-    return _ALIASES.get(name, name)
-
-
-def is_in_place(node: fx.Node, module: nn.Module | None = None) -> bool:
-    """Whether an operation writes to a tensor that others may read."""
-    if node.op == "call_module":
-        return bool(getattr(module, "inplace", False))
-    name = getattr(node.target, "__name__", str(node.target))
-    written = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
-    return written or (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "imul", "isub", "itruediv")
-
-
-def recast(module: nn.Module, cls: type[nn.Module]) -> nn.Module:
-    """The same module (parameters, hooks, training flag) with another forward."""
-    new = cls.__new__(cls)
-    new.__dict__ = module.__dict__
-    return new
-
-
 class UnequalWindows(NotEquivariantError):
     """Adaptive pooling whose windows differ in size; `multiple`: what the input's height and width must be multiples of."""
 
@@ -150,4 +204,62 @@ class UnequalWindows(NotEquivariantError):
         return self
 
 
-Rule = Callable[[Site], Effect]
+_FUNCTIONS: dict[str, Operation] = {}  # by plain name (mass.fx.nodes.name_of)
+_MODULES: dict[type[nn.Module] | str, Operation] = {}  # by class, or by the name of a class that is not torch's
+_SUBCLASSES: dict[type[nn.Module], Operation] = {}  # classes whose subclasses are one operation each
+
+
+def rule(
+    *,
+    modules: Iterable[type[nn.Module] | str] = (),
+    functions: Iterable[str] = (),
+    subclasses: Iterable[type[nn.Module]] = (),
+    **options: Any,
+) -> Callable[[Callable[[Site], Effect]], Callable[[Site], Effect]]:
+    """Make a function the rule of an operation; several decorators for variants that differ in what is said of them.
+
+    Args:
+        modules: classes of modules, exactly these, or names of classes of other libraries; both are traced as a whole.
+        functions: plain names of functions and methods: 'add' stands for +, +=, torch.add and Tensor.add_.
+        subclasses: classes of which all subclasses are traced as a whole, by this rule unless they have their own.
+        options: fields of `Operation`.
+
+    >>> @rule(functions=["sinc"])                       # doctest: +SKIP
+    ... def sinc(site: Site) -> Effect:
+    ...     return Effect(site.map)                     # each position for itself: commutes with all shifts
+    """
+
+    def register(function: Callable[[Site], Effect]) -> Callable[[Site], Effect]:
+        operation = Operation(function, **options)
+        for table, keys in ((_MODULES, modules), (_FUNCTIONS, functions), (_SUBCLASSES, subclasses)):
+            for key in keys:
+                if key in table:
+                    raise ValueError(f"{key} has a rule already.")
+                table[key] = operation  # type: ignore[index]
+        return function
+
+    return register
+
+
+def operation_of_module(module: nn.Module) -> Operation | None:
+    """What is known of a module, by its class."""
+    found = _MODULES.get(type(module)) or _MODULES.get(type(module).__name__)
+    return found or next((operation for cls, operation in _SUBCLASSES.items() if isinstance(module, cls)), None)
+
+
+def operation_of(node: fx.Node) -> Operation | None:
+    """What is known of the operation that a node calls; marks come first (mass.mark_leaf)."""
+    module = module_of(node)
+    if module is None:
+        return _FUNCTIONS.get(name_of(node)) if node.op in ("call_function", "call_method") else None
+    return _MARKED if marked_period(module) is not None else operation_of_module(module)
+
+
+def _marked(site: Site) -> Effect:
+    """Modules whose class was marked as one operation of a known period."""
+    period = marked_period(site.module) if site.module is not None else None
+    assert period is not None
+    return Effect(site.map, pair_of(period, len(site.map.dims)), breaks="" if period == 1 else FRAME)
+
+
+_MARKED = Operation(_marked)

@@ -15,11 +15,9 @@ from torch.nn.utils import parametrize
 from mass.errors import NotEquivariantError, check_batch
 from mass.fx import size_guards
 from mass.fx.interpreter import Interpreter
+from mass.fx.rules import operation_of_module
 from mass.fx.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
-
-# Modules that read self.training draw at random or not; traced through, one of the two would be frozen in.
-_LEAF_NAMES = {"StochasticDepth", "DropPath"}
 
 
 class Traced(fx.GraphModule):
@@ -51,10 +49,8 @@ class _Tracer(SizedTracer):
         self.where = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if marked_period(m) is not None or type(m).__name__ in _LEAF_NAMES or type(m) in self.opaque:
+        if marked_period(m) is not None or operation_of_module(m) is not None or type(m) in self.opaque:
             return True
-        if isinstance(m, nn.BatchNorm2d):
-            return True  # its subclasses in timm read self.training too
         if parametrize.is_parametrized(m):
             return False  # its weight is computed: trace the computation
         return super().is_leaf_module(m, module_qualified_name)

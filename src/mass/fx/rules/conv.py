@@ -1,12 +1,14 @@
-"""Rules of convolutions: their period is the stride, their borders wrap."""
+"""Rules of convolutions: their period is the stride, their borders wrap; transposed, they enlarge by it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from mass.axes import pair_of
 from mass.errors import as_pair
-from mass.fx.rule import Effect, Site, recast
+from mass.fx.rule import Effect, Recast, Site, rule
 from mass.fx.rules.window import is_padded, windowed
 from mass.nn.conv import CircularConv1d, CircularConv2d, CircularConv3d, FunctionalConv, FunctionalConv2d
 from mass.nn.conv_transpose import (
@@ -16,56 +18,70 @@ from mass.nn.conv_transpose import (
     FunctionalConvTranspose,
 )
 
+_CONV: dict[str, Any] = {
+    "arguments": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "weights": ("weight", "bias"),
+    "takes_padding": True,
+    "takes_origin": True,
+}
+_TRANSPOSED: dict[str, Any] = {
+    "arguments": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    "weights": ("weight", "bias"),
+}
 
+
+@rule(modules=[nn.Conv1d], functions=["conv1d"], axes=1, becomes=CircularConv1d, **_CONV)
+@rule(modules=[nn.Conv2d], functions=["conv2d"], axes=2, becomes=CircularConv2d, **_CONV)
+@rule(modules=[nn.Conv3d], functions=["conv3d"], axes=3, becomes=CircularConv3d, **_CONV)
 def conv(site: Site) -> Effect:
-    """`nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d` and their functions."""
+    stride, padding = site.argument("stride", 1), site.argument("padding", 0)
     if site.module is not None:
-        axes = len(site.module.kernel_size)  # type: ignore[arg-type]
-        layer: Any = recast(site.module, _CONVOLUTIONS[axes])
-        if vars(layer).setdefault("before", site.map.pads) != site.map.pads:
-            raise site.refuse(f"it is called with another padding before it, {layer.before}, elsewhere")
-        padded = layer.padding_mode != "circular" and is_padded(layer.padding, axes)
-        return windowed(site, pair_of(layer.stride, axes), padded, layer, axes=axes)
-    weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
-    if site.values.get(weight):
-        raise site.refuse("a convolution whose kernel is a map")
-    axes = len(weight.meta["shape"]) - 2
-    stride, padding = site.argument(3, "stride", 1), site.argument(4, "padding", 0)
-    dilation, groups = site.argument(5, "dilation", 1), site.argument(6, "groups", 1)
-    if axes != 2:
-        options = stride, padding, dilation, groups, site.map.pads
-        swap: Any = FunctionalConv(axes, *options)
-        return windowed(site, pair_of(stride, axes), is_padded(padding, axes), swap, (site.input, weight, bias), axes)
+        padded = site.argument("padding_mode") != "circular" and is_padded(padding, site.axes)
+        circular = Recast(site.becomes, (("before", site.map.pads),))
+        return windowed(site, pair_of(stride, site.axes), padded, circular)
+    weight, bias = _weights(site)
+    dilation, groups = site.argument("dilation", 1), site.argument("groups", 1)
+    inputs = site.input, weight, bias
+    if site.axes != 2:
+        swap: Any = FunctionalConv(site.axes, stride, padding, dilation, groups, site.map.pads)
+        return windowed(site, pair_of(stride, site.axes), is_padded(padding, site.axes), swap, inputs)
     stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
     padding = padding if isinstance(padding, str | tuple | list) else (padding, padding)
     swap = FunctionalConv2d(weight.meta["shape"][2:], stride, padding, dilation, groups, site.map.pads)
-    return windowed(site, stride, bool(any(swap.pads)), swap, (site.input, weight, bias))
+    return windowed(site, stride, bool(any(swap.pads)), swap, inputs)
 
 
+def _weights(site: Site) -> tuple[Any, Any]:
+    """The nodes of a functional call's weight and bias."""
+    weight, bias = site.argument("weight"), site.argument("bias")
+    if site.values.get(weight):
+        raise site.refuse("a convolution whose kernel is a map")
+    return weight, bias
+
+
+@rule(
+    modules=[nn.ConvTranspose1d], functions=["conv_transpose1d"], axes=1, becomes=CircularConvTranspose1d, **_TRANSPOSED
+)
+@rule(
+    modules=[nn.ConvTranspose2d], functions=["conv_transpose2d"], axes=2, becomes=CircularConvTranspose2d, **_TRANSPOSED
+)
+@rule(
+    modules=[nn.ConvTranspose3d], functions=["conv_transpose3d"], axes=3, becomes=CircularConvTranspose3d, **_TRANSPOSED
+)
 def conv_transpose(site: Site) -> Effect:
-    """`nn.ConvTranspose1d`, `2d`, `3d` and their functions: the map is enlarged by the stride."""
-    weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
-    axes = len(site.module.kernel_size if site.module is not None else weight.meta["shape"][2:])  # type: ignore[arg-type]
-    site.image_axes(axes)
+    site.image_axes(site.axes)
+    stride = pair_of(site.argument("stride", 1), site.axes)
     if site.module is not None:
-        new: Any = _TRANSPOSED[axes].__new__(_TRANSPOSED[axes])
-        new.__dict__ = site.module.__dict__
-        stride = pair_of(new.stride, axes)
+        swap: Any = Recast(site.becomes)
         inputs: tuple = (site.input,)
     else:
-        if site.values.get(weight):
-            raise site.refuse("a convolution whose kernel is a map")
-        stride, padding = pair_of(site.argument(3, "stride", 1), axes), pair_of(site.argument(4, "padding", 0), axes, 0)
-        dilation = pair_of(site.argument(7, "dilation", 1), axes)
-        if axes == 3:
+        weight, bias = _weights(site)
+        padding = pair_of(site.argument("padding", 0), site.axes, 0)
+        dilation = pair_of(site.argument("dilation", 1), site.axes)
+        if site.axes == 3:
             raise site.refuse("a transposed convolution of videos whose weights are computed")
-        new = FunctionalConvTranspose(stride, padding, site.argument(6, "groups", 1), dilation)
+        swap = FunctionalConvTranspose(stride, padding, site.argument("groups", 1), dilation)
         inputs = (site.input, weight, bias)
     change = "wraps, moved back" if stride != (1, 1) else "wraps"
-    return Effect(
-        site.map, up=stride, swap=new, inputs=inputs, change=change, breaks="loses its overhang at the border"
-    )
-
-
-_TRANSPOSED: dict[int, Any] = {1: CircularConvTranspose1d, 2: CircularConvTranspose2d, 3: CircularConvTranspose3d}
-_CONVOLUTIONS: dict[int, Any] = {1: CircularConv1d, 2: CircularConv2d, 3: CircularConv3d}
+    breaks = "loses its overhang at the border"
+    return Effect(site.map, up=stride, swap=swap, inputs=inputs, change=change, breaks=breaks)

@@ -1,28 +1,21 @@
-"""Rules of operations that move, mix, cut or join axes."""
+"""Rules of operations that move, melt, cut or read the axes of a map."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import torch.nn.functional as F
 from torch import nn
 
 from mass.fx.lattice import Grid
-from mass.fx.rule import Effect, Site, concrete, name_of
-from mass.fx.rules.window import FRAME
-from mass.nn.pointwise import ChannelsLast, GatedLinear
+from mass.fx.nodes import concrete
+from mass.fx.rule import FRAME, FROM_FEATURES, Effect, Site, rule
+from mass.fx.rules.whole_map import CHANGE
 
 
-def drop_axes(site: Site, axes: tuple[int, ...]) -> Grid:
-    return site.map.moved(lambda d: d - sum(a < d for a in axes))
-
-
-def as_shape(size: Any) -> tuple:
-    return (size,) if isinstance(size, int) else tuple(size)
-
-
-def _reshape(site: Site) -> Effect:
+@rule(modules=[nn.Unflatten], functions=["view", "reshape", "unflatten"], reshapes=True)
+@rule(modules=[nn.Flatten], functions=["flatten", "squeeze", "unsqueeze"])
+def reshape(site: Site) -> Effect:
     """Reshapes keep the lattice where rows and columns stay axes of their own; where they melt, the period is the map."""
     before, after = site.shape, site.node.meta["shape"]
     places = {math.prod(after[:axis]): axis for axis in reversed(range(len(after)))}
@@ -36,67 +29,34 @@ def _reshape(site: Site) -> Effect:
         return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0]))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
-    change, breaks = "the whole map starts at its origin", "weights differ by position"
-    return Effect(None, site.sizes, cells=(1, 1), change=change, breaks=breaks)
+    return Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks="weights differ by position")
 
 
-def _roll(site: Site) -> Effect:
+@rule(functions=["permute"], arguments=("input", "dims"))
+def permute(site: Site) -> Effect:
+    unpacked = len(site.node.args) > 2  # x.permute(0, 2, 3, 1)
+    dims = concrete(site.node.args[1:]) if unpacked else site.argument("dims")
+    order = [d % len(site.shape) for d in ((dims,) if isinstance(dims, int) else dims)]
+    return Effect(site.map.moved(order.index))
+
+
+@rule(functions=["transpose", "swapaxes"], arguments=("input", "dim0", "dim1"))
+def transpose(site: Site) -> Effect:
+    a, b = (site.argument(name) % len(site.shape) for name in ("dim0", "dim1"))
+    return Effect(site.map.moved(lambda d: {a: b, b: a}.get(d, d)))
+
+
+@rule(functions=["roll"], arguments=("input", "shifts", "dims"))
+def roll(site: Site) -> Effect:
     """A roll along positions commutes with all shifts, one along channels anyway; one of all axes as one does not."""
-    if site.argument(2, "dims") in (None, ()):
+    if site.argument("dims") in (None, ()):
         raise site.refuse("rolling a map as one long vector")
     return Effect(site.map)
 
 
-def _merge_patches(site: Site) -> Effect:
-    """Torchvision's Swin: 2 x 2 pixels of a map (B, H, W, C) become one of 4 C channels."""
-    return Effect(site.map, (2, 2), change="origin from the features", breaks=FRAME)
-
-
-def _permute(site: Site) -> Effect:
-    rank = len(site.shape)
-    if name_of(site.node) == "permute":
-        unpacked = site.module is None and len(site.node.args) > 2  # x.permute(0, 2, 3, 1)
-        dims = concrete(site.node.args[1:]) if unpacked else site.argument(1, "dims")
-        order = [d % rank for d in as_shape(dims)]
-    else:
-        a, b = (d % rank for d in (site.argument(1, "dim0"), site.argument(2, "dim1")))
-        order = list(range(rank))
-        order[a], order[b] = order[b], order[a]
-    return Effect(site.map.moved(order.index))
-
-
-def _stack(site: Site) -> Effect:
-    """A new axis, before or among the others."""
-    first = site.node.args[0][0] if site.node.args else site.node.kwargs["tensors"][0]  # type: ignore[index]
-    rank = len(first.meta["shape"])  # type: ignore[union-attr]
-    dim = site.argument(1, "dim", 0) % (rank + 1)
-    return Effect(site.map.moved(lambda d: d + (d >= dim)))
-
-
-def _along_channels(site: Site) -> Effect:
-    """cat, chunk, split, softmax: on an axis that is not a position."""
-    first = site.input[0] if isinstance(site.input, tuple | list) else site.input
-    rank = len(first.meta["shape"])
-    name = name_of(site.node)
-    default = {"softmax": None, "log_softmax": None, "glu": -1}.get(name, 0)
-    dim = site.argument(2 if name in ("chunk", "split", "tensor_split") else 1, "dim", default)
-    value = site.values.get(first)
-    taken = (value.batch, *value.dims) if isinstance(value, Grid) else (0, 2, 3)
-    if dim is None or dim % rank in taken:
-        raise site.refuse(f"'{name}' along axis {dim}, which is no axis of channels")
-    if name == "unbind":
-        return Effect(tuple(drop_axes(site, (dim % rank,)) for _ in site.node.meta["shape"]))
-    if name in ("chunk", "split", "tensor_split"):
-        return Effect(tuple(site.map for _ in site.node.meta["shape"]))
-    if name == "glu" or isinstance(site.module, nn.GLU):
-        return Effect(site.map, swap=GatedLinear(dim), inputs=(site.input,))
-    if "softmax" in name or site.module is not None:
-        log = name == "log_softmax" or isinstance(site.module, nn.LogSoftmax)
-        return Effect(site.map, swap=ChannelsLast(F.log_softmax if log else F.softmax, dim), inputs=(site.input,))
-    return Effect(site.map)
-
-
-def _getitem(site: Site) -> Effect:
+@rule(functions=["getitem"], takes_tuples=True)
+def getitem(site: Site) -> Effect:
+    """One of several maps; or every s-th row and column, with the period s."""
     value = site.values.get(site.input)
     index: Any = concrete(site.node.args[1])
     if isinstance(value, tuple):
@@ -121,20 +81,27 @@ def _getitem(site: Site) -> Effect:
             raise site.refuse("picking images out of the batch")
         elif isinstance(i, int):
             dropped.append(axis)
+    kept = site.map.without(tuple(dropped))
     if period != [1, 1]:
-        kept = drop_axes(site, tuple(dropped))
-        return Effect(kept, (period[0], period[1]), change="origin from the features", breaks=FRAME)
-    return Effect(drop_axes(site, tuple(dropped)))
+        return Effect(kept, (period[0], period[1]), change=FROM_FEATURES, breaks=FRAME)
+    return Effect(kept)
 
 
-def _expand(site: Site) -> Effect:
+def _constant(site: Site) -> Effect:
+    return Effect(None, uniform=True)
+
+
+@rule(functions=["expand"], of_constant=_constant)
+@rule(functions=["expand_as"])
+def expand(site: Site) -> Effect:
     """`y.expand_as(x)`: what is the same at all positions stays so; a map only grows channels or images."""
     if site.values.get(site.input) is None:
         return Effect(None, uniform=True)
     raise site.refuse("expanding a map", "multiply by ones instead")
 
 
-def _no_tensor(site: Site) -> Effect:
+@rule(functions=["size", "getattr", "dim", "numel", "_assert", "is_floating_point"])
+def no_tensor(site: Site) -> Effect:
     """Sizes and checks; an attribute that is a tensor (`x.T`, `x.real`) has no rule."""
     if all(isinstance(size, int) for size in site.node.meta["shape"] or (None,)):
         raise site.refuse(

@@ -11,51 +11,47 @@ from __future__ import annotations
 from typing import Any
 
 from mass.axes import POSITIONS, sizes_along
-from mass.fx.lattice import Grid, Lattice, unify
-from mass.fx.rule import Effect, Site, name_of
-from mass.fx.rules.resize import size_of
+from mass.fx.lattice import Grid, Joins, Lattice
+from mass.fx.nodes import name_of
+from mass.fx.plan import Plan
+from mass.fx.rule import Effect, Site
 from mass.nn.guards import Make
-from mass.nn.resize import CircularUpsample
-
-_RESHAPES = ("view", "reshape", "unflatten", "Unflatten")
 
 
-def without_positions(site: Site, plan: Any) -> Effect | None:
+def without_positions(site: Site, plan: Plan) -> Effect | None:
     """The effect of an operation that reads no map: most have none, for their inputs do not move with the image."""
-    node = site.node
+    node, operation = site.node, site.operation
     shape: Any = node.meta.get("shape")
     rank = len(shape) if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else 0
-    kind = site.kind
     known = [plan.flattened[n] for n in node.all_input_nodes if n in plan.flattened]
     if known:
         lattices = _together(known)
-        is_map = len(POSITIONS.get(rank, ())) == len(plan.dims) and kind in _RESHAPES and shape[0] == plan.batch
-        effect = _as_map(site, shape, lattices) if is_map else None
-        if effect is not None:
-            return effect
+        reshapes = operation is not None and operation.reshapes
+        if reshapes and len(POSITIONS.get(rank, ())) == len(plan.dims) and shape[0] == plan.batch:
+            effect = _as_map(site, shape, lattices)
+            if effect is not None:
+                return effect
         plan.flattened[node] = lattices
     made = isinstance(site.module, Make) and site.module.name in ("zeros", "ones", "full")
     if made or (rank and 0 in shape):
         plan.uniform.add(node)
     first = node.all_input_nodes[0].meta.get("shape") if node.all_input_nodes else None
-    if rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1) and shape[2:] != (1, 1):
-        if kind == "expand":
-            plan.uniform.add(node)
-        elif kind in ("interpolate", "Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"):
-            swap = CircularUpsample((shape[2], shape[3]), str(site.argument(3, "mode", "nearest")))
-            return Effect(None, swap=swap, inputs=(site.input, size_of(site)), uniform=True)
+    constant = rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1) != shape[2:]
+    if constant and operation is not None and operation.of_constant is not None:
+        return operation.of_constant(site)
     return None
 
 
 def _together(known: list[tuple[Lattice, ...]]) -> tuple[Lattice, ...]:
     """Tokens of several maps that meet lie at the same places; where that cannot be they never are a map again."""
-    found = list(known[0])
+    found, joins = list(known[0]), Joins()
     for lattices in known[1:]:
         for lattice in lattices:
-            if not found or unify(found[0], lattice):
+            if not found or joins.unify(found[0], lattice):
                 return ()
             if all(other[-1].period != lattice[-1].period for other in found):
                 found.append(lattice)
+    joins.commit()
     return tuple(found)
 
 

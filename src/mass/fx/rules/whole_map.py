@@ -11,19 +11,19 @@ first of them is sampled by it, so that windows, masks, embeddings and strides l
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import fx
 
 from mass.axes import POSITIONS, sizes_along
 from mass.errors import NotEquivariantError
-from mass.fx.lattice import Digit, Grid, Lattice, rise, stride, unify
-from mass.fx.rule import Effect, Outright, Site, UnequalWindows, is_in_place
+from mass.fx.lattice import Digit, Grid, Joins, Lattice, rise, stride, unify
+from mass.fx.nodes import is_in_place, name_of
+from mass.fx.plan import Plan
+from mass.fx.rule import Effect, Outright, Site, UnequalWindows
 
 CHANGE = "the whole map starts at its origin"
 
 
-def in_frame(lattice: Lattice, plan: Any) -> Lattice:
+def in_frame(lattice: Lattice, plan: Plan) -> Lattice:
     """The lattice, its origin shared with the network's frame where that is possible."""
     if plan.frame is None:
         plan.frame = lattice
@@ -32,37 +32,42 @@ def in_frame(lattice: Lattice, plan: Any) -> Lattice:
     return lattice
 
 
-def follow_frame(lattice: Lattice, plan: Any) -> None:
+def follow_frame(lattice: Lattice, plan: Plan) -> None:
     """What is sampled once there is a frame is sampled as the frame lies, where that is possible."""
     total = stride(lattice)
-    if not (plan.image[0] % total[0] or plan.image[1] % total[1]):
+    if plan.frame is not None and not (plan.image[0] % total[0] or plan.image[1] % total[1]):
         unify(plan.frame, (*lattice, Digit((plan.image[0] // total[0], plan.image[1] // total[1]))))
 
 
-def whole_map(site: Site, maps: list[fx.Node], plan: Any, refusal: NotEquivariantError) -> Effect | None:
+def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivariantError) -> Effect | None:
     """The effect of an operation that its rule refuses, on maps moved to their origin; None if that does not help.
 
     It does not where the operation writes to a map that others read, where images are not told apart any more, where
     its maps lie on several lattices, where a size is at hand at which the operation needs no such thing, and where its
-    rule refuses outright.
+    rule refuses outright. Nothing has changed then.
     """
     node, values = site.node, [plan.values[n] for n in maps]
-    if isinstance(refusal, UnequalWindows | Outright) or is_in_place(node, site.module) or site.kind == "setitem":
+    if isinstance(refusal, UnequalWindows | Outright) or is_in_place(node) or name_of(node) == "setitem":
         return None
     if not all(isinstance(v, Grid) and v.pads == (0, 0) and v.window is None and v.batch == 0 for v in values):
         return None
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
-    if any(unify(values[0].lattice, v.lattice) for v in values):
+    joins = Joins()
+    if any(joins.unify(values[0].lattice, v.lattice) for v in values):
         return None
     if len({tuple(n.meta["shape"][d] for d in v.dims) for n, v in zip(maps, values, strict=True)}) > 1:
         return None
     digit = Digit(site.sizes)
-    lattice = in_frame((*values[0].lattice, digit), plan)
+    lattice = (*values[0].lattice, digit)
+    if plan.frame is not None:
+        joins.unify(plan.frame, lattice)
     for other in node.all_input_nodes:
         beside = plan.flattened.get(other)
-        if beside and all(unify(lattice, known) for known in beside):
+        if beside and all(joins.unify(lattice, known) for known in beside):
             return None  # what it is combined with lies in another frame
+    joins.commit()
+    plan.frame = lattice if plan.frame is None else plan.frame
     plan.digits[node] = digit
     before, after = maps[0].meta["shape"], node.meta["shape"]
     effect = Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks=refusal.reason)
@@ -77,13 +82,13 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Any, refusal: NotEquivarian
     return effect
 
 
-def _keeps_rows_and_columns(before: tuple[int, ...], after: Any, grid: Grid) -> bool:
+def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) -> bool:
     return (
         isinstance(after, tuple) and len(after) == len(before) and all(after[d] == before[d] for d in (0, *grid.dims))
     )
 
 
-def leave_frame(node: fx.Node, plan: Any) -> bool:
+def leave_frame(node: fx.Node, plan: Plan) -> bool:
     """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how."""
     batch, dims = node.meta["shape"][0], POSITIONS.get(len(node.meta["shape"]), ())
     if len(dims) != len(plan.dims):
