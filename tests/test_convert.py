@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mass
 from companion.networks import calibrated
+from mass.fx.converted import Converted
 from mass.nn.alignment import SelectOrigin
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean
@@ -107,8 +108,13 @@ def test_copies_and_pickles(converted):
     expected = converted(X)
     assert torch.equal(copy.deepcopy(converted)(X), expected)
     restored = pickle.loads(pickle.dumps(converted))
-    assert torch.equal(restored(X), expected) and restored.total_stride == (32, 32)
     assert mass.certify(restored, X, shifts=3).identical.all()
+    for again in (restored, copy.deepcopy(restored), pickle.loads(pickle.dumps(restored))):
+        assert isinstance(again, Converted) and type(again).__name__ == type(converted).__name__ == "MassResNet"
+        assert torch.equal(again(X), expected) and again.total_stride == (32, 32)
+        assert list(again.state_dict()) == list(converted.state_dict())
+        with pytest.raises(ValueError, match="was converted before"):
+            mass.convert(again, X)
 
 
 def test_training(resnet):
@@ -127,18 +133,20 @@ def test_training(resnet):
     assert mass.certify(model.eval(), X, shifts=4).identical.all()
 
 
+class Drop(nn.Module):
+    def forward(self, x):
+        return x * torch.rand([x.shape[0], 1, 1, 1]) if self.training else x
+
+
 def test_what_trains_otherwise_is_converted_for_evaluation():
     """Given in eval mode, a model that draws at random in training, in a way that cannot be traced."""
-
-    class Drop(nn.Module):
-        def forward(self, x):
-            return x * torch.rand([x.shape[0], 1, 1, 1]) if self.training else x
-
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Drop(), nn.AdaptiveAvgPool2d(1)).eval()
-    converted = copy.deepcopy(mass.convert(model, X))
-    assert mass.certify(converted, X, shifts=3).identical.all()
-    with pytest.raises(mass.NotEquivariantError, match="converted for evaluation alone"):
-        converted.train()
+    converted = mass.convert(model, X)
+    copied, pickled = copy.deepcopy(converted), pickle.loads(pickle.dumps(converted))
+    assert mass.certify(copied, X, shifts=3).identical.all()
+    for again in (converted, copied, pickled, copy.deepcopy(pickled)):
+        with pytest.raises(mass.NotEquivariantError, match="converted for evaluation alone"):
+            again.train()
     with pytest.raises(mass.NotEquivariantError, match="could not be traced|in training the model"):
         mass.convert(model.train(), X)
 

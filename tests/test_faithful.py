@@ -4,6 +4,7 @@
 """
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -235,7 +236,8 @@ def test_the_state_dict_is_the_original_s():
 
     model = Odd().eval()
     converted = mass.convert(model, X)
-    for candidate in (converted, copy.deepcopy(converted)):
+    pickled = pickle.loads(pickle.dumps(converted))
+    for candidate in (converted, copy.deepcopy(converted), pickled, copy.deepcopy(pickled)):
         assert list(candidate.state_dict()) == list(model.state_dict())
         assert [n for n, _ in candidate.named_parameters()] == [n for n, _ in model.named_parameters()]
         candidate.load_state_dict(model.state_dict())

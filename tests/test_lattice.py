@@ -10,7 +10,7 @@ from torch import nn
 
 import mass
 from mass.fx.infer import infer
-from mass.fx.lattice import Digit, rise, stride, unify
+from mass.fx.lattice import Digit, Joins, rise, stride, unify
 from mass.fx.trace import trace
 
 
@@ -172,3 +172,32 @@ def test_dead_map_before_a_shared_origin():
     certificate = mass.certify(mass.convert(DeadBranch().eval(), x), x)
     assert certificate.identical.all(), certificate
     assert certificate.margin.max() == 0
+
+
+PERIODS = st.lists(st.sampled_from([(1, 2), (2, 1), (2, 2), (3, 3), (4, 4), (2, 4), (6, 6)]), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PERIODS, min_size=2, max_size=5), st.data())
+def test_what_cannot_be_unified_is_left_as_it_was(chains, data):
+    """`unify` changes all or nothing, whatever was joined before."""
+    lattices = [tuple(Digit(period) for period in chain) for chain in chains]
+    digits = [digit for lattice in lattices for digit in lattice]
+    for _ in range(data.draw(st.integers(1, 6))):
+        first, second = (data.draw(st.sampled_from(lattices)) for _ in range(2))
+        start, stop = sorted(data.draw(st.tuples(st.integers(0, len(first)), st.integers(0, len(first)))))
+        before = [(digit._root, digit._low) for digit in digits]
+        if unify(first[start:stop], second) is not None:
+            assert [(digit._root, digit._low) for digit in digits] == before
+        for digit in digits:  # every digit can still be read off its root
+            root, low = digit.find()
+            assert not any(root.period[axis] % (low[axis] * digit.period[axis]) for axis in (0, 1))
+
+
+def test_joins_are_made_together_or_not_at_all():
+    a, b, four, six = Digit((2, 2)), Digit((2, 2)), Digit((4, 4)), Digit((6, 6))
+    joins = Joins()
+    assert joins.unify((a, b), (four,)) is None and joins.find(a)[0] is four and a.find()[0] is a
+    assert joins.unify((b,), (six,)) is not None and joins.find(b)[0] is four
+    joins.commit()
+    assert a.find() == (four, (1, 1)) and b.find() == (four, (2, 2))

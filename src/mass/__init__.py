@@ -12,6 +12,7 @@ from mass.baselines import APS
 from mass.errors import NotEquivariantError
 from mass.evaluate.certify import Certificate, certify
 from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
+from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.functional.origin import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
 from mass.fx.convert import convert
@@ -33,6 +34,7 @@ __all__ = [
     "MassPool2d",
     "NotEquivariantError",
     "Protocol",
+    "RecordedOrigin",
     "certify",
     "circular_consistency",
     "consistency",
@@ -40,6 +42,7 @@ __all__ = [
     "explain",
     "margin",
     "mark_leaf",
+    "record_origins",
     "restore",
     "segmentation_consistency",
     "select_origin",

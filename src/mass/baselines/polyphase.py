@@ -13,10 +13,10 @@ from torch import Tensor, fx, nn
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, check_divides, check_map
+from mass.fx.converted import Converted
 from mass.fx.infer import infer
 from mass.fx.rewrite import Rewriter
 from mass.fx.trace import as_inputs, trace
-from mass.nn.conv import CircularConv2d
 
 
 def first_phase(x: Tensor, stride: Pair) -> Tensor:
@@ -74,12 +74,10 @@ class PolyphaseRewriter(Rewriter):
         module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if module is None or not hasattr(module, "stride"):
             raise NotEquivariantError(node.name, f"{self.name.upper()} has no dense form of this operation")
-        if isinstance(module, CircularConv2d):
-            module.__dict__ = dict(module.__dict__)  # the plan's own conv keeps its stride
         module.stride = 1 if isinstance(module.stride, int) else (1, 1)  # type: ignore[assignment]
 
 
-def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> nn.Module:
+def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> Converted:
     """A copy of `model` rewritten; borders circular."""
     inputs = as_inputs(example_input)
     check_map(inputs[0])  # signals and videos are for MASS alone

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 from mass.axes import POSITIONS, Dims, as_map, on_maps, sizes_along
 from mass.errors import as_pair, check_batch
 from mass.evaluate.batches import not_finite
+from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.functional.origin import margin
 from mass.functional.position_rank import read_layout
 from mass.functional.shift import shift
-from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
 
 # Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
@@ -169,7 +168,7 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     own: dict[int, list[tuple[int, int]]] = {}  # the symmetries of images, as far as they are asked for
     worst: tuple[int, int] | None = None
     with evaluating(model):
-        with _margins(model, count) as margins:
+        with record_origins(model, margin) as passes:
             reference = _tensors(model(images), dims)
         if any(len(y) not in (1, count) for y in reference):
             raise ValueError(
@@ -197,7 +196,7 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     verdict = _verdict(
         identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None
     )
-    return Certificate(identical, difference, margins.smallest, symmetry, tried, verdict)
+    return Certificate(identical, difference, _smallest_margin(passes[0], count), symmetry, tried, verdict)
 
 
 def _compare(y: Tensor, z: Tensor, size: tuple[int, int], t: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -258,23 +257,7 @@ def _verdict(
     return f"NOT CERTIFIED: {changed}: the model samples another grid when the image moves."
 
 
-class _margins:
-    """While entered, records the smallest margin of every origin that the model selects."""
-
-    def __init__(self, model: nn.Module, count: int) -> None:
-        self.modules = [m for m in model.modules() if isinstance(m, SelectOrigin) and m.rule != "zero"]
-        self.smallest = torch.full((count,), torch.inf if self.modules else torch.nan, dtype=torch.float64)
-
-    def __enter__(self) -> Self:
-        self.handles = [m.register_forward_hook(self._read) for m in self.modules]
-        return self
-
-    def _read(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        assert isinstance(module, SelectOrigin)
-        if len(args[0]) == len(self.smallest):
-            x, period = as_map(args[0], module.dims), module.period_of(args[0])
-            self.smallest = torch.minimum(self.smallest, margin(x, period).cpu())
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
+def _smallest_margin(found: list[RecordedOrigin], count: int) -> Tensor:
+    """Per image, the smallest margin of the origins chosen; NaN where none is."""
+    margins = [origin.kept.cpu() for origin in found if len(origin.kept) == count]
+    return torch.stack(margins).amin(0) if margins else torch.full((count,), torch.nan, dtype=torch.float64)

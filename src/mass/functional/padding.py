@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from mass import native
+from mass.axes import Pair
 from mass.errors import as_pair
 from mass.functional.shift import move, shift
+
+Sizes = int | tuple[int, ...]  # an int or a pair, as torch's modules keep it
 
 
 def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1) -> tuple[int, int]:
@@ -24,24 +27,29 @@ def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1
     ((1, 1), (3, 2), (0, 0))
     """
     reach = dilation * (kernel - 1)
-    if isinstance(padding, str):
-        padding = reach // 2 if padding == "same" else 0
+    padding = _in_front(padding, reach)
     after = reach + 1 - stride - padding
     return padding, after if padding else max(after, 0)
 
 
-def window_pads(kernel, stride, padding, dilation=1, before=(0, 0)) -> tuple[int, int, int, int]:  # type: ignore[no-untyped-def]
+def window_pads(
+    kernel: Sizes, stride: Sizes, padding: Sizes | str, dilation: Sizes = 1, before: Pair = (0, 0)
+) -> tuple[int, int, int, int]:
     """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name.
 
     `before`: rows and columns that were padded in front of the operation, as part of it.
     """
-    kernel, stride, dilation = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    paddings = (padding, padding) if isinstance(padding, int | str) else tuple(padding)
-    if "same" in paddings:
-        paddings = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
-    paddings = tuple((0 if p == "valid" else p) + more for p, more in zip(paddings, before, strict=True))
-    rows, columns = (wrap(kernel[i], stride[i], paddings[i], dilation[i]) for i in (0, 1))
+    sizes, steps, reach = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
+    rows, columns = (
+        wrap(sizes[i], steps[i], _in_front(named, reach[i] * (sizes[i] - 1)) + before[i], reach[i])
+        for i, named in enumerate((padding, padding) if isinstance(padding, int | str) else padding)
+    )
     return (*columns, *rows)
+
+
+def _in_front(padding: int | str, reach: int) -> int:
+    """How much a padding, a name perhaps, puts before a window that reaches so far."""
+    return padding if isinstance(padding, int) else reach // 2 if padding == "same" else 0
 
 
 def is_channels_last(x: Tensor) -> bool:

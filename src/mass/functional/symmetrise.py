@@ -13,7 +13,15 @@ from mass.functional.position_hash import layout_hash
 
 
 @torch.library.custom_op("mass::symmetrise", mutates_args=())
-def _symmetrise(y: Tensor, source: Tensor) -> Tensor:
+def symmetrise(y: Tensor, source: Tensor) -> Tensor:
+    """The mean of a map over the positions that the translation symmetries of another one join.
+
+    Shape: y (B, C, H, W), source (B, C', H, W) -> (B, C, H, W), exact sums: the same bits at joined positions.
+
+    >>> y = torch.tensor([[[[1., 2., 3., 4.]]]])
+    >>> symmetrise(y, torch.tensor([[[[0., 1., 0., 1.]]]])).flatten()       # looks the same when moved by 2
+    tensor([2., 3., 2., 3.])
+    """
     _, channels, height, width = y.shape
     layout, order = layout_hash(source).flatten(1).sort(1)  # equal hashes: positions that a symmetry of the input joins
     fresh = torch.zeros_like(layout)
@@ -28,7 +36,7 @@ def _symmetrise(y: Tensor, source: Tensor) -> Tensor:
     return (total / scale / size.clamp(min=1)).gather(2, index).to(y.dtype).view_as(y)
 
 
-@_symmetrise.register_fake
+@symmetrise.register_fake
 def _(y: Tensor, source: Tensor) -> Tensor:
     return torch.empty_like(y, memory_format=torch.contiguous_format)
 
@@ -38,7 +46,7 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-    return _symmetrise(grad, ctx.saved_tensors[0]), None
+    return symmetrise(grad, ctx.saved_tensors[0]), None
 
 
-_symmetrise.register_autograd(_backward, setup_context=_setup_context)
+symmetrise.register_autograd(_backward, setup_context=_setup_context)

@@ -9,6 +9,7 @@ from torch import fx, nn
 from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
+from mass.fx.converted import Converted
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.infer import infer
 from mass.fx.rewrite import Rewriter
@@ -24,7 +25,7 @@ def convert(
     origin: str = "l2",
     verify: bool = True,
     symmetrise: bool = False,
-) -> nn.Module:
+) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
     Shape: floating-point images (B, C, H, W), videos (B, C, T, H, W) or signals (B, C, L) in; out, what `model` gives.
@@ -67,8 +68,8 @@ def convert(
     """
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
-    if hasattr(model, "total_stride"):
-        raise ValueError("this model was converted before; convert the original, once.")
+    if isinstance(model, Converted):
+        raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     inputs = as_inputs(example_input)
     try:
         converted = _rewritten(model, inputs, origin, symmetrise)
@@ -82,7 +83,7 @@ def convert(
 
 def _rewritten(
     model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
-) -> fx.GraphModule:
+) -> Converted:
     plan = infer(trace(model, inputs), keep_sizes)
     if plan.refusals:
         raise plan.refusals[0][1]

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from mass.axes import Dims, Pair
 from mass.errors import NotEquivariantError
+from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, Lattice, stride
 from mass.fx.rule import Effect, Recast
 
@@ -37,7 +38,7 @@ class Plan:
         kept_in_frame: operations that left it no rows and columns, with what their rules said of them.
     """
 
-    graph: fx.GraphModule
+    graph: Converted
     image: Pair
     batch: int
     dims: Dims = (2, 3)

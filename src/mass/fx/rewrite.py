@@ -7,6 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from mass.axes import Pair, times
+from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, Lattice
 from mass.fx.nodes import is_in_place, module_of
 from mass.fx.plan import Plan, total_stride
@@ -54,7 +55,7 @@ class Rewriter:
             return images[0]
         return self._call(inputs[-1].next, "mass_source", Concatenate(dims), tuple(images))
 
-    def run(self) -> fx.GraphModule:
+    def run(self) -> Converted:
         for node in list(self.graph.nodes):
             effect = self.plan.effects.get(node)
             if effect is None:
@@ -76,7 +77,7 @@ class Rewriter:
                 node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch)
         self.graph.lint()
         self.module.recompile()
-        self.module.total_stride = total_stride(self.plan)  # type: ignore[assignment]
+        self.module.total_stride = total_stride(self.plan)
         return self.module
 
     def _swap(self, node: fx.Node) -> None:

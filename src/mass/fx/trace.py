@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,31 +14,21 @@ from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError, check_batch
 from mass.fx import size_guards
+from mass.fx.converted import Converted
 from mass.fx.interpreter import Interpreter
 from mass.fx.rules import operation_of_module
 from mass.fx.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
 
 
-class Traced(fx.GraphModule):
-    """A `GraphModule` that keeps, when copied, the submodules its graph does not call and its plain attributes."""
+class Untraceable(NotEquivariantError):
+    """Code that cannot be traced; `module`: the innermost module that holds it, None if the model itself does."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        result = super().__deepcopy__(memo)
-        for name in ("_modules", "_parameters", "_buffers"):
-            setattr(result, name, copy.deepcopy(getattr(self, name), memo))
-        result._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        for name in ("total_stride", "evaluation_only"):
-            if name in self.__dict__:
-                setattr(result, name, self.__dict__[name])
-        return result
+    module: nn.Module | None = None
 
-    def train(self, mode: bool = True) -> Self:
-        """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
-        if mode and self.__dict__.get("evaluation_only"):
-            reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
-            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
-        return super().train(mode)
+    def within(self, module: nn.Module | None) -> Untraceable:
+        self.module = module
+        return self
 
 
 class _Tracer(SizedTracer):
@@ -110,25 +100,35 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: set[type], find: bool = False) -> fx.GraphModule:
-    """The model's graph; classes of modules in `opaque` stay whole. `find`: put those there that cannot be traced."""
-    tracer = _Tracer(inputs, frozenset(opaque))
+def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: frozenset[type]) -> Converted:
+    """The model's graph; modules of the classes in `opaque` stay whole."""
+    tracer = _Tracer(inputs, opaque)
     try:
         graph = tracer.trace(model)
     except NotEquivariantError:
         raise
     except Exception as error:
-        if find and tracer.failed is not None and type(tracer.failed) not in opaque:
-            opaque.add(type(tracer.failed))
-            return _trace(model, inputs, opaque, find)
-        where = tracer.where
         stack = traceback.extract_tb(error.__traceback__)
         frames = [f for f in stack if "/torch/" not in f.filename and f.filename != size_guards.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
-        reason = f"{type(model).__name__} could not be traced{where}{line}: {str(error).splitlines()[0].rstrip('.')}"
+        said = str(error).splitlines()[0].rstrip(".")
+        reason = f"{type(model).__name__} could not be traced{tracer.where}{line}: {said}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
-        raise NotEquivariantError("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)") from error
-    return Traced(model, graph, class_name=f"Mass{type(model).__name__}")
+        refusal = Untraceable("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)")
+        raise refusal.within(tracer.failed) from error
+    return Converted(model, graph, class_name=f"Mass{type(model).__name__}")
+
+
+def _trace_around(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Converted, frozenset[type]]:
+    """The model's graph, and the classes of modules that could not be traced and stayed whole in it."""
+    opaque = frozenset[type]()
+    while True:
+        try:
+            return _trace(model, inputs, opaque), opaque
+        except Untraceable as refusal:
+            if refusal.module is None or type(refusal.module) in opaque:
+                raise
+            opaque |= {type(refusal.module)}
 
 
 def _signature(module: fx.GraphModule) -> list[str]:
@@ -145,7 +145,7 @@ def as_inputs(example_input: Any) -> tuple[Any, ...]:
     return inputs
 
 
-def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
+def trace(model: nn.Module, example_input: Any) -> Converted:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
     Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
@@ -159,8 +159,8 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
-    difference, opaque = "", set[type]()
-    traced = _trace(original.eval(), inputs, opaque, find=True)
+    difference = ""
+    traced, opaque = _trace_around(original.eval(), inputs)
     try:
         traced_training = _trace(original.train(), inputs, opaque)
     except NotEquivariantError as refusal:
@@ -193,5 +193,5 @@ def trace(model: nn.Module, example_input: Any) -> fx.GraphModule:
     for module, mode in training:
         module.training = mode
     traced.training = model.training
-    traced.evaluation_only = difference  # type: ignore[assignment]
+    traced.evaluation_only = difference
     return traced

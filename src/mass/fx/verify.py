@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from mass.axes import POSITIONS, Pair, as_map, sizes_along, times
 from mass.errors import NotEquivariantError, as_pair
 from mass.functional.position_hash import layout_hash
+from mass.fx.converted import Converted
 from mass.fx.interpreter import Interpreter
 from mass.nn.evaluating import evaluating
 
@@ -133,7 +134,7 @@ def check_runs(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
         raise NoLongerFits(failed.name, reason, "pad the convolutions before it, or pool globally") from error
 
 
-def verify_equivariance(converted: fx.GraphModule, inputs: tuple[Any, ...]) -> None:
+def verify_equivariance(converted: Converted, inputs: tuple[Any, ...]) -> None:
     """Prove a converted network equivariant on its example input, in float64 and eval mode.
 
     An example that a shift leaves unchanged (zeros, say) would prove nothing: noise takes its place.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mass.axes import Dims, as_map, on_maps
+from mass.axes import Dims, Pair, as_map, on_maps
 from mass.functional.origin import select_origin
 from mass.functional.pooling import cell_size
 from mass.functional.shift import shift
-from mass.functional.symmetrise import _symmetrise
+from mass.functional.symmetrise import symmetrise
 
 
 class Shift(nn.Module):
@@ -80,7 +80,24 @@ class ReadDigit(nn.Module):
         return f"low={self.low}, period={self.period}"
 
 
-class SelectOrigin(nn.Module):
+class ChoosesOrigin(nn.Module):
+    """A node that chooses an origin for each image: `mass.record_origins` listens to these."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a choice."""
+        return True
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        """What an origin is read off, a map (B, C, H, W), and the period on it."""
+        raise NotImplementedError
+
+    def chosen(self, output: Tensor) -> Tensor:
+        """The origins (B, 2) that an output of this node means."""
+        return output
+
+
+class SelectOrigin(ChoosesOrigin):
     """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
 
     With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
@@ -97,6 +114,13 @@ class SelectOrigin(nn.Module):
         super().__init__()
         self.period, self.rule, self.cells, self.dims = period, rule, cells, dims
         self.only: tuple[int, int] | None = None  # the one size of map for which the factors that follow are right
+
+    @property
+    def chooses(self) -> bool:
+        return self.rule != "zero"
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        return as_map(x, self.dims), self.period_of(x)
 
     def period_of(self, x: Tensor) -> tuple[int, int]:
         """The period on a map of this size."""
@@ -131,4 +155,4 @@ class Symmetrise(nn.Module):
         self.dims = dims
 
     def forward(self, y: Tensor, source: Tensor) -> Tensor:
-        return on_maps(lambda maps: _symmetrise(maps, source), y, self.dims)
+        return on_maps(lambda maps: symmetrise(maps, source), y, self.dims)
