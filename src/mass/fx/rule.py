@@ -224,9 +224,8 @@ def rule(
         subclasses: classes of which all subclasses are traced as a whole, by this rule unless they have their own.
         options: fields of `Operation`.
 
-    >>> @rule(functions=["sinc"])                       # doctest: +SKIP
-    ... def sinc(site: Site) -> Effect:
-    ...     return Effect(site.map)                     # each position for itself: commutes with all shifts
+    Raises:
+        ValueError: for what has a rule already.
     """
 
     def register(function: Callable[[Site], Effect]) -> Callable[[Site], Effect]:
