@@ -21,6 +21,7 @@ from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.functional.origin import margin
 from mass.functional.position_rank import read_layout
 from mass.functional.shift import shift
+from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
 
 # Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
@@ -196,7 +197,7 @@ def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, 
     verdict = _verdict(
         identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None
     )
-    return Certificate(identical, difference, _smallest_margin(passes[0], count), symmetry, tried, verdict)
+    return Certificate(identical, difference, _smallest_margin(model, passes[0], count), symmetry, tried, verdict)
 
 
 def _compare(y: Tensor, z: Tensor, size: tuple[int, int], t: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -257,7 +258,8 @@ def _verdict(
     return f"NOT CERTIFIED: {changed}: the model samples another grid when the image moves."
 
 
-def _smallest_margin(found: list[RecordedOrigin], count: int) -> Tensor:
-    """Per image, the smallest margin of the origins chosen; NaN where none is."""
-    margins = [origin.kept.cpu() for origin in found if len(origin.kept) == count]
+def _smallest_margin(model: nn.Module, found: list[RecordedOrigin], count: int) -> Tensor:
+    """Per image, the smallest margin of the origins chosen by energies; NaN where none is."""
+    selected = [origin.kept for origin in found if isinstance(model.get_submodule(origin.name), SelectOrigin)]
+    margins = [kept.cpu() for kept in selected if len(kept) == count]
     return torch.stack(margins).amin(0) if margins else torch.full((count,), torch.nan, dtype=torch.float64)
