@@ -43,7 +43,9 @@ from companion.paths import find_root
 from companion.provenance import peak_memory_mb, provenance
 from companion.records import make_record, read_records, record_name
 from companion.zoo import VIDEO, Member, timm_members, torchvision_members, video_members
-from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d, SelectOrigin, Shift
+from mass.nn.alignment import SelectOrigin, Shift
+from mass.nn.conv import CircularConv2d
+from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 SMALL = ((64, 96), (128, 192), (192, 192))  # tried first: cheap, and hard for kernels; else the network's own size
 SHIFTS = 4

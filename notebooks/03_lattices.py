@@ -39,7 +39,7 @@ from companion.models import mobilenet_v2
 from companion.networks import calibrated
 from companion.paper_figures import figure_3, lattice_points
 from companion.run import Run
-from mass.trace import trace
+from mass.fx.trace import trace
 
 # %%
 run = Run("03_lattices", profile)

@@ -16,7 +16,7 @@ from companion.layerwise import layer_by_layer
 from companion.margins import origin_maps, phase_energies
 from companion.measure import random_shifts
 from companion.networks import calibrated
-from mass.origin import RULES
+from mass.functional.origin import RULES
 
 SIZE = (64, 96)
 AWKWARD = awkward_images(*SIZE)

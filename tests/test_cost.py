@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mass
 from companion.networks import calibrated
-from mass import kernels, native, origin
+from mass import native
+from mass.functional import conv, origin
 
 compiled = pytest.mark.skipif(native.kernels() is None, reason="no C++ compiler")
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -148,11 +149,9 @@ def test_layouts_are_computed_for_ties_alone(networks, monkeypatch):
 def test_training_keeps_no_padded_map(monkeypatch):
     """For the backward pass a convolution keeps its input, as the plain one does, and wraps it again."""
     wrapped = []
-    monkeypatch.setattr(
-        kernels, "circular_pad", lambda *given, pad=kernels.circular_pad: wrapped.append(1) or pad(*given)
-    )
-    conv, x = mass.MassConv2d(8, 8, 3, stride=2, padding=1), torch.randn(2, 8, 16, 16, requires_grad=True)
-    loss = conv(x).square().sum()
+    monkeypatch.setattr(conv, "circular_pad", lambda *given, pad=conv.circular_pad: wrapped.append(1) or pad(*given))
+    layer, x = mass.MassConv2d(8, 8, 3, stride=2, padding=1), torch.randn(2, 8, 16, 16, requires_grad=True)
+    loss = layer(x).square().sum()
     assert len(wrapped) == 1
     loss.backward()
     assert len(wrapped) == 2
@@ -160,7 +159,7 @@ def test_training_keeps_no_padded_map(monkeypatch):
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: t, lambda t: t
     ):  # who keeps tensors their own way, keeps these
-        assert torch.equal(torch.autograd.grad(conv(x).square().sum(), x)[0], gradient)
+        assert torch.equal(torch.autograd.grad(layer(x).square().sum(), x)[0], gradient)
     assert len(wrapped) == 3
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from mass.evaluation import evaluating
-from mass.metrics import PROTOCOLS
-from mass.shift import shift
+from mass.evaluate.consistency import PROTOCOLS
+from mass.functional.shift import shift
+from mass.nn.evaluating import evaluating
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Prepare = Callable[[Tensor], Tensor]

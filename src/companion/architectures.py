@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 import mass
 from companion.networks import calibrated
-from mass.infer import Plan, infer
-from mass.layers import CircularConv2d, SelectOrigin
-from mass.trace import trace
+from mass.fx.infer import infer
+from mass.fx.plan import Plan
+from mass.fx.trace import trace
+from mass.nn.conv import CircularConv2d
 
 # The paper's columns, each by one member of the family.
 TABLE_1 = {
@@ -81,14 +82,9 @@ def relative_error(model: nn.Module, x: Tensor, shifts: list[tuple[int, int]]) -
 
 def origins_of(model: nn.Module, x: Tensor) -> list[Tensor]:
     """The origins that a converted network selects for an image, in graph order, each (B, 2)."""
-    found: list[Tensor] = []
-    selectors = [m for m in model.modules() if isinstance(m, SelectOrigin)]
-    handles = [m.register_forward_hook(lambda module, args, origin: found.append(origin)) for m in selectors]
-    with torch.no_grad():
+    with torch.no_grad(), mass.record_origins(model) as passes:
         model(x)
-    for handle in handles:
-        handle.remove()
-    return found
+    return [found.origin for found in passes[0]]
 
 
 def block_of(module: torch.fx.GraphModule, prefix: str) -> list[str]:

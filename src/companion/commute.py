@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import mass
 from mass.baselines import BlurPool2d
-from mass.layers import CircularConv2d
+from mass.nn.conv import CircularConv2d
 
 Shift = tuple[int, int]
 

@@ -13,9 +13,13 @@ from torch import Tensor, fx, nn
 import mass
 from companion.networks import calibrated
 from companion.timing import medians
-from mass import kernels, layers, native
-from mass.circular import circular_pad, sample, window_pads
+from mass import native
 from mass.errors import as_pair
+from mass.functional import conv
+from mass.functional.padding import circular_pad, sample, window_pads
+from mass.nn.alignment import Restore, SelectOrigin, Shift
+from mass.nn.conv import CircularConv2d
+from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squared, added
 _LARGER_THAN_CACHES = 1 << 25  # floats
@@ -63,12 +67,12 @@ class _Parts(fx.Interpreter):
     def call_module(self, target, args, kwargs):  # type: ignore[no-untyped-def]
         module = self.fetch_attr(target)
         kind = type(module)
-        if kind is layers.SelectOrigin:
+        if kind is SelectOrigin:
             work = ENERGY_OPERATIONS * args[0].numel()
             self._note("selection", args[0].nbytes, work, lambda: module(*args))
-        elif kind in (layers.CircularConv2d, layers.CircularMaxPool2d, layers.CircularAvgPool2d):
+        elif kind in (CircularConv2d, CircularMaxPool2d, CircularAvgPool2d):
             self._border(module, *args)
-        elif kind in (layers.Shift, layers.Restore):
+        elif kind in (Shift, Restore):
             self._note("shift", 2 * args[0].nbytes, 0, lambda: module(*args))
         return super().call_module(target, args, kwargs)
 
@@ -76,7 +80,7 @@ class _Parts(fx.Interpreter):
         dilation = getattr(module, "dilation", 1)
         pads = window_pads(module.kernel_size, module.stride, module.padding, dilation, module.before)
         depthwise = getattr(module, "groups", 1) == x.shape[1] > 1
-        if native.kernels() is not None and (depthwise or type(module) is layers.CircularMaxPool2d):
+        if native.kernels() is not None and (depthwise or type(module) is CircularMaxPool2d):
             return  # reads the map where it lies
         if origin is not None and as_pair(module.kernel_size) == (1, 1) and not any(pads):
             stride = as_pair(module.stride)
@@ -109,7 +113,7 @@ def parts(name: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
 @contextmanager
 def _kernels(on: Sequence[str]) -> Iterator[None]:
     """Only these compiled kernels; PyTorch does the rest."""
-    serves, pays = native.serves_windows, kernels._pays
+    serves, pays = native.serves_windows, conv._pays
 
     def windows(x, stride, origin, *parameters):  # type: ignore[no-untyped-def]
         return ("depthwise" if parameters else "pooling") in on and serves(x, stride, origin, *parameters)
@@ -118,7 +122,7 @@ def _kernels(on: Sequence[str]) -> Iterator[None]:
     changes = {name: (lambda *_: None) for step, name in off.items() if step not in on}
     with (
         mock.patch.multiple(native, serves_windows=windows, **changes),
-        mock.patch.object(kernels, "_pays", pays if "depthwise" in on else lambda *_: False),
+        mock.patch.object(conv, "_pays", pays if "depthwise" in on else lambda *_: False),
     ):
         yield
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from companion.data import normalize
-from mass.evaluation import evaluating
-from mass.shift import shift
+from mass.functional.shift import shift
+from mass.nn.evaluating import evaluating
 
 
 def changing_labels(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from mass.evaluation import evaluating
+from mass.nn.evaluating import evaluating
 
 
 class Unpooling(nn.Module):

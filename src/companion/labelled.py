@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from companion.accuracy import Prepare, accuracy, evaluate
 from companion.errors import Refusal
 from companion.methods import METHODS
-from mass.shift import shift
+from mass.functional.shift import shift
 
 if TYPE_CHECKING:
     from companion.recipe import Recipe

@@ -11,8 +11,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
-from mass.shift import shift
+from mass.functional.shift import shift
+from mass.nn.conv import CircularConv2d
+from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 _CIRCULAR = {nn.Conv2d: CircularConv2d, nn.MaxPool2d: CircularMaxPool2d, nn.AvgPool2d: CircularAvgPool2d}
 

@@ -13,24 +13,13 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from mass.layers import SelectOrigin, as_map
 
 
 def origin_maps(model: nn.Module, x: Tensor) -> list[tuple[Tensor, tuple[int, int]]]:
     """The maps (B, C, H, W) from which a converted network reads its origins, in graph order, each with its period."""
-    found: list[tuple[Tensor, tuple[int, int]]] = []
-
-    def read(module: SelectOrigin, args: tuple, output: Tensor) -> None:
-        found.append((as_map(args[0], module.dims), module.period_of(args[0])))
-
-    chosen = [m for m in model.modules() if isinstance(m, SelectOrigin)]
-    handles = [m.register_forward_hook(read) for m in chosen]
-    try:
+    with mass.record_origins(model, lambda features, period: features) as passes:
         model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    return [(found.kept, found.period) for found in passes[0]]
 
 
 def phase_energies(x: Tensor, period: tuple[int, int]) -> Tensor:

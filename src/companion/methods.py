@@ -17,7 +17,7 @@ import mass
 from companion.cifar_nets import CIFAR_NETS
 from companion.segmenters import SEGMENTERS
 from mass.baselines import convert_to_aps, convert_to_lps
-from mass.layers import SelectOrigin
+from mass.nn.alignment import SelectOrigin
 
 NETS = CIFAR_NETS | SEGMENTERS
 

@@ -15,8 +15,8 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from companion.accuracy import Batches, Prepare
-from mass.metrics import PROTOCOLS, Protocol
-from mass.shift import shift
+from mass.evaluate.consistency import PROTOCOLS, Protocol
+from mass.functional.shift import shift
 
 Pair = tuple[Tensor, Tensor]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import mass
 from mass.baselines import BlurPool2d
-from mass.circular import circular_pad
+from mass.functional.padding import circular_pad
 
 
 def waves(length: int, amplitudes: dict[int, float]) -> Tensor:

@@ -26,9 +26,9 @@ from companion.accuracy import Prepare
 from companion.errors import Refusal
 from companion.methods import METHODS
 from companion.voc import CLASSES, IGNORED, Voc
-from mass.evaluation import evaluating
-from mass.metrics import segmentation_consistency
-from mass.shift import restore, shift
+from mass.evaluate.consistency import segmentation_consistency
+from mass.functional.shift import restore, shift
+from mass.nn.evaluating import evaluating
 
 if TYPE_CHECKING:
     from companion.recipe import Recipe

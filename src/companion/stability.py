@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import mass
 from companion.labelled import Labelled, Split
-from mass.evaluation import evaluating
+from mass.nn.evaluating import evaluating
 
 
 def stability(
@@ -40,13 +41,7 @@ def stability(
 
 def _labels_and_origins(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Predicted labels (B,), and the origins of all groups side by side (B, 2 * groups)."""
-    origins: list[Tensor] = []
-    named = [module for name, module in model.named_children() if name.startswith("mass_origin_")]
-    choosers = [module for module in named if getattr(module, "rule", "") != "zero"]  # the frame's grid is no choice
-    hooks = [m.register_forward_hook(lambda module, inputs, output: origins.append(output)) for m in choosers]
-    try:
+    with mass.record_origins(model) as passes:
         labels = model(x).argmax(1)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    origins = [found.origin for found in passes[0]]
     return labels, torch.cat(origins, 1) if origins else None

@@ -16,7 +16,7 @@ from companion.commute import distance
 from companion.plots import COLOURS, draw_map
 from companion.sampling import interpolated, max_pool_in_two_steps, spectrum
 from mass.baselines.blurpool import binomial_filter
-from mass.circular import circular_pad
+from mass.functional.padding import circular_pad
 
 # The two halves of a signal's samples, and the four of an image's: the same colours throughout.
 PHASES = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a")

@@ -8,18 +8,22 @@ One idea runs through the library: an operation of period P becomes equivariant 
 origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 """
 
-from .baselines import APS
-from .certify import Certificate, certify
-from .convert import convert
-from .errors import NotEquivariantError
-from .explain import Explanation, explain
-from .layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
-from .metrics import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
-from .origin import RULES, margin, select_origin
-from .shift import restore, shift
-from .trace import mark_leaf
-from .unpool import MassMaxUnpool2d
+from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
+from mass import onnx as onnx
+from mass.baselines import APS
+from mass.errors import NotEquivariantError
+from mass.evaluate.certify import Certificate, certify
+from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
+from mass.evaluate.origins import RecordedOrigin, record_origins
+from mass.functional.origin import RULES, margin, select_origin
+from mass.functional.shift import restore, shift
+from mass.fx.convert import convert
+from mass.fx.explain import Explanation, explain
+from mass.marks import mark_leaf
+from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
+from mass.nn.unpooling import MassMaxUnpool2d
 
+__version__ = "0.1.0"
 __all__ = [
     "APS",
     "PROTOCOLS",
@@ -33,6 +37,7 @@ __all__ = [
     "MassPool2d",
     "NotEquivariantError",
     "Protocol",
+    "RecordedOrigin",
     "certify",
     "circular_consistency",
     "consistency",
@@ -40,6 +45,7 @@ __all__ = [
     "explain",
     "margin",
     "mark_leaf",
+    "record_origins",
     "restore",
     "segmentation_consistency",
     "select_origin",

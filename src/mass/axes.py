@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from .lattice import Pair
-
+Pair = tuple[int, int]  # (rows, columns)
+Triple = tuple[int, int, int]  # (time, rows, columns)
 Dims = tuple[int, ...]
 
 POSITIONS: dict[int, Dims] = {3: (2,), 4: (2, 3), 5: (3, 4)}  # by the rank of a tensor whose channels are axis 1
+
+
+def times(a: Pair, b: Pair) -> Pair:
+    """Product of two pairs, axis by axis.
+
+    >>> times((2, 1), (4, 3))
+    (8, 3)
+    """
+    return a[0] * b[0], a[1] * b[1]
 
 
 def pair_of(values: int | tuple[int, ...], axes: int, absent: int = 1) -> Pair:
@@ -56,14 +65,6 @@ def on_maps(function: Callable[[Tensor], Tensor], x: Tensor, dims: Dims) -> Tens
     return y.movedim(tuple(range(-len(dims), 0)), dims)
 
 
-class OnMaps(nn.Module):
-    """A module that takes maps to maps of as many channels, of signals and videos."""
-
-    def __init__(self, inner: nn.Module, dims: Dims) -> None:
-        super().__init__()
-        self.inner, self.dims = inner, dims
-
-    def forward(self, x: Tensor, size: Any = None) -> Tensor:
-        if size is None:
-            return on_maps(self.inner, x, self.dims)
-        return on_maps(lambda maps: self.inner(maps, pair_of(size, len(self.dims))), x, self.dims)
+def triple_of(value: Any) -> Triple:
+    """An int or a triple as a triple (time, rows, columns)."""
+    return (value,) * 3 if isinstance(value, int) else tuple(value)

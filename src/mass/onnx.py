@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .shift import gather
-from .trace import as_inputs
+from mass.functional.shift import gather
+from mass.fx.trace import as_inputs
 
 _BITS = 15
 
@@ -49,7 +49,7 @@ def _select_origin(
 
 
 def _exact_mean(x: Tensor, dims: list[int]) -> Tensor:
-    """The mean of integers that add exactly, in float64, as mass.reduce has it."""
+    """The mean of integers that add exactly, in float64, as mass.functional.exact has it."""
     count = math.prod(x.shape[d] for d in dims)
     largest = x.abs().amax(dims, keepdim=True).double().clamp(min=2.0**-100)
     scale = torch.exp2(torch.floor(51 - math.ceil(math.log2(count)) - torch.log2(largest)))

@@ -16,7 +16,7 @@ from companion.methods import METHODS
 from companion.recipe import Recipe, from_arguments, to_arguments
 from companion.significance import gains
 from companion.stability import stability
-from mass.layers import SelectOrigin
+from mass.nn.alignment import SelectOrigin
 
 
 def records(**values):

@@ -28,7 +28,7 @@ from companion.files import read_json
 from companion.labelled import Labelled, Split, epoch_batches
 from companion.recipe import Recipe, from_arguments, to_arguments
 from companion.train import learning_rate, train
-from mass.metrics import PROTOCOLS
+from mass.evaluate.consistency import PROTOCOLS
 
 SMALL = {"net": "digits", "dataset": "digits", "batch": 64, "epochs": 3, "precision": "float32"}
 STEPS = 1297 // 64  # in an epoch

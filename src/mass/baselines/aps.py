@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import as_pair
-from ..lattice import Pair
-from ..shift import shift
-from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
+from mass.axes import Pair
+from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
+from mass.errors import as_pair
+from mass.functional.shift import shift
+from mass.nn.alignment import ChoosesOrigin
 
 
 class APS(nn.Module):
@@ -62,8 +63,11 @@ class APS(nn.Module):
         return f"stride={self.stride}"
 
 
-class _Index(APS):
+class _Index(APS, ChoosesOrigin):
     """The index alone, as a node of a converted network."""
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        return x, self.stride
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return self.index(x)

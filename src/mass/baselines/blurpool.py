@@ -17,11 +17,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..circular import window_pads
-from ..errors import check_counts, check_divides, check_map
-from ..kernels import circular_conv2d
-from ..trace import mark_leaf
-from .polyphase import first_phase
+from mass.baselines.polyphase import first_phase
+from mass.errors import check_counts, check_divides, check_map
+from mass.functional.conv import circular_conv2d
+from mass.functional.padding import window_pads
+from mass.marks import mark_leaf
 
 
 def binomial_filter(size: int) -> Tensor:

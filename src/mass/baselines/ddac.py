@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..circular import circular_pad, window_pads
-from ..errors import check_counts, check_divides, check_map
-from ..kernels import conv2d
-from ..trace import mark_leaf
+from mass.errors import check_counts, check_divides, check_map
+from mass.functional.kernels import conv2d
+from mass.functional.padding import circular_pad, window_pads
+from mass.marks import mark_leaf
 
 
 class DDAC2d(nn.Module):

@@ -18,16 +18,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from ..errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
-from ..lattice import Pair
-from ..layers import CircularConv2d
-from ..shift import shift
-from .polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
+from mass.axes import Pair
+from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
+from mass.errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
+from mass.functional.shift import shift
+from mass.fx.converted import Converted
+from mass.nn.alignment import ChoosesOrigin
+from mass.nn.conv import CircularConv2d
 
 
-class PolyphaseScores(nn.Module):
+class PolyphaseScores(ChoosesOrigin):
     """Weights of the polyphase components, (B, C, H, W) -> (B, s * s): soft in training, one-hot in evaluation.
 
     Args:
@@ -58,6 +60,14 @@ class PolyphaseScores(nn.Module):
         phases = to_phases(x, self.stride)
         responses = self.conv2(F.relu(self.conv1(phases.flatten(0, 1))))
         return responses.float().mean((1, 2, 3)).view(phases.shape[:2])
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        return x, self.stride
+
+    def chosen(self, output: Tensor) -> Tensor:
+        """The component of the largest weight."""
+        place = output.argmax(1)
+        return torch.stack((place // self.stride[1], place % self.stride[1]), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         scores = self.scores(x)
@@ -120,7 +130,7 @@ class _LpsRewriter(PolyphaseRewriter):
     def sample(self, stride: Pair) -> nn.Module:
         return LPS(stride)
 
-    def run(self) -> fx.GraphModule:
+    def run(self) -> Converted:
         module = super().run()
         for weights in self.roots.values():
             for user in weights.users:

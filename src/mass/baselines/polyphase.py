@@ -1,6 +1,6 @@
 """What the baselines share: polyphase components, and networks in which strided operations run densely (APS, LPS).
 
-Where branches must keep the same component is inferred (mass.lattice), rather than written into each architecture; the
+Where branches must keep the same component is inferred (mass.fx.lattice), rather than written into each architecture; the
 first operation of a group, in the order in which the network computes, decides for all.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from ..errors import NotEquivariantError, check_divides, check_map
-from ..infer import infer
-from ..lattice import Pair
-from ..layers import CircularConv2d
-from ..rewrite import Rewriter
-from ..trace import as_inputs, trace
+from mass.axes import Pair
+from mass.errors import NotEquivariantError, check_divides, check_map
+from mass.fx.converted import Converted
+from mass.fx.infer import infer
+from mass.fx.rewrite import Rewriter
+from mass.fx.trace import as_inputs, trace
 
 
 def first_phase(x: Tensor, stride: Pair) -> Tensor:
@@ -74,12 +74,10 @@ class PolyphaseRewriter(Rewriter):
         module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if module is None or not hasattr(module, "stride"):
             raise NotEquivariantError(node.name, f"{self.name.upper()} has no dense form of this operation")
-        if isinstance(module, CircularConv2d):
-            module.__dict__ = dict(module.__dict__)  # the plan's own conv keeps its stride
         module.stride = 1 if isinstance(module.stride, int) else (1, 1)  # type: ignore[assignment]
 
 
-def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> nn.Module:
+def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> Converted:
     """A copy of `model` rewritten; borders circular."""
     inputs = as_inputs(example_input)
     check_map(inputs[0])  # signals and videos are for MASS alone

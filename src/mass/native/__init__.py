@@ -19,7 +19,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-Pair = tuple[int, int]
+from mass.axes import Pair
 
 _KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _off = 0
@@ -27,7 +27,7 @@ _off = 0
 
 @functools.cache
 def _load() -> ctypes.CDLL | None:
-    from .build import load
+    from mass.native.build import load
 
     return load()
 
@@ -75,7 +75,7 @@ def readable(x: Tensor) -> bool:
 @functools.cache
 def _triton() -> ModuleType | None:
     try:
-        from . import gpu
+        from mass.native import gpu
     except ImportError:
         return None
     return gpu
@@ -129,7 +129,7 @@ def _empty(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | None:
-    """Of the rule 'l2', by the first 15 bits (mass.origin); None if not served.
+    """Of the rule 'l2', by the first 15 bits (mass.functional.origin); None if not served.
 
     Shape: x (B, C, H, W) -> origins (B, 2) int64; which images are tied or not finite, (B,) bool, None if none is; energies
     (B, P * Q) int64, which mean nothing of an image that is not finite.
@@ -155,7 +155,7 @@ def device_origin(x: Tensor, period: Pair, source: Tensor | None, source_origin:
 
 
 def exact_mean(x: Tensor, bits: int) -> Tensor | None:
-    """Exact means over all positions (mass.reduce), of integers of so many bits; None if not served.
+    """Exact means over all positions (mass.functional.exact), of integers of so many bits; None if not served.
 
     Shape: x (B, C, H, W) float32 or float64 -> (B, C, 1, 1).
     """

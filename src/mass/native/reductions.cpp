@@ -177,7 +177,7 @@ template <class T> void energies(const T* x, const Map& m, int64_t* totals, uint
 
 // ---- exact means ----------------------------------------------------------------------------------------------------
 
-// The mean over a plane's positions, as integers of `bits` bits that add exactly (mass.reduce). False: not finite.
+// The mean over a plane's positions, as integers of `bits` bits that add exactly (mass.functional.exact). False: not finite.
 template <class T> bool exact_means(const T* x, T* out, int64_t batch, int64_t channels, int64_t area, bool channels_last, int64_t bits) {
     using Bits = typename Format<T>::Bits;
     using Number = decltype(value(T()));

@@ -3,7 +3,7 @@
 The same bits as the PyTorch code beside them, tested on a GPU where there is one and in Triton's interpreter elsewhere.
 """
 
-from .origin import select_origin
-from .wrap import wrap
+from mass.native.gpu.origin import select_origin
+from mass.native.gpu.wrap import wrap
 
 __all__ = ["select_origin", "wrap"]

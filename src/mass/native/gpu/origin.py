@@ -1,7 +1,7 @@
-"""The rule 'l2' (mass.origin) in three kernels: each image's largest value, its phases' energies, the choice.
+"""The rule 'l2' (mass.functional.origin) in three kernels: each image's largest value, its phases' energies, the choice.
 
 Ties are settled by the third: one program per image, which first adds up the next 15 bits and then hashes the layout of
-the source (mass.layout), step by step as PyTorch does. An image without a tie leaves at once, so ties alone pay.
+the source (mass.functional.position_hash), step by step as PyTorch does. An image without a tie leaves at once, so ties alone pay.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import triton  # type: ignore[import-not-found,unused-ignore]
 import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
 from torch import Tensor
 
-from ...layout import _GOLDEN, _MIX_1, _MIX_2
+from mass.native import splitmix
 
 _TILE = 4096  # elements that a program reads at once
 _WARPS = 8
@@ -20,7 +20,7 @@ _BLOCK = 1024  # elements that the choice reads at once
 _SLOTS = 4  # layouts that are hashed at one time
 MOST_PHASES = 4096
 
-GOLDEN, MIX_1, MIX_2 = tl.constexpr(_GOLDEN), tl.constexpr(_MIX_1), tl.constexpr(_MIX_2)
+GOLDEN, MIX_1, MIX_2 = (tl.constexpr(c) for c in (splitmix.GOLDEN, splitmix.MIX_1, splitmix.MIX_2))
 _BITS = {  # an integer type, and in it: all but the sign, infinity, the NaN that stands for all
     torch.float16: (torch.int16, 0x7FFF, 0x7C00, 0x7E00),
     torch.bfloat16: (torch.int16, 0x7FFF, 0x7F80, 0x7FC0),
@@ -156,7 +156,7 @@ def _double(hashes, here, count, line, turn, BLOCK: tl.constexpr):  # type: igno
 def _by_layout(  # type: ignore[no-untyped-def]
     hashes, low, best, at_row, at_column, height, width, source_height, source_width, P, Q, BLOCK: tl.constexpr
 ):
-    """The phase, among those whose low energy is best, that mass.origin's last two keys choose."""
+    """The phase, among those whose low energy is best, that mass.functional.origin's last two keys choose."""
     count = source_height * source_width
     largest = tl.full([BLOCK], -(1 << 63), tl.int64)
     for start in range(0, count, BLOCK):
@@ -258,7 +258,7 @@ def _choose(  # type: ignore[no-untyped-def]
 def select_origin(
     x: Tensor, period: tuple[int, int], source: Tensor | None = None, source_origin: Tensor | None = None
 ) -> Tensor | None:
-    """Origins of the rule 'l2', ties settled as in mass.origin; None where it is not served: float64, gaps, many phases.
+    """Origins of the rule 'l2', ties settled as in mass.functional.origin; None where it is not served: float64, gaps, many phases.
 
     Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) int64 -> (B, 2) int64.
     """

@@ -1,0 +1,1 @@
+"""What is measured of a model: certificates (`certify`), and consistency by the protocols of papers (`consistency`)."""

@@ -1,0 +1,148 @@
+"""Kernels that treat all positions alike, so that equal inputs give equal bits wherever they lie.
+
+Float32 on the CPU has two that do not (measured; docs/design.md, "Exactness"):
+
+* small convolutions at batch 1, and linear layers over pixels, fall to a matrix product whose blocks round
+  differently by position. Called directly, oneDNN's convolution is clean.
+* activations built on exp (sigmoid, SiLU, GELU, …) finish each thread's share with a scalar loop that rounds
+  differently from the vector loop. A buffer of whole vectors leaves nothing for it.
+
+Float64 on the CPU is a matrix product throughout, whose last columns are rounded otherwise, and so, in oneDNN, are grouped
+convolutions of few positions: those of signals get scrap for last columns. For images and videos that would cost too much.
+
+`MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
+only where PyTorch was built without oneDNN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mass.axes import Pair, Triple
+from mass.functional.padding import is_channels_last
+
+_SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
+
+_LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
+_GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile cannot look into torch.backends
+
+
+def _calls_onednn(x: Tensor) -> bool:
+    """Whether `x` is a real float32 map on the CPU; compilers and fake tensors do not know the operator."""
+    return (
+        _HAS_ONEDNN
+        and not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair = (1, 1),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """`torch.nn.functional.conv2d` without padding, by a kernel in which every output is summed in one order.
+
+    Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
+    """
+    if x.device.type == "cpu" and (
+        (x.shape[2] == 1 and x.dtype == torch.float64) or _rounds_by_position(weight, groups)
+    ):
+        return _with_scrap(x, weight, bias, stride, dilation, groups)
+    return _conv2d(x, weight, bias, stride, dilation, groups)
+
+
+def _rounds_by_position(weight: Tensor, groups: int) -> bool:
+    """Whether a grouped convolution has no vector code of its own: it has for one channel a group, and for 4, 8 and 16."""
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    return groups > 1 and not (inputs == outputs == 1 or (inputs in (4, 8, 16) and outputs >= inputs))
+
+
+def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    """A convolution by matrix products, whose tail is rounded otherwise: channels first, its last columns scrap.
+
+    Measured on maps of 1 to 160 positions: with 4 n channels in and out of a group, and several rows, the tail is as the rest.
+    """
+    more = 0
+    count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
+    if x.shape[2] == 1 or weight.shape[1] % 4 or weight.shape[0] // groups % 4:
+        more = _SCRAP - count % _SCRAP + _SCRAP
+    wide = F.pad(x.contiguous(), (0, stride[1] * more)) if more else x.contiguous()
+    out = _conv2d(wide, weight.contiguous(), bias, stride, dilation, groups)[..., :count]
+    return out.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
+
+
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    if _calls_onednn(x):
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
+    return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
+
+
+def conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, frames: int, dilation: Triple, groups: int
+) -> Tensor:
+    """`torch.nn.functional.conv3d`, padded by zero frames alone, by a kernel in which every output is summed in one order.
+
+    Shape: x (B, C, T, H, W), weight (C', C / groups, kT, kH, kW) -> (B, C', T', H', W').
+    """
+    if _calls_onednn(x):
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (frames, 0, 0), stride, dilation, groups)
+    return F.conv3d(x, weight, bias, stride, (frames, 0, 0), dilation, groups)
+
+
+def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear` over the pixels of a channels-last map (B, H, W, C) -> (B, H, W, C').
+
+    So of a signal (B, L, C) and a video (B, T, H, W, C).
+    """
+    if x.ndim == 4 and _calls_onednn(x):
+        return conv2d(x.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+    if x.ndim in (3, 5) and _calls_onednn(x):
+        rows = x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, 2)
+        return pixelwise_linear(rows, weight, bias).reshape(*x.shape[:-1], -1)
+    if x.ndim in (3, 5) and x.dtype == torch.float64:
+        # A matrix product rounds its last rows otherwise: let them be others.
+        pixels = F.pad(x.flatten(0, -2), (0, 0, 0, _LANES))
+        return F.linear(pixels, weight, bias)[:-_LANES].view(*x.shape[:-1], -1)
+    return F.linear(x, weight, bias)
+
+
+def _excess(count: int) -> int:
+    """How many elements complete the last vector of every thread's share."""
+    total = count
+    while True:
+        threads = min(torch.get_num_threads(), -(-total // _GRAIN))
+        needed = -(-total // (_LANES * threads)) * _LANES * threads
+        if needed == total:
+            return total - count
+        total = needed
+
+
+def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)`, computed by whole vectors alone, in the memory format of `x`.
+
+    >>> x = torch.randn(1, 3, 5, 7)
+    >>> torch.equal(elementwise(torch.sigmoid, x.roll(1, 3)), elementwise(torch.sigmoid, x).roll(1, 3))
+    True
+    """
+    if x.device.type != "cpu" or x.numel() == 0 or torch.compiler.is_compiling():
+        return function(x)
+    channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    dense = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
+    excess = _excess(x.numel())
+    padded = F.pad(dense.flatten(), (0, excess)) if excess else dense
+    out = function(padded)
+    if excess:
+        out = out[: x.numel()].view(dense.shape)
+    return out.permute(0, 3, 1, 2) if channels_last else out

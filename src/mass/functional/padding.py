@@ -1,0 +1,216 @@
+"""Circularity: the border that a shift does not move (paper, section 4.3, modification 1).
+
+Zero padding marks the border of the frame, and 'valid' operations lose it; both see where the image was cut. Here
+every windowed operation of stride s reads past the border by wrapping, and gives exactly H / s outputs: output n
+reads positions s n - p, …, s n - p + d (k - 1) modulo H, with p the original padding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mass import native
+from mass.axes import Pair
+from mass.errors import as_pair
+from mass.functional.shift import move, shift
+
+Sizes = int | tuple[int, ...]  # an int or a pair, as torch's modules keep it
+
+
+def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1) -> tuple[int, int]:
+    """How far one axis of a windowed operation wraps (before, after) for H / stride outputs; negative: cropped.
+
+    >>> wrap(kernel=3, padding=1), wrap(kernel=7, stride=2, padding=3), wrap(kernel=1, stride=2)
+    ((1, 1), (3, 2), (0, 0))
+    """
+    reach = dilation * (kernel - 1)
+    padding = _in_front(padding, reach)
+    after = reach + 1 - stride - padding
+    return padding, after if padding else max(after, 0)
+
+
+def window_pads(
+    kernel: Sizes, stride: Sizes, padding: Sizes | str, dilation: Sizes = 1, before: Pair = (0, 0)
+) -> tuple[int, int, int, int]:
+    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name.
+
+    `before`: rows and columns that were padded in front of the operation, as part of it.
+    """
+    sizes, steps, reach = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
+    rows, columns = (
+        wrap(sizes[i], steps[i], _in_front(named, reach[i] * (sizes[i] - 1)) + before[i], reach[i])
+        for i, named in enumerate((padding, padding) if isinstance(padding, int | str) else padding)
+    )
+    return (*columns, *rows)
+
+
+def _in_front(padding: int | str, reach: int) -> int:
+    """How much a padding, a name perhaps, puts before a window that reaches so far."""
+    return padding if isinstance(padding, int) else reach // 2 if padding == "same" else 0
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a map's channels lie together in memory, pixel by pixel, and not channel by channel."""
+    return not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous()  # vmap knows no memory format
+
+
+def _wrap(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
+    wrapped = native.wrap(x, (left, right, top, bottom), origin)
+    if wrapped is not None:
+        return wrapped
+    x = x if origin is None else move(x, origin)
+    height, width = x.shape[2:]
+    out = _wrap_fake(x, left, right, top, bottom, None)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    out[:, :, rows, columns] = x
+    out[:, :, :top, columns] = x[:, :, height - top :]
+    out[:, :, top + height :, columns] = x[:, :, :bottom]
+    out[:, :, :, :left] = out[:, :, :, width : width + left]
+    out[:, :, :, left + width :] = out[:, :, :, left : left + right]
+    return out
+
+
+# F.pad's circular mode drops channels_last: a copy to bring it back, and another on the way back.
+_pad = torch.library.custom_op("mass::circular_pad", _wrap, mutates_args=())
+
+
+@_pad.register_fake
+def _wrap_fake(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
+    batch, channels, height, width = x.shape
+    like = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return torch.empty(
+        (batch, channels, top + height + bottom, left + width + right),
+        dtype=x.dtype, device=x.device, memory_format=like,
+    )  # fmt: skip
+
+
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.pads = inputs[1:5]
+    ctx.save_for_backward(*inputs[5:])
+
+
+def _unwrap(grad: Tensor, pads: tuple[int, int, int, int]) -> Tensor:
+    """The gradient of a map from that of its wrapped self: what was read twice adds up."""
+    left, right, top, bottom = pads
+    height, width = grad.shape[2] - top - bottom, grad.shape[3] - left - right
+    rows = grad[:, :, top : top + height].clone()
+    rows[:, :, height - top :] += grad[:, :, :top]
+    rows[:, :, :bottom] += grad[:, :, top + height :]
+    out = rows[..., left : left + width].clone()
+    out[..., width - left :] += rows[..., :left]
+    out[..., :right] += rows[..., left + width :]
+    return out
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (origin,) = ctx.saved_tensors
+    out = _unwrap(grad, ctx.pads)
+    return out if origin is None else shift(out, -origin), None, None, None, None, None
+
+
+_pad.register_autograd(_backward, setup_context=_setup_context)
+
+
+class _Indexed(torch.autograd.Function):
+    """The same as reads at computed places, for compilers: they make them part of what wrote the map."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None, step: tuple[int, int]
+    ) -> Tensor:
+        left, right, top, bottom = pads
+        rows, columns = range(-top, x.shape[2] + bottom), range(-left, x.shape[3] + right)
+        ctx.pads, ctx.origin, ctx.step = pads, origin, step
+        ctx.read = *x.shape[:2], len(rows), len(columns)
+        return _read(x, rows[:: step[0]], columns[:: step[1]], origin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.step != (1, 1):  # nothing was read between the steps
+            sampled, grad = grad, torch.zeros(ctx.read, dtype=grad.dtype, device=grad.device)
+            grad[:, :, :: ctx.step[0], :: ctx.step[1]] = sampled
+        out = _unwrap(grad, ctx.pads)
+        if ctx.origin is not None:
+            out = _read(out, range(out.shape[2]), range(out.shape[3]), -ctx.origin)
+        return out, None, None, None
+
+
+def _read(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
+    """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format."""
+    image, channel, row, column = (
+        torch.arange(r.start, r.stop, r.step, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
+        for axis, r in enumerate((range(x.shape[0]), range(x.shape[1]), rows, columns))
+    )
+    if origin is not None:
+        row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))
+    places = image, channel, row % x.shape[2], column % x.shape[3]  # none lies outside
+    if is_channels_last(x):
+        pixels = torch.ops.aten._unsafe_index(x, [place.permute(0, 2, 3, 1) for place in places])
+        return pixels.permute(0, 3, 1, 2)
+    return torch.ops.aten._unsafe_index(x, list(places))
+
+
+@_pad.register_vmap
+def _(info: Any, in_dims: Any, x: Tensor, *arguments: Any) -> tuple[Tensor, int]:
+    pads, origin = arguments[:4], arguments[4] if len(arguments) > 4 else None
+    x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
+    if origin is not None:
+        axis = in_dims[5]
+        origin = (origin.expand(len(x), *origin.shape) if axis is None else origin.movedim(axis, 0)).flatten(0, 1)
+    return _pad(x.flatten(0, 1), *pads, origin).unflatten(0, x.shape[:2]), 0
+
+
+def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | None = None) -> Tensor:
+    """Wrap a map around its borders, by any amount, more than once if need be; a negative amount crops.
+
+    With an origin the map is moved to it first (`mass.shift`), in the same copy.
+
+    Shape: x (B, C, H, W), pad = (left, right, top, bottom) as `torch.nn.functional.pad` orders it, origin (B, 2) int64
+    -> (B, C, top + H + bottom, left + W + right), in the memory format of `x`.
+
+    >>> circular_pad(torch.tensor([[[[1., 2.]]]]), (3, 2, 0, 0)).flatten()
+    tensor([2., 1., 2., 1., 2., 1., 2.])
+    """
+    if not any(pad):
+        return x if origin is None else shift(x, origin)
+    left, right, top, bottom = pad
+    height, width = x.shape[-2:]
+    if native.unobserved(x, origin) and (wrapped := native.wrap(x, pad, origin)) is not None:
+        return wrapped
+    narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
+    if narrow:
+        return _Indexed.apply(x, pad, origin, (1, 1)) if torch.compiler.is_compiling() else _pad(x, *pad, origin)
+    x = x if origin is None else shift(x, origin)
+    rows = torch.arange(-top, height + bottom, device=x.device) % height
+    columns = torch.arange(-left, width + right, device=x.device) % width
+    padded = x.index_select(2, rows).index_select(3, columns)
+    return padded.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if is_channels_last(x) else padded
+
+
+def sample(x: Tensor, stride: tuple[int, int], origin: Tensor) -> Tensor:
+    """Every stride-th row and column of a map, from its origin on: `shift(x, origin)[:, :, ::s, ::s]`, and no more is copied.
+
+    For compilers, and where no gradient is recorded.
+
+    Shape: x (B, C, H, W), origin (B, 2) int64 -> (B, C, H / s, W / s), in the memory format of `x`.
+
+    >>> sample(torch.arange(4.).view(1, 1, 1, 4), (1, 2), torch.tensor([[0, 3]])).flatten()
+    tensor([3., 1.])
+    """
+    pads = 0, 0, 0, 0
+    if torch.compiler.is_compiling():
+        return _Indexed.apply(x, pads, origin, stride)
+    sampled = native.wrap(x, pads, origin, stride)
+    if sampled is not None:
+        return sampled
+    return _read(x, range(x.shape[2])[:: stride[0]], range(x.shape[3])[:: stride[1]], origin)
+
+
+def wrap_frames(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None) -> Tensor:
+    """All frames moved to their origin and wrapped: (B, C, T, H, W) -> (B, C, T, top + H + bottom, left + W + right)."""
+    if origin is None and not any(pads):
+        return x
+    return circular_pad(x.flatten(1, 2), pads, origin).unflatten(1, x.shape[1:3])

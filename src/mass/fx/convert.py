@@ -1,0 +1,115 @@
+"""`convert`: any convolutional network, pretrained ones included, exactly shift-equivariant (paper, section 4.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from mass.axes import POSITIONS
+from mass.errors import NotEquivariantError
+from mass.functional.origin import RULES
+from mass.fx.converted import Converted
+from mass.fx.fuse import drop_unread, fuse_shifts
+from mass.fx.infer import infer
+from mass.fx.rewrite import Rewriter
+from mass.fx.trace import as_inputs, trace
+from mass.fx.verify import NoLongerFits, check_runs, verify_equivariance
+from mass.nn.alignment import Symmetrise
+
+
+def convert(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    origin: str = "l2",
+    verify: bool = True,
+    symmetrise: bool = False,
+) -> Converted:
+    """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
+
+    Shape: floating-point images (B, C, H, W), videos (B, C, T, H, W) or signals (B, C, L) in; out, what `model` gives.
+
+    The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
+    and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fx.fuse): strided
+    operations sample from an origin read off the features, parallel branches share it (mass.fx.lattice), borders wrap, what
+    goes up moves back, and reductions over positions add exactly. It trains, pickles, and compiles as the original does.
+
+    Args:
+        model: any `torch.nn.Module` whose forward `torch.fx` can trace, submodules that it cannot trace stay whole; it is
+            not changed. An operation that commutes with no other shift has the whole map as its period. What the model
+            decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
+            then). One in eval mode that computes something else in training is converted for evaluation alone.
+        example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
+            arguments with such a batch first. H and W, or L, must be multiples of the total stride; other sizes that are
+            may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
+            by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
+        origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
+            borders alone).
+        verify: prove the result, node by node, in float64 on shifted noise (mass.fx.verify). Not done for 'zero'.
+        symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
+            undecided, so that the output has them too (Puny et al., 2022).
+
+    Raises:
+        NotEquivariantError: names the operation that cannot be converted, the reason and the way out.
+        TypeError, ValueError: for a wrong example or rule.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> x = torch.randn(1, 3, 16, 16)
+    >>> mass_model = convert(model, x)
+    >>> torch.equal(mass_model(x), mass_model(x.roll((3, 5), (2, 3))))
+    True
+    >>> audio = nn.Sequential(nn.Conv1d(1, 8, 80, 16), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).eval()
+    >>> x = torch.randn(1, 1, 1024)
+    >>> mass_audio = convert(audio, x)
+    >>> torch.equal(mass_audio(x), mass_audio(x.roll(5, 2)))
+    True
+    """
+    if origin not in (*RULES, "zero"):
+        raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
+    if isinstance(model, Converted):
+        raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
+    inputs = as_inputs(example_input)
+    try:
+        converted = _rewritten(model, inputs, origin, symmetrise)
+    except NoLongerFits:  # layers that count positions
+        converted = _rewritten(model, inputs, origin, symmetrise, keep_sizes=True)
+    if verify and origin != "zero":
+        verify_equivariance(converted, inputs)
+    drop_unread(converted)
+    return converted
+
+
+def _rewritten(
+    model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+) -> Converted:
+    plan = infer(trace(model, inputs), keep_sizes)
+    if plan.refusals:
+        raise plan.refusals[0][1]
+    converted = Rewriter(plan, origin).run()
+    if symmetrise:
+        _symmetrise(converted)
+    fuse_shifts(converted)
+    check_runs(converted, inputs)
+    return converted
+
+
+def _symmetrise(module: fx.GraphModule) -> None:
+    """Average every output on the input's own lattice over the input's symmetries; refuse coarser maps."""
+    graph = module.graph
+    inputs = [n for n in graph.nodes if n.op == "placeholder"]
+    source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
+    output = next(n for n in graph.nodes if n.op == "output")
+    for node in output.all_input_nodes:
+        positions = node.meta.get("positions")
+        if positions is None:
+            continue
+        if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
+            raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
+        with graph.inserting_before(output):
+            module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))
+            averaged = graph.call_module("mass_symmetrise", (node, source))
+        output.replace_input_with(node, averaged)
+        averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})
+    module.recompile()

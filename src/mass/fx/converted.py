@@ -1,0 +1,63 @@
+"""The class of a converted network."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+from torch import fx
+from torch.fx.graph_module import reduce_graph_module
+
+from mass.axes import Pair
+from mass.errors import NotEquivariantError
+
+_OWN = ("total_stride", "evaluation_only")
+_STATE = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
+
+
+class Converted(fx.GraphModule):
+    """A model on its way through conversion, and what `mass.convert` returns: traced first, then rewritten in place.
+
+    A `torch.fx.GraphModule` that keeps, when it is copied or pickled, its class, its own attributes, and the submodules
+    that its graph does not call (auxiliary classifiers, say), so that its `state_dict` keys stay the original's.
+
+    Attributes:
+        total_stride: what the input's height and width must be multiples of.
+        evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
+    """
+
+    total_stride: Pair = (1, 1)
+    evaluation_only: str = ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        result: Any = super().__deepcopy__(memo)
+        type(result).__name__ = type(self).__name__
+        result._adopt({name: copy.deepcopy(self.__dict__.get(name), memo) for name in (*_STATE, *_OWN)})
+        return result
+
+    def __reduce__(self) -> tuple:
+        _, arguments = super().__reduce__()
+        return _unpickled, (type(self).__name__, *arguments)
+
+    def _adopt(self, attributes: dict[str, Any]) -> None:
+        for name in (*_STATE, *_OWN):
+            if attributes.get(name) is not None:
+                setattr(self, name, attributes[name])
+
+    def train(self, mode: bool = True) -> Self:
+        """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
+        if mode and self.evaluation_only:
+            reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
+            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+        return super().train(mode)
+
+
+def _unpickled(class_name: str, body: dict[str, Any], import_block: str) -> Converted:
+    """`torch.fx` restores a plain `GraphModule`, from its code; its graph and all that was kept make ours."""
+    kept = dict(body)
+    plain = reduce_graph_module(body, import_block)
+    assert isinstance(plain, fx.GraphModule)
+    result = Converted(plain, plain.graph, class_name=class_name)
+    result.training = plain.training
+    result._adopt(kept)
+    return result

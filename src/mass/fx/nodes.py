@@ -1,0 +1,51 @@
+"""Nodes of a traced graph, read: what they call, with which values, and whether they write to what they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx, nn
+
+_DISPATCHED = {  # their __name__ is 'fn'
+    getattr(F, name): name for kind in ("max_pool", "adaptive_max_pool") for name in (f"{kind}{n}d" for n in (1, 2, 3))
+}
+_ALIASES = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat"}
+
+
+def name_of(node: fx.Node) -> str:
+    """The plain name of a called function or method: 'add' for +, += and torch.add_."""
+    target: Any = node.target
+    name = str(_DISPATCHED.get(target) or getattr(target, "__name__", target))  # the target of a method is its name
+    name = name if name.startswith("_") else name.rstrip("_")
+    return _ALIASES.get(name, name)
+
+
+def module_of(node: fx.Node) -> nn.Module | None:
+    """The module that a node calls, if it calls one."""
+    if node.op != "call_module":
+        return None
+    owner = node.graph.owning_module
+    assert owner is not None, "the graph belongs to several modules"
+    return owner.get_submodule(str(node.target))
+
+
+def nodes_in(arguments: Any) -> list[fx.Node]:
+    """The nodes among arguments, however deep they lie in tuples, lists, dicts and slices."""
+    found: list[fx.Node] = []
+    fx.node.map_arg(arguments, found.append)
+    return found
+
+
+def concrete(argument: Any) -> Any:
+    """An argument with the values that sizes and numbers computed in the graph had on the example input."""
+    return fx.node.map_arg(argument, lambda n: n.meta.get("value", n))
+
+
+def is_in_place(node: fx.Node) -> bool:
+    """Whether an operation writes to a tensor that others may read."""
+    if node.op == "call_module":
+        return bool(getattr(module_of(node), "inplace", False))
+    name = getattr(node.target, "__name__", str(node.target))
+    written = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    return written or (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "imul", "isub", "itruediv")

@@ -1,0 +1,188 @@
+"""Rewriting: a plan carried out on its graph, each operation on a map moved to the origin that it shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from mass.axes import Pair, times
+from mass.fx.converted import Converted
+from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.nodes import is_in_place, module_of
+from mass.fx.plan import Plan, total_stride
+from mass.fx.rule import Recast
+from mass.fx.verify import Positions
+from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
+
+
+def _cells(plan: Plan) -> dict[Digit, Pair]:
+    """Origins whose period follows the map's size: those whose last digit is of an operation with so many cells."""
+    found = {}
+    for node, digit in plan.digits.items():
+        root, low = digit.find()
+        cells = plan.effects[node].cells
+        if cells and times(low, digit.period) == root.period:
+            found[root] = cells
+    return found
+
+
+def _named(name: str, dims: tuple[int, ...]) -> str:
+    """A name for what works on these axes."""
+    return name if dims == (2, 3) else "_".join(map(str, (name, *dims)))
+
+
+class Rewriter:
+    """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
+
+    def __init__(self, plan: Plan, rule: str) -> None:
+        self.plan, self.rule = plan, rule
+        self.module, self.graph = plan.graph, plan.graph.graph
+        self.source = self._all_images()
+        self._cells = _cells(plan)
+        self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
+        self.digits: dict[tuple, fx.Node] = {}  # the digits that are read off them
+        self.totals: dict[Any, fx.Node] = {}  # of lattices
+        self.shifted: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
+        self.restored: dict[fx.Node, fx.Node] = {}  # what stands for an enlarged map from then on
+
+    def _all_images(self) -> fx.Node:
+        """The network's input; several images are read together, for a symmetry of one may be broken by another."""
+        inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
+        images = [n for n in inputs if isinstance(self.plan.values.get(n), Grid)]
+        dims = self.plan.dims
+        if len(images) == 1 and dims == (2, 3):
+            return images[0]
+        return self._call(inputs[-1].next, "mass_source", Concatenate(dims), tuple(images))
+
+    def run(self) -> Converted:
+        for node in list(self.graph.nodes):
+            effect = self.plan.effects.get(node)
+            if effect is None:
+                continue
+            for name, part in effect.parts.items():
+                setattr(module_of(node), name, part)
+            if effect.swap is not None:
+                self._swap(node)
+            if effect.takes_origin:
+                node.meta["takes_origin"] = True  # fuse_shifts may give it one
+            if node in self.plan.digits:
+                self._align(node)
+            if node in self.plan.rises:
+                self._restore(node)
+            if is_in_place(node):
+                self.shifted.clear()  # a view of any map may have been written to
+        for node, value in self.plan.values.items():
+            if isinstance(value, Grid):
+                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch)
+        self.graph.lint()
+        self.module.recompile()
+        self.module.total_stride = total_stride(self.plan)
+        return self.module
+
+    def _swap(self, node: fx.Node) -> None:
+        """Call what the effect says instead of what the node calls."""
+        effect, there, target = self.plan.effects[node], module_of(node), str(node.target)
+        swap = effect.swap
+        if isinstance(swap, Recast):
+            assert there is not None
+            swap = swap.of(there)
+        assert swap is not None
+        if there is not None:
+            done = type(there) is type(swap)  # at an earlier call
+            called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
+            everywhere = not called_again or bool(there.state_dict())
+            if done or everywhere:
+                node.args, node.kwargs = self._inputs(effect.inputs), {}
+                if not done:
+                    self._replace(there, swap)
+                return
+        name = f"mass_{node.name}"
+        self.module.add_submodule(name, swap)
+        node.op, node.target, node.kwargs = "call_module", name, {}
+        node.args = self._inputs(effect.inputs)
+
+    def _replace(self, there: nn.Module, swap: nn.Module) -> None:
+        """Put a module in the place of another, under all its names."""
+        for name, module in list(self.module.named_modules(remove_duplicate=False)):
+            if module is there:
+                self.module.set_submodule(name, swap)
+
+    def _inputs(self, inputs: tuple) -> Any:
+        """Inputs of a swapped operation, with what stands for maps that were moved back since."""
+        return fx.node.map_arg(inputs, lambda n: self.restored.get(n, n))
+
+    def _align(self, node: fx.Node) -> None:
+        """Give the operation its map moved to the origin it shares with all operations of its group."""
+        maps = [n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid)]
+        origin = self._origin(self.plan.digits[node], maps[0], node)
+        for source in maps:
+            if (source, origin) not in self.shifted:
+                dims = self.plan.values[source].dims
+                name = _named("mass_shift", dims)
+                self.shifted[source, origin] = self._call(node, name, Shift(dims), (source, origin))
+            node.replace_input_with(source, self.shifted[source, origin])
+
+    def _restore(self, node: fx.Node) -> None:
+        """Move an enlarged map back by the digits it leaves behind."""
+        following = node.next
+        value = self.plan.values.pop(node)
+        self._path(value.lattice, following)
+        origin = self._total(self.plan.rises[node], following)
+        restored = self._call(following, _named("mass_restore", value.dims), Restore(value.dims), (node, origin))
+        node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
+        restored.meta["shape"] = node.meta.pop("shape")
+        self.plan.values[restored] = value
+        self.restored[node] = restored
+
+    def _origin(self, digit: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
+        root, low = digit.find()
+        if root not in self.roots:
+            self.roots[root] = self._select(root, source, before)
+        last = times(low, digit.period) == root.period
+        if last and low == (1, 1):
+            return self.roots[root]
+        key = (root, low, digit.period)
+        if key not in self.digits:
+            name = f"mass_digit_{len(self.digits) + 1}"
+            read = ReadDigit(low, None if last else digit.period)
+            self.digits[key] = self._call(before, name, read, (self.roots[root],))
+        return self.digits[key]
+
+    def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
+        """Choose an origin from the first map of its group; a tie is settled by the network's input."""
+        total = self._total(self.plan.values[source].lattice, before)
+        args = (source,) if source is self.source else (source, self.source)
+        name = f"mass_origin_{len(self.roots) + 1}"
+        dims = self.plan.values[source].dims
+        cells = self._cells.get(root)
+        select = SelectOrigin(root.period, self.rule, cells, dims)
+        if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
+            select.only = cells[0] * root.period[0], cells[1] * root.period[1]
+        return self._call(before, name, select, args if total is None else (*args, total))
+
+    def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
+        """The origin node and the period of every digit of a lattice."""
+        return tuple((self._origin(digit, self.source, before).name, digit.period) for digit in lattice)
+
+    def _total(self, lattice: Lattice, before: fx.Node) -> fx.Node | None:
+        """The total origin of a lattice, O = o1 + P1 o2 + …; None for the input's own."""
+        total: fx.Node | None = None
+        place, path = (1, 1), tuple[Any, ...]()
+        for digit in lattice:
+            path = (*path, (*digit.find(), digit.period))
+            if path not in self.totals:
+                origin = self._origin(digit, self.source, before)
+                if total is None:
+                    self.totals[path] = origin
+                else:
+                    name = f"mass_total_{len(self.totals)}"
+                    self.totals[path] = self._call(before, name, ComposeOrigin(place), (total, origin))
+            total, place = self.totals[path], times(place, digit.period)
+        return total
+
+    def _call(self, before: fx.Node, name: str, module: nn.Module, args: tuple) -> fx.Node:
+        if not hasattr(self.module, name):
+            self.module.add_submodule(name, module)
+        with self.graph.inserting_before(before):
+            return self.graph.call_module(name, args)

@@ -1,0 +1,87 @@
+"""Rules of operations on single positions: each commutes with all shifts; some need a kernel that rounds alike everywhere."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mass.fx.nodes import is_in_place
+from mass.fx.rule import Effect, Recast, Site, operation_of_module, rule
+from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Power
+
+
+@rule(
+    modules=[nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softsign, nn.Threshold],
+    functions=["relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "hardtanh"],
+)
+@rule(modules=[nn.PReLU], functions=["prelu"], arguments=("input", "weight"), weights=("weight",))
+@rule(functions=["add", "sub", "rsub", "mul", "truediv", "div", "addcmul", "lerp", "maximum", "minimum"])
+@rule(functions=["neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal", "clamp", "clip"])
+@rule(functions=["eq", "ne", "gt", "ge", "lt", "le", "where", "masked_fill"])
+@rule(functions=["contiguous", "clone", "detach", "float", "half", "type"])
+@rule(modules=[nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout])
+@rule(modules=["StochasticDepth", "DropPath"])  # they read self.training: traced through, one of the two would stay
+@rule(modules=[nn.LocalResponseNorm], functions=["local_response_norm"])
+@rule(modules=[nn.ChannelShuffle], functions=["channel_shuffle"])
+def pointwise(site: Site) -> Effect:
+    return Effect(site.map)
+
+
+@rule(functions=["to", "type_as"])
+def as_input(site: Site) -> Effect:
+    """`x.to(y)`, `x.type_as(y)`: what x is, whatever y is."""
+    return Effect(site.values.get(site.input))
+
+
+@rule(modules=[nn.SiLU], functions=["silu"], becomes=nn.SiLU)
+@rule(modules=[nn.GELU], functions=["gelu"], becomes=nn.GELU)
+@rule(modules=[nn.Sigmoid], functions=["sigmoid"], becomes=nn.Sigmoid)
+@rule(modules=[nn.Mish], functions=["mish"], becomes=nn.Mish)
+@rule(modules=[nn.ELU], functions=["elu"], becomes=nn.ELU)
+@rule(modules=[nn.Softplus], functions=["softplus"], becomes=nn.Softplus)
+@rule(modules=[nn.Tanh], functions=["tanh"], becomes=nn.Tanh)
+@rule(modules=[nn.CELU, nn.SELU, nn.LogSigmoid])
+def exponential(site: Site) -> Effect:
+    """Activations built on exp, whose vector and scalar code round differently."""
+    if site.module is not None:
+        return Effect(site.map, swap=Elementwise(site.module), inputs=(site.input,))
+    options = {k: v for k, v in site.node.kwargs.items() if k not in ("input", "inplace")}
+    swap = Elementwise(site.becomes(*site.node.args[1:], **options), is_in_place(site.node))
+    return Effect(site.map, swap=swap, inputs=(site.input,))
+
+
+@rule(subclasses=[nn.BatchNorm2d])
+def batch_norm_with_activation(site: Site) -> Effect:
+    """Subclasses of BatchNorm2d that end in an activation (timm's); they read self.training."""
+    assert site.module is not None
+    operations = {name: (child, operation_of_module(child)) for name, child in site.module.named_children()}
+    parts = {
+        name: Elementwise(child)
+        for name, (child, operation) in operations.items()
+        if operation is not None and operation.rule is exponential
+    }
+    return Effect(site.map, parts=parts)
+
+
+@rule(functions=["pow"], arguments=("input", "exponent"))
+def power(site: Site) -> Effect:
+    if site.argument("exponent") in (1, 2, 3, 0.5):  # products and a square root: the same everywhere
+        return Effect(site.map)
+    return Effect(site.map, swap=Power(), inputs=(site.input, site.given("exponent")))
+
+
+@rule(
+    modules=[nn.Linear],
+    functions=["linear"],
+    arguments=("input", "weight", "bias"),
+    weights=("weight", "bias"),
+    becomes=PixelwiseLinear,
+)
+def linear(site: Site) -> Effect:
+    if len(site.shape) - 1 in site.map.dims:
+        raise site.refuse("a linear layer mixes positions")
+    if site.module is not None:
+        return Effect(site.map, swap=Recast(site.becomes), inputs=(site.input,))
+    weight, bias = site.argument("weight"), site.argument("bias")
+    if site.values.get(weight):
+        raise site.refuse("a linear layer whose weights are a map")
+    return Effect(site.map, swap=FunctionalLinear(), inputs=(site.input, weight, bias))

@@ -1,0 +1,53 @@
+"""Rules of reductions: over positions they add exactly, or do not add; over channels every position adds alike."""
+
+from __future__ import annotations
+
+from mass.fx.lattice import Grid
+from mass.fx.nodes import name_of
+from mass.fx.rule import Effect, Site, rule
+from mass.nn.exact import ExactMean, ExactSum
+
+_REDUCTION = ("input", "dim", "keepdim")
+
+
+@rule(functions=["amax", "amin"], arguments=_REDUCTION)
+def extreme(site: Site) -> Effect:
+    """Maxima and minima do not round."""
+    return Effect(_reduced(site, _axes(site)))
+
+
+@rule(functions=["mean"], arguments=_REDUCTION, becomes=ExactMean)
+@rule(functions=["sum"], arguments=_REDUCTION, becomes=ExactSum)
+def mean(site: Site) -> Effect:
+    dims = _axes(site)
+    value = _reduced(site, dims)
+    if site.map.batch in dims or "dtype" in site.node.kwargs:
+        raise _in_order(site, dims)
+    swap = site.becomes(dims, bool(site.argument("keepdim", False)))
+    change = f"exact {name_of(site.node)}" if value is None else ""
+    return Effect(value, swap=swap, inputs=(site.input,), change=change)
+
+
+@rule(functions=["std", "var"], arguments=_REDUCTION)
+def deviation(site: Site) -> Effect:
+    dims = _axes(site)
+    _reduced(site, dims)
+    raise _in_order(site, dims)
+
+
+def _axes(site: Site) -> tuple[int, ...]:
+    dim, rank = site.argument("dim"), len(site.shape)
+    return tuple(range(rank)) if dim is None else tuple(d % rank for d in ((dim,) if isinstance(dim, int) else dim))
+
+
+def _reduced(site: Site, dims: tuple[int, ...]) -> Grid | None:
+    """What is left of a map: nothing of its positions, or all of them."""
+    spatial = set(site.map.dims) & set(dims)
+    if 0 < len(spatial) < len(site.map.dims):
+        raise site.refuse("a reduction over rows or columns alone leaves a map of the other axis")
+    return None if spatial else site.map.without(() if site.argument("keepdim", False) else dims)
+
+
+def _in_order(site: Site, dims: tuple[int, ...]) -> Exception:
+    reason = f"'{name_of(site.node)}' over axes {dims} adds in an order that depends on the position"
+    return site.refuse(reason, "use a plain mean")

@@ -1,0 +1,197 @@
+"""Tracing: the model as a graph of operations, each with the shapes it produces (`torch.fx`)."""
+
+from __future__ import annotations
+
+import copy
+import re
+import traceback
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from mass.errors import NotEquivariantError, check_batch
+from mass.fx import size_guards
+from mass.fx.converted import Converted
+from mass.fx.interpreter import Interpreter
+from mass.fx.rules import operation_of_module
+from mass.fx.size_guards import SizedTracer, as_modules
+from mass.marks import marked_period
+
+
+class Untraceable(NotEquivariantError):
+    """Code that cannot be traced; `module`: the innermost module that holds it, None if the model itself does."""
+
+    module: nn.Module | None = None
+
+    def within(self, module: nn.Module | None) -> Untraceable:
+        self.module = module
+        return self
+
+
+class _Tracer(SizedTracer):
+    def __init__(self, inputs: tuple[Any, ...] = (), opaque: frozenset[type] = frozenset()) -> None:
+        super().__init__(inputs)
+        self.opaque = opaque
+        self.failed: nn.Module | None = None  # the innermost module whose forward could not be traced
+        self.where = ""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if marked_period(m) is not None or operation_of_module(m) is not None or type(m) in self.opaque:
+            return True
+        if parametrize.is_parametrized(m):
+            return False  # its weight is computed: trace the computation
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            if self.failed is None and not self._computing:
+                self.failed, self.where = m, f" in '{self.path_of_module(m)}' ({type(m).__name__})"
+            raise
+
+
+class _Shapes(Interpreter):
+    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor), and if it is real."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = shape_of(result)
+        n.meta["real"] = isinstance(result, Tensor) and result.is_floating_point()
+        if not isinstance(result, Tensor):
+            n.meta["value"] = result  # a size, say, that later operations take as an argument
+        return result
+
+
+def shape_of(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
+
+
+_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+
+
+def _follow_training(evaluating: fx.GraphModule, training: fx.GraphModule) -> None:
+    """Functional dropout froze `training` as it was when traced: where the two traces differ, make it a module."""
+    pairs = list(zip(evaluating.graph.nodes, training.graph.nodes, strict=False))
+    for ours, theirs in pairs:
+        if ours.target in _DROPOUTS and (ours.args, ours.kwargs) != (theirs.args, theirs.kwargs):
+            p = ours.args[1] if len(ours.args) > 1 else ours.kwargs.get("p", 0.5)
+            dropout = _DROPOUTS[ours.target](p)
+            for module, node in ((evaluating, ours), (training, theirs)):
+                module.add_submodule(f"mass_{node.name}", dropout)
+                node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", node.args[:1], {}
+
+
+def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
+    """Give the graph the original's submodules, parameters and buffers: all of them, in order, under all their names."""
+    made = {name: child for name, child in traced._modules.items() if name.startswith("mass_")}
+    constants = {n: b for n, b in traced._buffers.items() if n not in original._buffers}
+    traced._modules.clear()
+    traced._modules.update(original._modules | made)
+    traced._parameters = original._parameters
+    traced._buffers = dict(original._buffers)
+    traced._non_persistent_buffers_set = set(original._non_persistent_buffers_set)
+    for name, tensor in constants.items():  # plain attributes, and tensors made in forward: no part of the state_dict
+        traced.register_buffer(name, tensor, persistent=False)
+
+
+def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: frozenset[type]) -> Converted:
+    """The model's graph; modules of the classes in `opaque` stay whole."""
+    tracer = _Tracer(inputs, opaque)
+    try:
+        graph = tracer.trace(model)
+    except NotEquivariantError:
+        raise
+    except Exception as error:
+        stack = traceback.extract_tb(error.__traceback__)
+        frames = [f for f in stack if "/torch/" not in f.filename and f.filename != size_guards.__file__]
+        line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
+        said = str(error).splitlines()[0].rstrip(".")
+        reason = f"{type(model).__name__} could not be traced{tracer.where}{line}: {said}"
+        remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
+        refusal = Untraceable("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)")
+        raise refusal.within(tracer.failed) from error
+    return Converted(model, graph, class_name=f"Mass{type(model).__name__}")
+
+
+def _trace_around(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Converted, frozenset[type]]:
+    """The model's graph, and the classes of modules that could not be traced and stayed whole in it."""
+    opaque = frozenset[type]()
+    while True:
+        try:
+            return _trace(model, inputs, opaque), opaque
+        except Untraceable as refusal:
+            if refusal.module is None or type(refusal.module) in opaque:
+                raise
+            opaque |= {type(refusal.module)}
+
+
+def _signature(module: fx.GraphModule) -> list[str]:
+    """What the graph computes, without the running numbers that tensors made in `forward` get at each tracing."""
+    return [
+        re.sub(r"_tensor_constant\d+", "constant", f"{n.op} {n.target} {n.args} {n.kwargs}") for n in module.graph.nodes
+    ]
+
+
+def as_inputs(example_input: Any) -> tuple[Any, ...]:
+    """The example as positional arguments, the first of them images (B, C, H, W), signals (B, C, L) or videos (B, C, T, H, W)."""
+    inputs = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
+    check_batch(inputs[0] if inputs else None)  # type: ignore[arg-type]
+    return inputs
+
+
+def trace(model: nn.Module, example_input: Any) -> Converted:
+    """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
+
+    Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
+    evaluation alone.
+
+    Raises:
+        NotEquivariantError: what could not be traced, and how to mark it as a leaf.
+    """
+    inputs = as_inputs(example_input)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    original = copy.deepcopy(model)
+    training = [(m, m.training) for m in original.modules()]
+    difference = ""
+    traced, opaque = _trace_around(original.eval(), inputs)
+    try:
+        traced_training = _trace(original.train(), inputs, opaque)
+    except NotEquivariantError as refusal:
+        if model.training:
+            raise
+        difference = str(refusal)
+    original.eval()
+    if not difference:
+        _follow_training(traced, traced_training)
+        pairs = zip(_signature(traced), _signature(traced_training), strict=False)
+        difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
+    if difference and model.training:
+        reason = f"in training the model computes something else ({difference})"
+        remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
+        raise NotEquivariantError("", reason, remedy)
+    as_modules(traced)
+    takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
+    if len(inputs) > takes:
+        raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
+    with torch.no_grad():
+        try:
+            _Shapes(traced).run(*inputs)
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
+            first = str(error).splitlines()[0].rstrip(".")
+            raise NotEquivariantError(
+                "", f"the model does not run on the example input of shape {shapes}: {first}"
+            ) from error
+    _adopt_state(traced, original)
+    for module, mode in training:
+        module.training = mode
+    traced.training = model.training
+    traced.evaluation_only = difference
+    return traced

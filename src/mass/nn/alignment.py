@@ -1,0 +1,158 @@
+"""Alignment: what brings maps to their origins and back in a converted network.
+
+Origins are chosen (`SelectOrigin`), read digit by digit (`ReadDigit`), composed (`ComposeOrigin`) and used (`Shift`,
+`Restore`); `Concatenate` makes the one map of all inputs that settles ties, `Symmetrise` averages what no choice can.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mass.axes import Dims, Pair, as_map, on_maps
+from mass.functional.origin import select_origin
+from mass.functional.pooling import cell_size
+from mass.functional.shift import shift
+from mass.functional.symmetrise import symmetrise
+
+
+class Shift(nn.Module):
+    """`shift` as a node of a converted network; `dims` are the axes of rows and columns."""
+
+    def __init__(self, dims: Dims = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        if x.numel() == 0:  # a level of a pyramid that has no channels
+            return x
+        return on_maps(lambda maps: shift(maps, origin), x, self.dims)
+
+
+class Restore(Shift):
+    """`restore` as a node of a converted network."""
+
+    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        return super().forward(x, -origin)
+
+
+class Concatenate(nn.Module):
+    """Images and masks as one map, along their channels; so a signal or a video."""
+
+    def __init__(self, dims: Dims = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, *images: Tensor) -> Tensor:
+        maps = [as_map(image, self.dims) for image in images]
+        first = maps[0]
+        if len(maps) == 1:
+            return first
+        return torch.cat([image.to(first.dtype).expand(len(first), -1, -1, -1) for image in maps], 1)
+
+
+class ComposeOrigin(nn.Module):
+    """Total origin of a finer lattice's child: O + S o (mass.fx.lattice)."""
+
+    def __init__(self, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, total: Tensor, origin: Tensor) -> Tensor:
+        return total + torch.stack((origin[:, 0] * self.stride[0], origin[:, 1] * self.stride[1]), 1)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class ReadDigit(nn.Module):
+    """One digit of an origin that was chosen with a larger period: (o // low) mod period; the last digit without mod."""
+
+    def __init__(self, low: tuple[int, int], period: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.low, self.period = low, period
+
+    def forward(self, origin: Tensor) -> Tensor:
+        digits = [origin[:, i] // self.low[i] for i in (0, 1)]
+        return torch.stack(digits if self.period is None else [digits[i] % self.period[i] for i in (0, 1)], 1)
+
+    def extra_repr(self) -> str:
+        return f"low={self.low}, period={self.period}"
+
+
+class ChoosesOrigin(nn.Module):
+    """A node that chooses an origin for each image: `mass.record_origins` listens to these."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a choice."""
+        return True
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        """What an origin is read off, a map (B, C, H, W), and the period on it."""
+        raise NotImplementedError
+
+    def chosen(self, output: Tensor) -> Tensor:
+        """The origins (B, 2) that an output of this node means."""
+        return output
+
+
+class SelectOrigin(ChoosesOrigin):
+    """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
+
+    With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
+    `dims` are the axes of rows and columns.
+    """
+
+    def __init__(
+        self,
+        period: tuple[int, int],
+        rule: str = "l2",
+        cells: tuple[int, int] | None = None,
+        dims: Dims = (2, 3),
+    ) -> None:
+        super().__init__()
+        self.period, self.rule, self.cells, self.dims = period, rule, cells, dims
+        self.only: tuple[int, int] | None = None  # the one size of map for which the factors that follow are right
+
+    @property
+    def chooses(self) -> bool:
+        return self.rule != "zero"
+
+    def read(self, x: Tensor) -> tuple[Tensor, Pair]:
+        return as_map(x, self.dims), self.period_of(x)
+
+    def period_of(self, x: Tensor) -> tuple[int, int]:
+        """The period on a map of this size."""
+        x = as_map(x, self.dims)
+        return self.period if self.cells is None else cell_size(x, self.cells)
+
+    def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
+        if self.rule == "zero":
+            return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
+        period, x = self.period_of(x), as_map(x, self.dims)
+        if self.only is not None and tuple(x.shape[2:]) != self.only:
+            raise ValueError(
+                f"this map is {tuple(x.shape[2:])}, and was {self.only} for the example that the model was converted with: "
+                "an enlargement by a fixed factor relies on it; convert it with an example of this size."
+            )
+        return select_origin(x, period, self.rule, source=source, source_origin=source_origin)
+
+    def extra_repr(self) -> str:
+        return f"period={self.period}, rule={self.rule!r}"
+
+
+class Symmetrise(nn.Module):
+    """Average a dense output over the translation symmetries of the input (frame averaging, Puny et al., 2022).
+
+    If a shift g leaves the input unchanged and is no multiple of the total stride, no choice of origins can be
+    equivariant (Curie's principle): the choice is one of several that differ by g. Their mean is equivariant.
+    For an input without such a symmetry nothing changes but the last rounding.
+    """
+
+    def __init__(self, dims: Dims = (2, 3)) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, y: Tensor, source: Tensor) -> Tensor:
+        return on_maps(lambda maps: symmetrise(maps, source), y, self.dims)

@@ -1,0 +1,84 @@
+"""Convolutions with circular borders, as modules (mass.functional.conv)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mass.axes import Pair
+from mass.errors import as_pair
+from mass.functional.conv import circular_conv1d, circular_conv2d, circular_conv3d
+from mass.functional.padding import window_pads
+
+
+class CircularConv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent.
+
+    With an `origin` (B, 2) it works on the map moved there.
+    """
+
+    before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fx.rules.padding)
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
+        stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
+        return circular_conv2d(input, self.weight, self.bias, stride, dilation, self.groups, pads, origin)
+
+
+class CircularConv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` with circular borders: (B, C, L) -> (B, C', L / stride), position-independent.
+
+    With an `origin` (B, 2), (0, o) for each signal, it works on the signal moved there.
+    """
+
+    before = (0, 0)  # what was padded in front of it, when converted (mass.fx.rules.padding)
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        options = self.stride, self.padding, self.dilation, self.groups, self.before, origin
+        return circular_conv1d(input, self.weight, self.bias, *options)
+
+
+class CircularConv3d(nn.Conv3d):
+    """`torch.nn.Conv3d` with circular rows and columns: (B, C, T, H, W) -> (B, C', T', H / stride, W / stride).
+
+    With an `origin` (B, 2) it works on the video moved there.
+    """
+
+    before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fx.rules.padding)
+
+    def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        options = self.stride, self.padding, self.dilation, self.groups, self.before, origin, self.padding_mode
+        return circular_conv3d(input, self.weight, self.bias, *options)
+
+
+class FunctionalConv2d(nn.Module):
+    """`F.conv2d` with circular borders, for weights that the network computes."""
+
+    def __init__(
+        self, kernel_size: Pair, stride: Pair, padding: Any, dilation: Pair, groups: int, before: Pair = (0, 0)
+    ) -> None:
+        super().__init__()
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.pads = window_pads(kernel_size, stride, padding, dilation, before)
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return circular_conv2d(x, weight, bias, self.stride, self.dilation, self.groups, self.pads)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, dilation={self.dilation}, groups={self.groups}, pads={self.pads}"
+
+
+class FunctionalConv(nn.Module):
+    """`F.conv1d` or `F.conv3d` with circular borders, for weights that the network computes."""
+
+    def __init__(self, axes: int, *options: Any) -> None:
+        super().__init__()
+        self.convolve: Any = circular_conv1d if axes == 1 else circular_conv3d
+        self.options = options
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return self.convolve(x, weight, bias, *self.options)
+
+    def extra_repr(self) -> str:
+        return "stride={}, padding={}, dilation={}, groups={}".format(*self.options)

@@ -1,0 +1,62 @@
+"""Reductions over positions as modules: the same bits in any order (mass.functional.exact)."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mass.functional.exact import exact_group_norm, exact_mean
+
+
+class ExactMean(nn.Module):
+    """`exact_mean` as a module: what global average pooling becomes in a converted network."""
+
+    def __init__(self, dims: tuple[int, ...] = (2, 3), keepdim: bool = True) -> None:
+        super().__init__()
+        self.dims, self.keepdim = tuple(dims), keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return exact_mean(x, self.dims, self.keepdim)
+
+    def extra_repr(self) -> str:
+        return f"dims={self.dims}, keepdim={self.keepdim}"
+
+
+class ExactSum(ExactMean):
+    """A sum over axes, the same bits in any order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        count = math.prod([x.shape[d] for d in self.dims])  # a list: torch.compile cannot look into a generator
+        return (exact_mean(x.double(), self.dims, self.keepdim) * count).to(x.dtype)
+
+
+class ExactGroupNorm(nn.GroupNorm):
+    """`torch.nn.GroupNorm` with exact statistics."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return exact_group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class _ExactInstanceNorm(nn.modules.instancenorm._InstanceNorm):
+    """Instance normalisation with exact statistics (with running statistics, in eval mode, nothing is reduced)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.track_running_stats:
+            if not self.training:
+                return super().forward(input)
+            F.instance_norm(input.detach(), self.running_mean, self.running_var, momentum=self.momentum or 0.0)
+        return exact_group_norm(input, input.shape[1], self.weight, self.bias, self.eps)
+
+
+class ExactInstanceNorm1d(_ExactInstanceNorm, nn.InstanceNorm1d):
+    """`torch.nn.InstanceNorm1d` with exact statistics."""
+
+
+class ExactInstanceNorm2d(_ExactInstanceNorm, nn.InstanceNorm2d):
+    """`torch.nn.InstanceNorm2d` with exact statistics."""
+
+
+class ExactInstanceNorm3d(_ExactInstanceNorm, nn.InstanceNorm3d):
+    """`torch.nn.InstanceNorm3d` with exact statistics."""

@@ -1,0 +1,91 @@
+"""What interpolation becomes in a converted network, for images, signals and videos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mass.axes import Dims, on_maps, pair_of, triple_of
+from mass.functional.interpolate import downsample, upsample
+
+
+class CircularDownsample(nn.Module):
+    """`downsample` as a module."""
+
+    def __init__(self, factor: tuple[int, int], mode: str) -> None:
+        super().__init__()
+        self.factor, self.mode = factor, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return downsample(x, self.factor, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, mode={self.mode!r}"
+
+
+class CircularUpsample(nn.Module):
+    """`upsample` as a module: what `nn.Upsample` and `F.interpolate` become in a converted network.
+
+    With a `size` the factor follows from it, else it is the example's.
+    """
+
+    def __init__(self, factor: tuple[int, int], mode: str) -> None:
+        super().__init__()
+        self.factor, self.mode = factor, mode
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        if size is None:
+            return upsample(x, self.factor, self.mode)
+        rows, columns = (size, size) if isinstance(size, int) else size
+        if rows % x.shape[2] or columns % x.shape[3]:
+            raise ValueError(
+                f"interpolation from {tuple(x.shape[2:])} to {(rows, columns)} is not by an integer factor at this size."
+            )
+        return upsample(x, (rows // x.shape[2], columns // x.shape[3]), self.mode)
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, mode={self.mode!r}"
+
+
+class OnMaps(nn.Module):
+    """A module that takes maps to maps of as many channels, of signals and videos."""
+
+    def __init__(self, inner: nn.Module, dims: Dims) -> None:
+        super().__init__()
+        self.inner, self.dims = inner, dims
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        if size is None:
+            return on_maps(self.inner, x, self.dims)
+        return on_maps(lambda maps: self.inner(maps, pair_of(size, len(self.dims))), x, self.dims)
+
+
+class InTime(nn.Module):
+    """A video interpolated in rows and columns by a module of maps, then in time as `F.interpolate` does.
+
+    Shape: (B, C, T, H, W) -> (B, C, T', H', W'), T' = `frames` * T, or as `size` says.
+    """
+
+    def __init__(self, inner: nn.Module, frames: float, mode: str, align_corners: bool = False) -> None:
+        super().__init__()
+        self.inner, self.frames, self.mode, self.align_corners = inner, frames, mode, align_corners
+
+    def forward(self, x: Tensor, size: Any = None) -> Tensor:
+        given = () if size is None else (pair_of(size, 3),)
+        y = self.inner(x.flatten(1, 2), *given).unflatten(1, x.shape[1:3])
+        before, after = x.shape[2], round(self.frames * x.shape[2]) if size is None else triple_of(size)[0]
+        if before == after:
+            return y
+        steps = torch.arange(after, device=x.device, dtype=torch.float64)
+        if self.mode == "nearest":
+            return y.index_select(2, (steps * before / after).long())
+        places = (
+            steps * (before - 1) / max(after - 1, 1) if self.align_corners else (steps + 0.5) * before / after - 0.5
+        )
+        places = places.clamp(0, before - 1)
+        left = places.long()
+        weight = (places - left).to(y.dtype).view(-1, 1, 1)
+        # Products and sums of whole tensors: every position is rounded alike.
+        return y.index_select(2, left) * (1 - weight) + y.index_select(2, (left + 1).clamp(max=before - 1)) * weight
