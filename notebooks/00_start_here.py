@@ -24,14 +24,16 @@ profile = "quick"
 import pandas as pd
 
 import mass
-from companion import plots
-from companion.data import normalize, photographs
-from companion.models import imagenet_classes, mobilenet_v2
-from companion.run import Run
-from companion.slider import draw_predictions, predictions, slider
+from companion.data.images import normalize, photographs
+from companion.figures.common import image_row
+from companion.figures.style import use_style
+from companion.models.pretrained import imagenet_classes, mobilenet_v2
+from companion.pipeline.run import Run
+from companion.studies.start_here import figures
+from companion.studies.start_here.slider import draw_predictions, predictions, slider
 
 run = Run("00_start_here", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The problem, in one picture
@@ -41,7 +43,7 @@ plots.use_style()
 
 # %%
 images, classes = photographs(run.settings.size), imagenet_classes()
-plots.image_row(images, ["temple", "flower"])
+image_row(images, ["temple", "flower"])
 
 # %%
 plain = mobilenet_v2()
@@ -60,7 +62,7 @@ for name, image in zip(["temple", "flower"], images, strict=True):
             rows.append({"panel": f"{name}: '{classes[answer]}'", "shift": shift, "method": method, "p": p})
 
 # %%
-fig = plots.lines_over_shifts(pd.DataFrame(rows), "p", "One pixel moves a plain network's answer", "probability")
+fig = figures.lines_over_shifts(pd.DataFrame(rows), "p", "One pixel moves a plain network's answer", "probability")
 run.figure(fig, "probability_over_shifts")
 fig
 
@@ -119,7 +121,7 @@ captions = {}
 for method, model in (("plain", plain), ("MASS", converted)):
     found = [predictions(model, images[1].roll((-i, -j), (1, 2))).max(0) for i, j in moves]
     captions[method] = [f"{classes[int(label)]} {p:.4f}" for p, label in found]
-fig = plots.strip(images[1], captions, moves)
+fig = figures.strip(images[1], captions, moves)
 run.figure(fig, "strip")
 fig
 

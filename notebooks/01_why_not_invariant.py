@@ -21,15 +21,16 @@ import pandas as pd
 import torch
 
 import mass
-from companion import plots, theory_figures
-from companion.commute import block_ends, example_layers, feature_distances, layer_errors
-from companion.data import normalize, photographs
-from companion.models import mobilenet_v2
-from companion.run import Run
-from companion.sampling import contrast_kept, residual_by_filter, waves
+from companion.data.images import normalize, photographs
+from companion.figures.style import use_style
+from companion.models.pretrained import mobilenet_v2
+from companion.pipeline.run import Run
+from companion.studies.why_not_invariant import figures
+from companion.studies.why_not_invariant.commute import block_ends, example_layers, feature_distances, layer_errors
+from companion.studies.why_not_invariant.sampling import contrast_kept, residual_by_filter, waves
 
 run = Run("01_why_not_invariant", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## Two definitions
@@ -51,7 +52,7 @@ x.flatten(), mass.shift(x, torch.tensor((0, 1))).flatten()
 
 # %%
 grey = photographs(run.settings.small).mean(1, keepdim=True)[1:]  # (1, 1, H, W)
-fig = theory_figures.two_definitions(grey)
+fig = figures.two_definitions(grey)
 run.figure(fig, "two_definitions")
 fig
 
@@ -73,7 +74,7 @@ fig
 
 # %%
 signals = {"6 cycles": waves(64, {6: 1.0}), "6 and 26 cycles": waves(64, {6: 1.0, 26: 0.6})}
-fig = theory_figures.sampled_twice(signals)
+fig = figures.sampled_twice(signals)
 run.figure(fig, "sampled_twice")
 fig
 
@@ -89,7 +90,7 @@ fig
 
 # %%
 x = torch.tensor([0.0, 0, 1, 1, 0, 0, 1, 1])
-fig = theory_figures.pooled_twice(x)
+fig = figures.pooled_twice(x)
 run.figure(fig, "pooled_twice")
 fig
 
@@ -100,7 +101,7 @@ fig
 # not destroy them: it makes them change places (frames of one colour hold the same pixels, up to a shift; see the norms).
 
 # %%
-fig = theory_figures.polyphase_components(grey[..., 16:40, 16:40])
+fig = figures.polyphase_components(grey[..., 16:40, 16:40])
 run.figure(fig, "polyphase_components")
 fig
 
@@ -120,7 +121,7 @@ small = photographs(run.settings.small)[1]  # (3, H, W)
 residual = pd.DataFrame(residual_by_filter(small, [0, *run.settings.filters], run.settings.seeds))
 mean = residual.groupby("size")["residual"].mean()
 kept = pd.DataFrame(contrast_kept(small, run.settings.filters))
-fig = theory_figures.blur_curves(residual[residual["size"] > 0], kept, mean[0])
+fig = figures.blur_curves(residual[residual["size"] > 0], kept, mean[0])
 run.figure(fig, "blur")
 fig
 
@@ -142,7 +143,7 @@ mean.rename({0: "MASS", 1: "no blur"}).rename("residual, %").to_frame().map("{:.
 
 # %%
 errors = layer_errors(example_layers(), normalize(photographs(run.settings.small))[1:])
-fig = theory_figures.error_table(errors)
+fig = figures.error_table(errors)
 run.figure(fig, "layers")
 fig
 
@@ -175,7 +176,7 @@ shifts = [(0, t) for t in range(run.settings.max_shift + 1)]
 found = pd.DataFrame(feature_distances(models, names, x, shifts))
 
 # %%
-fig = theory_figures.distances_by_depth(found)
+fig = figures.distances_by_depth(found)
 run.figure(fig, "by_depth")
 fig
 
@@ -187,7 +188,7 @@ fig
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
-fig = theory_figures.distances_by_shift(shown)
+fig = figures.distances_by_shift(shown)
 run.figure(fig, "by_shift")
 fig
 

@@ -26,14 +26,16 @@ import pandas as pd
 import torch
 
 import mass
-from companion import plots
-from companion.awkward import awkward_images
-from companion.measure import grids_by_method, phase_rounding, rule_agreement
-from companion.paper_figures import digit, figure_1, figure_2, phase_energies
-from companion.run import Run
+from companion.data.hard_images import awkward_images
+from companion.data.images import digit
+from companion.figures.common import heatmaps, image_row
+from companion.figures.style import use_style
+from companion.pipeline.run import Run
+from companion.studies.mass_layer.figures import figure_1, figure_2, phase_energies
+from companion.studies.mass_layer.measurements import grids_by_method, phase_rounding, rule_agreement
 
 run = Run("02_mass_layer", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The origin is read off the features
@@ -102,7 +104,7 @@ y, z = layer(image), layer(mass.shift(image, torch.tensor((5, 7))))
 # %%
 names = ["two equal objects", "mirrored about an edge", "one square on black", "lattice with equal defects"]
 images = awkward_images(run.settings.size, run.settings.size)
-plots.image_row([images[n][0] for n in names], names)
+image_row([images[n][0] for n in names], names)
 
 # %% [markdown]
 # How far is the best phase ahead of the second best? 0 is a tie, exactly; the unit of float32 rounding is 6e-8, of bfloat16
@@ -129,7 +131,7 @@ tables = {
     d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
     for d, t in found.groupby("dtype", sort=False)
 }
-fig = plots.heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
+fig = heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
 run.figure(fig, "another_grid")
 fig
 
@@ -154,7 +156,7 @@ found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean
 
 # %%
 agreement = rule_agreement(mass.RULES, size=run.settings.size, seed=run.settings.seed)
-fig = plots.heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
+fig = heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
 run.figure(fig, "rule_agreement")
 fig
 

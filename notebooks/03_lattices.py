@@ -27,23 +27,23 @@ from torch.utils.data import DataLoader
 import mass
 
 # %%
-from companion import plots
-from companion.architectures import block_of, origins_of, relative_error, survey, table_1
-from companion.data import labelled_images, normalize, photographs
-from companion.examples import AddsRamp
-from companion.layerwise import layer_by_layer
-from companion.margin_figures import margin_histograms
-from companion.margins import margins, summary
-from companion.measure import random_shifts
-from companion.models import mobilenet_v2
-from companion.networks import calibrated
-from companion.paper_figures import figure_3, lattice_points
-from companion.run import Run
+from companion.data.images import labelled_images, normalize, photographs
+from companion.figures.style import use_style
+from companion.measures.margins import margins, summary
+from companion.measures.origins import origins_of
+from companion.measures.shifts import random_shifts
+from companion.models.layer_by_layer import layer_by_layer
+from companion.models.pretrained import mobilenet_v2
+from companion.models.random_weights import calibrated
+from companion.pipeline.run import Run
+from companion.studies.lattices.architectures import block_of, relative_error, survey, table_1
+from companion.studies.lattices.examples import AddsRamp
+from companion.studies.lattices.figures import figure_3, lattice_points, margin_histograms
 from mass.trace import trace
 
 # %%
 run = Run("03_lattices", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## Table 1, generated

@@ -19,15 +19,19 @@ profile = "quick"
 import pandas as pd
 
 import mass
-from companion import going_up, paper_figures, plots
-from companion.data import normalize, photographs
-from companion.mask_figures import disagreements
-from companion.measure import random_shifts
-from companion.networks import segmenter
-from companion.run import Run
+from companion.data.images import digit, normalize, photographs
+from companion.figures.common import heatmaps
+from companion.figures.masks import disagreements
+from companion.figures.style import use_style
+from companion.measures.dense_outputs import disagreement, moves_along
+from companion.measures.shifts import random_shifts
+from companion.models.random_weights import segmenter
+from companion.pipeline.run import Run
+from companion.studies.going_back_up.encoder_decoders import by_decoder, encoder_decoders, periodic_image
+from companion.studies.going_back_up.figures import figure_4
 
 run = Run("04_going_back_up", profile)
-plots.use_style()
+use_style()
 size = run.settings.height, run.settings.width
 photo = photographs(size)[0]  # (3, H, W)
 x = normalize(photo)[None]  # (1, 3, H, W)
@@ -40,7 +44,7 @@ shifts = random_shifts(size, run.settings.shifts, run.settings.seed)
 # survives when the map moves. MASS keeps the index *and* the origin: values and places move along.
 
 # %%
-fig = paper_figures.figure_4(paper_figures.digit())
+fig = figure_4(digit())
 run.figure(fig, "figure_4")
 fig
 
@@ -66,11 +70,11 @@ o.tolist(), tuple(small.shape), tuple(large.shape)
 # shifts after which the output is the moved output, *to the bit*.
 
 # %%
-rows = going_up.by_decoder(x, shifts)
+rows = by_decoder(x, shifts)
 for row in rows:
     run.record(period=2, dataset="photographs", n=len(shifts), **row)
 table = pd.DataFrame(rows).pivot_table(index="layer", columns="method", values=["identical", "same labels"], sort=False)
-fig = plots.heatmaps({name: table[name] for name in ("identical", "same labels")}, "%")
+fig = heatmaps({name: table[name] for name in ("identical", "same labels")}, "%")
 run.figure(fig, "every_way_up")
 fig
 
@@ -79,7 +83,7 @@ fig
 # `align_corners=True` becomes half-pixel centres, since its sampling distance depends on the map's size. `explain` says so:
 
 # %%
-print(mass.explain(going_up.encoder_decoders()["bilinear, align_corners"], x))
+print(mass.explain(encoder_decoders()["bilinear, align_corners"], x))
 
 # %% [markdown]
 # ## Whole segmentation networks
@@ -93,7 +97,7 @@ for architecture in run.settings.architectures:
     plain = segmenter(architecture, run.settings.encoder, size)
     networks[architecture] = {"plain": plain, "MASS": mass.convert(plain, x)}
     for method, model in networks[architecture].items():
-        rows.append({"model": architecture, "method": method, **going_up.moves_along(model, x, shifts)})
+        rows.append({"model": architecture, "method": method, **moves_along(model, x, shifts)})
         run.record(net=run.settings.encoder, dataset="photographs", n=len(shifts), **rows[-1])
 pd.DataFrame(rows).pivot_table(index="model", columns="method", values=["identical", "same labels"], sort=False).round(
     2
@@ -105,7 +109,7 @@ pd.DataFrame(rows).pivot_table(index="model", columns="method", values=["identic
 
 # %%
 pair = networks[run.settings.architectures[0]]
-found = {method: going_up.disagreement(model, x, shifts) for method, model in pair.items()}
+found = {method: disagreement(model, x, shifts) for method, model in pair.items()}
 fig = disagreements(photo, found, shifts[0])
 run.figure(fig, "disagreement")
 fig
@@ -117,7 +121,7 @@ fig
 # stride, no choice of an origin has this symmetry: the converted network is equivariant *up to g*, and the certificate names it.
 
 # %%
-periodic = going_up.periodic_image(x, 24)[..., :48, :96]  # its symmetry: 24 pixels; the total stride: 32
+periodic = periodic_image(x, 24)[..., :48, :96]  # its symmetry: 24 pixels; the total stride: 32
 periodic = periodic.repeat(1, 1, 2, 1)  # (1, 3, 96, 96)
 linknet = segmenter("Linknet", run.settings.encoder, (96, 96))
 print(mass.certify(mass.convert(linknet, periodic), periodic, [(3, 5), (8, 16), (24, 40)]))

@@ -22,23 +22,24 @@ profile = "quick"
 # %%
 import pandas as pd
 
-from companion import cifar_figures as figures
-from companion import plots
-from companion.accuracy import evaluate
-from companion.corruptions import CORRUPTIONS, corrupt
-from companion.datasets import DATASETS
-from companion.evaluate import trained, transferred
-from companion.labelled import Split
-from companion.methods import METHODS
-from companion.run import Run
-from companion.significance import gains
-from companion.stability import stability
-from companion.sweep import curves, fine_tuned, run_all, table_2
+from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.figures.style import use_style
+from companion.measures.accuracy import evaluate
+from companion.measures.noise import stability
+from companion.measures.paired_t import gains
+from companion.models.methods import METHODS
+from companion.pipeline.run import Run
+from companion.studies.cifar10 import figures
+from companion.studies.cifar10.recipes import fine_tuned, table_2
+from companion.training.classification import Split
+from companion.training.record_run import trained, transferred
+from companion.training.sweep import curves, run_all
+from companion.training.tasks import DATASETS
 from mass import RULES
 
 # %%
 run = Run("05_cifar10", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The methods

@@ -23,19 +23,20 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 import mass
-from companion import plots
-from companion.accuracy import evaluate
-from companion.data import labelled_images, normalize, photographs
-from companion.flips import changing_labels
-from companion.frames import InItsFrame, frames_found, in_frame
-from companion.models import imagenet_classes, mobilenet_v2
-from companion.move_figures import agreement_points
-from companion.moves import agreement
-from companion.run import Run
+from companion.data.images import labelled_images, normalize, photographs
+from companion.figures.common import image_row
+from companion.figures.style import use_style
+from companion.measures.accuracy import evaluate
+from companion.models.pretrained import imagenet_classes, mobilenet_v2
+from companion.pipeline.run import Run
+from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, bars
+from companion.studies.weight_transfer.flips import changing_labels
+from companion.studies.weight_transfer.frames import InItsFrame, frames_found, in_frame
+from companion.studies.weight_transfer.moves import agreement
 from mass.baselines import convert_to_aps
 
 run = Run("06_weight_transfer", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The images
@@ -92,7 +93,7 @@ table.rename(columns={"changed_by_noise": "changed by noise", "shifted_top1": "t
 
 # %%
 shown = pd.DataFrame(rows).rename(columns={"top1": "top-1 on unshifted images"})
-fig = plots.accuracy_against(
+fig = accuracy_against(
     shown, "top-1 on unshifted images", "consistency", f"MobileNetV2, official weights, {len(images)} images"
 )
 run.figure(fig, "accuracy_consistency")
@@ -105,7 +106,7 @@ fig
 # nearly equal, it picks another grid; so MASS changes a few more labels under noise than the plain network.
 
 # %%
-fig = plots.bars(
+fig = bars(
     pd.DataFrame(rows), "changed_by_noise", "method", "Labels that change under noise of 2 grey levels", "% of images"
 )
 run.figure(fig, "noise")
@@ -134,7 +135,7 @@ pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"
 
 # %%
 moved = photographs(run.settings.size).roll((90, 130), (2, 3))  # (2, 3, H, W)
-fig = plots.image_row([*moved, *in_frame(moved)], ["moved by 90, 130"] * 2 + ["moved to their seam"] * 2)
+fig = image_row([*moved, *in_frame(moved)], ["moved by 90, 130"] * 2 + ["moved to their seam"] * 2)
 run.figure(fig, "seam")
 fig
 

@@ -20,19 +20,20 @@
 profile = "quick"
 
 # %%
-from companion import plots
-from companion import segmentation_figures as figures
-from companion.datasets import DATASETS
-from companion.evaluate import trained
-from companion.going_up import disagreement
-from companion.mask_figures import disagreements
-from companion.methods import METHODS
-from companion.run import Run
-from companion.sweep import curves, run_all, table_5
-from companion.voc import palette
+from companion.data.voc import palette
+from companion.figures.masks import disagreements
+from companion.figures.style import use_style
+from companion.measures.dense_outputs import disagreement
+from companion.models.methods import METHODS
+from companion.pipeline.run import Run
+from companion.studies.segmentation import figures
+from companion.studies.segmentation.recipes import table_5
+from companion.training.record_run import trained
+from companion.training.sweep import curves, run_all
+from companion.training.tasks import DATASETS
 
 run = Run("08_segmentation", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The pictures

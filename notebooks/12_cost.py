@@ -19,13 +19,14 @@ profile = "quick"
 # %%
 import pandas as pd
 
-from companion import cost, cost_figures, plots
-from companion.run import Run
+from companion.figures.style import use_style
+from companion.pipeline.run import Run
+from companion.studies.cost import figures, measurements
 from mass import native
 
 run = Run("12_cost", profile)
 settings = run.settings
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## One selection
@@ -37,7 +38,7 @@ plots.use_style()
 
 # %%
 shape = (settings.batch, 64, settings.size // 2, settings.size // 2)
-energies = cost.energy_pass(shape, settings.rounds)
+energies = measurements.energy_pass(shape, settings.rounds)
 for name, row in energies.iterrows():
     run.record(image="x".join(map(str, shape)), method=name, milliseconds=row["ms"], mb_per_ms=row["MB per ms"])
 energies.round(2)
@@ -57,11 +58,11 @@ energies.round(2)
 # Max pooling and depthwise convolution do not appear: they read the map where it lies.
 
 # %%
-tables = {name: cost.parts(name, settings.size, settings.batch, settings.rounds) for name in settings.networks}
+tables = {name: measurements.parts(name, settings.size, settings.batch, settings.rounds) for name in settings.networks}
 pd.concat(tables, names=["network"]).round(2)
 
 # %%
-fig = cost_figures.predicted_and_measured(tables)
+fig = figures.predicted_and_measured(tables)
 run.figure(fig, "predicted_and_measured")
 fig
 
@@ -76,14 +77,16 @@ fig
 # kernel more at a time. Circular padding alone (the frame's own grid, all kernels) is the floor: whatever wraps pays it.
 
 # %%
-changes = pd.DataFrame([cost.changes(n, settings.size, settings.batch, settings.rounds) for n in settings.networks])
+changes = pd.DataFrame(
+    [measurements.changes(n, settings.size, settings.batch, settings.rounds) for n in settings.networks]
+)
 for name, row in changes.iterrows():
     for step, ratio in row.items():
         run.record(net=name, method=step, size=settings.size, batch=settings.batch, ratio=ratio)
 changes.round(2)
 
 # %%
-fig = cost_figures.after_each_change(changes)
+fig = figures.after_each_change(changes)
 run.figure(fig, "after_each_change")
 fig
 
@@ -98,8 +101,8 @@ fig
 # Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same readings.
 
 # %%
-growth = cost.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
-fig = cost_figures.growing(growth)
+growth = measurements.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
+fig = figures.growing(growth)
 run.figure(fig, "growth")
 fig
 

@@ -20,14 +20,15 @@
 profile = "quick"
 
 # %%
-from companion import beside, plots
-from companion.errata import FORMULAS, NUMBERS, SENTENCES, UNSTATED
-from companion.paths import find_root
-from companion.run import Run
+from companion.core.paths import find_root
+from companion.figures.style import use_style
+from companion.paper.errata import FORMULAS, NUMBERS, SENTENCES, UNSTATED
+from companion.pipeline.run import Run
+from companion.studies.paper_and_errata import beside
 
 run = Run("13_paper_and_errata", profile)
 root = find_root()
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## Table 2: CIFAR-10

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import mass
-from companion.awkward import photograph
-from companion.networks import TORCHVISION_SEGMENTERS, segmenter
+from companion.data.hard_images import photograph
+from companion.models.random_weights import TORCHVISION_SEGMENTERS, segmenter
 
 SMALL = (64, 96)
 CASES = {  # architecture, encoder, size, output stride of the encoder

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mass
-from companion.networks import calibrated
+from companion.models.random_weights import calibrated
 from mass.layout import layout_hash, pixel_hash
 from mass.ranks import layout_ranks, read_layout
 

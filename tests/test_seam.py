@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import mass
-from companion.awkward import photograph
+from companion.data.hard_images import photograph
 
 
 def test_discontinuities_move_along():

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from companion.checkpoint import load_weights
-from companion.cifar_nets import CIFAR_NETS as NETS
-from companion.methods import METHODS
+from companion.models.cifar_resnets import CIFAR_NETS as NETS
+from companion.models.methods import METHODS
+from companion.training.checkpoint import load_weights
 from mass.baselines import BlurPool2d, DDAC2d
 
 SIZES = {"digits": 8, "resnet20": 32}

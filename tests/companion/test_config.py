@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from companion.config import NOTEBOOKS, choose_profile, load_config
-from companion.errors import Refusal
-from companion.results import PROFILES
+from companion.core.errors import Refusal
+from companion.core.published import PROFILES
+from companion.pipeline.settings import NOTEBOOKS, choose_profile, load_config
 
 LAYER = "02_mass_layer: {seed: 0, size: 64, shifts: 8}"
 TRANSFER = "06_weight_transfer: {seed: 0, size: 224, images: 4, moved: 2, batch: 2, noise: 1e-3}"

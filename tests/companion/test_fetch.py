@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from companion import download, fetch
-from companion.errors import Refusal
-from companion.sources import FILES, Mirrored, Source, Web, Wheel
+from companion.core.errors import Refusal
+from companion.fetching import download, fetch
+from companion.fetching.catalogue import FILES, Mirrored, Source, Web, Wheel
 
 CONTENT = bytes(range(256)) * 4000
 HALF = len(CONTENT) // 2

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from companion import data
-from companion.errors import Refusal
-from companion.manifest import _entries, link_images, read_manifest
-from companion.sources import ImageSet, Mirrored
+from companion.core.errors import Refusal
+from companion.data import images as data
+from companion.fetching.catalogue import ImageSet, Mirrored
+from companion.fetching.manifest import _entries, link_images, read_manifest
 
 
 @pytest.fixture

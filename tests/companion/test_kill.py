@@ -51,7 +51,7 @@ def test_what_is_killed_is_taken_up_again(project):
     victims = {
         "make": (["make", "repro"], "make repro"),
         "dvc": ([sys.executable, "-m", "dvc", "repro"], "-m dvc repro"),
-        "kernel": (["make", "repro"], "companion.kernel"),
+        "kernel": (["make", "repro"], "companion.pipeline.kernel"),
     }
     for name, (command, pattern) in victims.items():
         subprocess.run(["rm", "-rf", folder / "runs", folder / "dvc.lock", folder / ".dvc/cache"], check=True)

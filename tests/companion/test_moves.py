@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 import mass
-from companion.data import normalize, photographs
-from companion.frames import InItsFrame, frames_found, in_frame
-from companion.margin_figures import margin_histograms
-from companion.margins import margins, origin_maps, phase_energies, summary
-from companion.move_figures import agreement_points
-from companion.moves import MOVES, agreement, bilinear_half, fourier_half
-from companion.networks import calibrated
-from companion.plots import COLOURS
+from companion.data.images import normalize, photographs
+from companion.figures.style import COLOURS
+from companion.measures.margins import margins, summary
+from companion.measures.origins import origin_maps, phase_energies
+from companion.models.random_weights import calibrated
+from companion.studies.lattices.figures import margin_histograms
+from companion.studies.weight_transfer.figures import agreement_points
+from companion.studies.weight_transfer.frames import InItsFrame, frames_found, in_frame
+from companion.studies.weight_transfer.moves import MOVES, agreement, bilinear_half, fourier_half
 
 
 def test_frames_are_found_wherever_they_were_moved_to():

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from companion.beside import above, figure, gains, smaller_runs, statements, table_2, verdict
-from companion.errata import FORMULAS, NUMBERS, SENTENCES
-from companion.paper import METHODS, NETWORKS, TABLE_2, Cell
+from companion.paper.errata import FORMULAS, NUMBERS, SENTENCES
+from companion.paper.printed import METHODS, NETWORKS, TABLE_2, Cell
+from companion.studies.paper_and_errata.beside import above, figure, gains, smaller_runs, statements, table_2, verdict
 
 RUN = {"method": "MASS", "model": "resnet20", "seed": 0, "top1": 92.0, "consistency": 100.0}
 

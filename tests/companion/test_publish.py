@@ -10,15 +10,15 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from companion import publish as publishing
-from companion import shrink
-from companion.errors import Refusal
-from companion.markdown import percent
-from companion.paper_tables import verdict
-from companion.publish import find_runs, publish
-from companion.results import PROVENANCE, merge, read_results, results_file, topic_of
-from companion.strip import traces
-from companion.tables import refresh
+from companion.core.errors import Refusal
+from companion.core.markdown import percent
+from companion.core.published import PROVENANCE, merge, read_results, results_file, topic_of
+from companion.pipeline.clean_outputs import traces
+from companion.publishing import compress as shrink
+from companion.publishing import publish as publishing
+from companion.publishing.publish import find_runs, publish
+from companion.publishing.readme import refresh
+from companion.studies.weight_transfer.tables import verdict
 
 README = """# Title
 <!-- results:weight_transfer -->

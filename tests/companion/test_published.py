@@ -8,16 +8,19 @@ import nbformat
 import pytest
 from PIL import Image
 
-from companion.config import NOTEBOOKS
-from companion.results import BENCHMARKS, PROFILES, PROVENANCE, topic_of
-from companion.shrink import FIGURE, NOTEBOOK
-from companion.strip import output_texts, traces
-from companion.tables import TABLES, refresh
+from companion.core.published import PROFILES, PROVENANCE, topic_of
+from companion.pipeline.clean_outputs import output_texts, traces
+from companion.pipeline.settings import NOTEBOOKS
+from companion.publishing.compress import FIGURE, NOTEBOOK
+from companion.publishing.readme import TABLES, refresh
+from companion.studies import all_studies
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "results").glob("*.json"))
 FIGURES = sorted((ROOT / "figures").glob("*.png"))
 EXECUTED = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+TOPICS = {*map(topic_of, NOTEBOOKS), *(topic for study in all_studies() for topic in study.benchmarks)}
 
 
 def named(paths):
@@ -38,7 +41,7 @@ def test_what_the_readme_links_to_is_there():
 @pytest.mark.parametrize("path", **named(RESULTS))
 def test_every_record_has_its_provenance(path):
     records = json.loads(path.read_text(encoding="utf-8"))
-    assert records and path.stem in {*map(topic_of, NOTEBOOKS), *BENCHMARKS}
+    assert records and path.stem in TOPICS
     for record in records:
         assert set(PROVENANCE) <= set(record)
         assert topic_of(record["notebook"]) == path.stem and record["profile"] in (*PROFILES, "bench")

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from companion.errors import Refusal
-from companion.paths import FOLDER_VARIABLE, find_root
-from companion.records import make_record, nest, read_records, record_name
-from companion.run import Run
+from companion.core.errors import Refusal
+from companion.core.paths import FOLDER_VARIABLE, find_root
+from companion.core.records import make_record, nest, read_records, record_name
+from companion.pipeline.run import Run
 
 
 @pytest.fixture(params=["", "notebooks"])

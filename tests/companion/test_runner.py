@@ -9,15 +9,15 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from companion import runner
-from companion.errors import Refusal
-from companion.paths import require_own_python
-from companion.process import exclusive
-from companion.report import report
-from companion.source import read_source, set_parameters
+from companion.core.errors import Refusal
+from companion.core.paths import require_own_python
+from companion.core.process import exclusive
+from companion.pipeline import execute as runner
+from companion.pipeline.notebook_source import read_source, set_parameters
+from companion.pipeline.report import report
 
 PARAMETERS = '# %% tags=["parameters"]\nprofile = "quick"\n'
-RUN = '# %%\nfrom companion.run import Run\n\nrun = Run("02_mass_layer", profile)\n'
+RUN = '# %%\nfrom companion.pipeline.run import Run\n\nrun = Run("02_mass_layer", profile)\n'
 MEASURE = """# %%
 import warnings
 
@@ -110,7 +110,7 @@ def test_a_failing_cell_leaves_nothing_and_is_named(tree):
 
 
 def test_a_refusal_in_a_notebook_is_its_sentence(tree):
-    write(tree, PARAMETERS, '# %%\nfrom companion.errors import Refusal\n\nraise Refusal("The set is not there.")')
+    write(tree, PARAMETERS, '# %%\nfrom companion.core.errors import Refusal\n\nraise Refusal("The set is not there.")')
     with pytest.raises(PapermillExecutionError) as error:
         run(tree)
     assert runner.describe(error.value) == "stopped: The set is not there."

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from companion.commute import distance, example_layers, layer_errors, rounded
-from companion.data import photographs
-from companion.sampling import (
+from companion.data.images import photographs
+from companion.studies.why_not_invariant.commute import distance, example_layers, layer_errors, rounded
+from companion.studies.why_not_invariant.sampling import (
     blur,
     interpolated,
     max_pool_in_two_steps,

@@ -14,23 +14,23 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-import companion.train
-from companion.antialias import FILTERS, antialias
-from companion.checkpoint import load_tensors, save_tensors
-from companion.config import load_config
-from companion.datasets import DATASETS
-from companion.errors import Refusal
-from companion.evaluate import record_run, trained
-from companion.files import read_json
-from companion.methods import METHODS
-from companion.networks import calibrate
-from companion.recipe import Recipe, to_arguments
-from companion.scenes import Scenes
-from companion.segmentation_figures import accuracy_against_consistency, examples, learning_curves, table_5
-from companion.segmented import IGNORED, Segmented
-from companion.sweep import table_5 as recipes_of_table_5
-from companion.train import Training, learning_rate, train
-from companion.voc import CLASSES, Voc, palette
+import companion.training.train
+from companion.core.errors import Refusal
+from companion.core.files import read_json
+from companion.data.scenes import Scenes
+from companion.data.voc import CLASSES, Voc, palette
+from companion.models.antialias import FILTERS, antialias
+from companion.models.methods import METHODS
+from companion.models.random_weights import calibrate
+from companion.pipeline.settings import load_config
+from companion.studies.segmentation.figures import accuracy_against_consistency, examples, learning_curves, table_5
+from companion.studies.segmentation.recipes import table_5 as recipes_of_table_5
+from companion.training.checkpoint import load_tensors, save_tensors
+from companion.training.recipe import Recipe, to_arguments
+from companion.training.record_run import record_run, trained
+from companion.training.segmentation import IGNORED, Segmented
+from companion.training.tasks import DATASETS
+from companion.training.train import Training, learning_rate, train
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"net": "deeplabv3plus-scenes", "dataset": "scenes", "batch": 4, "epochs": 1, "iterations": 5, "size": 32,
@@ -184,7 +184,7 @@ def test_a_run_stopped_at_any_step_is_taken_up_as_if_it_had_not(home, monkeypatc
             raise KeyboardInterrupt
         return learning_rate(recipe, step, steps)
 
-    monkeypatch.setattr(companion.train, "learning_rate", stopping)
+    monkeypatch.setattr(companion.training.train, "learning_rate", stopping)
     while stops:
         with pytest.raises(KeyboardInterrupt):
             train(recipe, home, home)

@@ -9,13 +9,15 @@ import torch
 from scipy import stats
 from torch import nn
 
-from companion import cifar_figures, sweep
-from companion.corruptions import CORRUPTIONS, corrupt
-from companion.labelled import Labelled, Split
-from companion.methods import METHODS
-from companion.recipe import Recipe, from_arguments, to_arguments
-from companion.significance import gains
-from companion.stability import stability
+from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.measures.noise import stability
+from companion.measures.paired_t import gains
+from companion.models.methods import METHODS
+from companion.studies.cifar10 import figures as cifar_figures
+from companion.studies.cifar10 import recipes
+from companion.training import sweep
+from companion.training.classification import Labelled, Split
+from companion.training.recipe import Recipe, from_arguments, to_arguments
 from mass.layers import SelectOrigin
 
 
@@ -132,12 +134,12 @@ class Settings:
 
 
 def test_every_method_has_its_first_run_before_any_has_its_second():
-    runs = [(recipe.method, recipe.seed) for recipe in sweep.table_2(Settings())]
+    runs = [(recipe.method, recipe.seed) for recipe in recipes.table_2(Settings())]
     assert runs == [("baseline", 3), ("mass", 3), ("lpf3", 3), ("baseline", 4), ("mass", 4)]
 
 
 def test_fine_tuning_starts_from_the_weights_at_its_own_rate():
-    (recipe,) = sweep.fine_tuned(Settings(), ["mass"])
+    (recipe,) = recipes.fine_tuned(Settings(), ["mass"])
     assert (recipe.start, recipe.lr, recipe.epochs) == ("weights.pt", 0.01, 1)
     assert recipe.name == "digits/digits/mass/1-epochs-from-weights/seed-3"
 

@@ -18,16 +18,16 @@ import pytest
 import torch
 from torch import nn
 
-import companion.train
-from companion.accuracy import accuracy, evaluate
-from companion.checkpoint import load_tensors, save_tensors
-from companion.datasets import DATASETS
-from companion.errors import Refusal
-from companion.evaluate import record_run, trained
-from companion.files import read_json
-from companion.labelled import Labelled, Split, epoch_batches
-from companion.recipe import Recipe, from_arguments, to_arguments
-from companion.train import learning_rate, train
+import companion.training.train
+from companion.core.errors import Refusal
+from companion.core.files import read_json
+from companion.measures.accuracy import accuracy, evaluate
+from companion.training.checkpoint import load_tensors, save_tensors
+from companion.training.classification import Labelled, Split, epoch_batches
+from companion.training.recipe import Recipe, from_arguments, to_arguments
+from companion.training.record_run import record_run, trained
+from companion.training.tasks import DATASETS
+from companion.training.train import learning_rate, train
 from mass.metrics import PROTOCOLS
 
 SMALL = {"net": "digits", "dataset": "digits", "batch": 64, "epochs": 3, "precision": "float32"}
@@ -132,7 +132,7 @@ def test_a_run_stopped_at_any_step_is_taken_up_as_if_it_had_not(home, lend, whol
         return learning_rate(recipe, step, steps)
 
     expected = whole(recipe)
-    monkeypatch.setattr(companion.train, "learning_rate", stopping)
+    monkeypatch.setattr(companion.training.train, "learning_rate", stopping)
     while stops:
         with pytest.raises(KeyboardInterrupt):
             train(recipe, home, home)
@@ -195,7 +195,7 @@ def test_a_finished_run_is_left_alone(whole, home):
 def test_a_run_of_another_recipe_is_not_taken_for_this_one(home, lend, whole):
     whole(Recipe(**SMALL))
     recipe, other = (Recipe(**SMALL, lr=lr, flip=lr == 0.2) for lr in (0.2, 0.1))
-    training = companion.train.Training(recipe, DATASETS["digits"](home), home)
+    training = companion.training.train.Training(recipe, DATASETS["digits"](home), home)
     training.save(home / recipe.name / "checkpoint.pt")
     for run in (whole, lambda recipe: train(recipe, home, home)):  # a finished one, and one to go on with
         with pytest.raises(Refusal, match=r"another recipe \(lr 0.2, not 0.1; flip True, not False\): move it away"):
@@ -233,7 +233,7 @@ def test_epochs_before_the_loss_was_lost_are_kept(home, lend, whole, monkeypatch
     recipe = Recipe(**SMALL)
     with monkeypatch.context() as patched:
         patched.setattr(
-            companion.train,
+            companion.training.train,
             "learning_rate",
             lambda recipe, step, steps: learning_rate(recipe, step, steps) if step < 2 * STEPS else 1e8,
         )
@@ -387,9 +387,9 @@ def test_a_wrong_recipe_is_one_sentence(home, lend, wrong, sentence):
 
 
 def test_a_batch_is_shared_by_processes_and_parts(home, digits, monkeypatch):
-    monkeypatch.setattr(companion.train, "_place", lambda: (3, 0, torch.device("cpu")))
+    monkeypatch.setattr(companion.training.train, "_place", lambda: (3, 0, torch.device("cpu")))
     with pytest.raises(Refusal, match="A batch of 64 cannot be divided evenly by 3 processes x 2 parts"):
-        companion.train.Training(Recipe(**SMALL, accumulate=2), digits, home)
+        companion.training.train.Training(Recipe(**SMALL, accumulate=2), digits, home)
 
 
 def test_a_command_line_without_options_is_the_papers_recipe():

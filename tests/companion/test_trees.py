@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from companion import cifar10, fetch, trees
-from companion.errors import Refusal
-from companion.sources import TREES, Mirrored, Source, Tree, Web
+from companion.core.errors import Refusal
+from companion.fetching import archives as trees
+from companion.fetching import cifar10_mosaics as cifar10
+from companion.fetching import fetch
+from companion.fetching.catalogue import TREES, Mirrored, Source, Tree, Web
 
 ROOT = Path(__file__).parents[2]
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two" * 1000}

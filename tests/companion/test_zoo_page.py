@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from browser import Chromium, find_chromium, wait_for
 
-from companion.results import read_results
-from companion.strip import traces
-from companion.zoo_page import PLACE, zoo_page
+from companion.core.published import read_results
+from companion.pipeline.clean_outputs import traces
+from companion.studies.zoo.page import PLACE, zoo_page
 
 ROOT = Path(__file__).parents[2]
 

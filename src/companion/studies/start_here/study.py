@@ -1,0 +1,23 @@
+"""Notebook 00: one network, one picture moved around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from companion.core.study import Settings, Study
+
+
+@dataclass(frozen=True)
+class StartHere(Settings):
+    """00: one network, one picture moved around."""
+
+    size: int  # side of the pictures, in pixels
+    shifts: int  # random circular shifts tried
+
+
+STUDY = Study(
+    notebook="00_start_here",
+    description="Start here - a pretrained network becomes exactly shift-invariant in one call",
+    settings=StartHere,
+    inputs=("data/mobilenet_v2/mobilenet_v2-b0353104.pth",),
+)
