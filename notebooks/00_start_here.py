@@ -24,7 +24,8 @@ profile = "quick"
 import pandas as pd
 
 import mass
-from companion.data.images import normalize, photographs
+from companion.data.images import photographs
+from companion.data.normalisation import normalize
 from companion.figures.common import image_row
 from companion.figures.style import use_style
 from companion.models.pretrained import imagenet_classes, mobilenet_v2

@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 
 import mass
-from companion.data.images import normalize, photographs
+from companion.data.images import photographs
+from companion.data.normalisation import normalize
 from companion.figures.style import use_style
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run

@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader
 import mass
 
 # %%
-from companion.data.images import labelled_images, normalize, photographs
+from companion.data.images import labelled_images, photographs
+from companion.data.normalisation import normalize
 from companion.figures.style import use_style
 from companion.measures.margins import margins, summary
 from companion.measures.origins import origins_of

@@ -19,7 +19,8 @@ profile = "quick"
 import pandas as pd
 
 import mass
-from companion.data.images import digit, normalize, photographs
+from companion.data.images import digit, photographs
+from companion.data.normalisation import normalize
 from companion.figures.common import heatmaps
 from companion.figures.masks import disagreements
 from companion.figures.style import use_style

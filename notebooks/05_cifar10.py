@@ -23,6 +23,8 @@ profile = "quick"
 import pandas as pd
 
 from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.data.datasets import DATASETS
+from companion.data.labelled import Split
 from companion.figures.style import use_style
 from companion.measures.accuracy import evaluate
 from companion.measures.noise import stability
@@ -31,10 +33,8 @@ from companion.models.methods import METHODS
 from companion.pipeline.run import Run
 from companion.studies.cifar10 import figures
 from companion.studies.cifar10.recipes import fine_tuned, table_2
-from companion.training.classification import Split
 from companion.training.record_run import trained, transferred
 from companion.training.sweep import curves, run_all
-from companion.training.tasks import DATASETS
 from mass import RULES
 
 # %%

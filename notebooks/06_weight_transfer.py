@@ -23,7 +23,8 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 import mass
-from companion.data.images import labelled_images, normalize, photographs
+from companion.data.images import labelled_images, photographs
+from companion.data.normalisation import normalize
 from companion.figures.common import image_row
 from companion.figures.style import use_style
 from companion.measures.accuracy import evaluate

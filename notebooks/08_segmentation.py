@@ -20,6 +20,7 @@
 profile = "quick"
 
 # %%
+from companion.data.datasets import DATASETS
 from companion.data.voc import palette
 from companion.figures.masks import disagreements
 from companion.figures.style import use_style
@@ -30,7 +31,6 @@ from companion.studies.segmentation import figures
 from companion.studies.segmentation.recipes import table_5
 from companion.training.record_run import trained
 from companion.training.sweep import curves, run_all
-from companion.training.tasks import DATASETS
 
 run = Run("08_segmentation", profile)
 use_style()

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import mass
-from companion.data.images import normalize, photographs
+from companion.data.images import photographs
+from companion.data.normalisation import normalize
 from companion.figures.style import COLOURS
 from companion.measures.margins import margins, summary
 from companion.measures.origins import origin_maps, phase_energies

@@ -17,8 +17,10 @@ from torch import nn
 import companion.training.train
 from companion.core.errors import Refusal
 from companion.core.files import read_json
+from companion.data.datasets import DATASETS
 from companion.data.scenes import Scenes
-from companion.data.voc import CLASSES, Voc, palette
+from companion.data.segmented import Segmented
+from companion.data.voc import CLASSES, IGNORED, Voc, palette
 from companion.models.antialias import FILTERS, antialias
 from companion.models.methods import METHODS
 from companion.models.random_weights import calibrate
@@ -28,8 +30,7 @@ from companion.studies.segmentation.recipes import table_5 as recipes_of_table_5
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe, to_arguments
 from companion.training.record_run import record_run, trained
-from companion.training.segmentation import IGNORED, Segmented
-from companion.training.tasks import DATASETS
+from companion.training.segmentation import Segmentation
 from companion.training.train import Training, learning_rate, train
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def home(tmp_path, monkeypatch, scenes) -> Path:
 
 
 def an_epoch(data: Segmented, epoch: int = 0, rank: int = 0, world: int = 1, **changes):
-    parts = list(data.parts(Recipe(**SMALL | changes), epoch, rank, world))
+    parts = list(Segmentation(data, Recipe(**SMALL | changes)).parts(epoch, rank, world))
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
@@ -132,7 +133,7 @@ def test_test_pictures_are_whole_and_framed(halves):
     small, small_labels = halves.framed(0, 32)  # pictures are scaled alike
     assert small.shape == (3, 32, 32) and (small_labels != IGNORED).sum() == 20 * 32
     assert [len(x) for x, _ in halves.test_batches(32)] == [5]
-    with pytest.raises(Refusal, match=r"A picture of \(40, 64\) px does not fit the 60 px it is framed in"):
+    with pytest.raises(Refusal, match=r"An image of \(40, 64\) px does not fit the 60 px it is framed in"):
         Segmented(Halves(1), Halves(1), (), full=60).framed(0, 32)
 
 
@@ -153,7 +154,8 @@ class Says(nn.Module):
 def test_miou_pools_pixels_leaves_out_what_is_not_counted_and_classes_that_do_not_occur(halves):
     answers = torch.ones(5, 64, 64, dtype=torch.int64)  # 'black' everywhere, also in the frame, which is not counted
     answers[0, :, 32:] = 2  # but for one picture that is right
-    score = halves.score(Says(answers), Recipe(**SMALL | {"size": 64}), halves.normalize, lambda: torch.no_grad())
+    task = Segmentation(halves, Recipe(**SMALL | {"size": 64}))
+    score = task.score(Says(answers), halves.normalize, lambda: torch.no_grad())
     black, white = 5 / 9, 1 / 5  # of 5 halves each: 5 of 5 + 4 wrong ones; 1 of 5
     assert score["test_miou"] == pytest.approx(100 * (black + white) / 2, abs=1e-4)
 
@@ -163,7 +165,7 @@ def test_a_network_that_moves_along_has_100_everywhere_and_the_plain_one_has_not
     found = {}
     for method in ("baseline-zero", "mass"):
         model = calibrate(METHODS[method].build(recipe.net, 0), (64, 64))  # else one label is everywhere the strongest
-        found[method] = scenes.measure(model, recipe, "cpu")
+        found[method] = Segmentation(scenes, recipe).measure(model, "cpu")
     assert {found["mass"][name] for name in ("identical", "mascc_paper", "mascc_lps")} == {100.0}
     plain = found["baseline-zero"]
     assert plain["n"] == 4 and plain["identical"] == 0 and max(plain["mascc_paper"], plain["mascc_lps"]) < 100

@@ -10,13 +10,13 @@ from scipy import stats
 from torch import nn
 
 from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.data.labelled import Labelled, Split
 from companion.measures.noise import stability
 from companion.measures.paired_t import gains
 from companion.models.methods import METHODS
 from companion.studies.cifar10 import figures as cifar_figures
 from companion.studies.cifar10 import recipes
 from companion.training import sweep
-from companion.training.classification import Labelled, Split
 from companion.training.recipe import Recipe, from_arguments, to_arguments
 from mass.layers import SelectOrigin
 

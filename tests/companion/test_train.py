@@ -21,12 +21,13 @@ from torch import nn
 import companion.training.train
 from companion.core.errors import Refusal
 from companion.core.files import read_json
+from companion.data.datasets import DATASETS
+from companion.data.labelled import Labelled, Split
 from companion.measures.accuracy import accuracy, evaluate
 from companion.training.checkpoint import load_tensors, save_tensors
-from companion.training.classification import Labelled, Split, epoch_batches
+from companion.training.classification import epoch_batches
 from companion.training.recipe import Recipe, from_arguments, to_arguments
 from companion.training.record_run import record_run, trained
-from companion.training.tasks import DATASETS
 from companion.training.train import learning_rate, train
 from mass.metrics import PROTOCOLS
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
@@ -19,12 +18,6 @@ from companion.fetching.manifest import read_manifest, set_folder
 
 IMAGENET, SUBSET = "imagenet-val", "imagenet-val-1300"
 _A_FEW = 200  # pictures: so many are asked for to look at, and photographs will do as well
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what ImageNet networks are trained on
-
-
-def normalize(images: Tensor) -> Tensor:
-    """Colours in [0, 1] to what ImageNet networks expect. Shape: (..., 3, H, W) -> the same."""
-    return v2.functional.normalize(images, list(MEAN), list(STD))
 
 
 def photographs(size: int | tuple[int, int] = 224) -> Tensor:
@@ -32,6 +25,8 @@ def photographs(size: int | tuple[int, int] = 224) -> Tensor:
 
     Each is scaled until it covers `size` (height, width) and cropped at its centre.
     """
+    from sklearn.datasets import load_sample_images  # not on a bare GPU machine
+
     height, width = (size, size) if isinstance(size, int) else size
     return torch.stack([_cover(torch.tensor(photo), height, width) for photo in load_sample_images().images])
 
@@ -106,6 +101,8 @@ def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[tuple[Tensor, 
 
 def digit(index: int = 3, channels: int = 1) -> Tensor:
     """One of scikit-learn's 8 x 8 digits as a feature map (1, channels, 8, 8); channel 2 holds its vertical edges."""
+    from sklearn.datasets import load_digits
+
     x = torch.tensor(load_digits().images[index], dtype=torch.float32)[None, None]
     edges = (x - x.roll(1, 3)).abs()
     return torch.cat((x, edges), 1)[:, :channels]

@@ -6,7 +6,6 @@ They stand in for PASCAL VOC where nothing was fetched, to try everything out; n
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -21,6 +20,8 @@ class Scenes(Dataset[tuple[Tensor, Tensor]]):
     """`count` scenes that follow from a seed; an item is (picture (3, 64, 64), labels (64, 64): a digit + 1, or 0), uint8."""
 
     def __init__(self, count: int, seed: int) -> None:
+        from sklearn.datasets import load_digits  # not on a bare GPU machine
+
         generator = torch.Generator().manual_seed(seed)
 
         def draw(limit: int) -> int:

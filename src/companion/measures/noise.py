@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from companion.training.classification import Labelled, Split
+from companion.data.labelled import Labelled, Split
 from mass.evaluation import evaluating
 
 

@@ -1,6 +1,6 @@
 """A recipe: all that decides the weights of a trained network.
 
-The defaults are the paper's for CIFAR-10 (section 5.1.1); `companion.sweep.table_5` has those of section 5.2.
+The defaults are the paper's for CIFAR-10 (section 5.1.1); those of section 5.2 are in the study of segmentation.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from companion.core.errors import Refusal
+from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS, NETS
-from companion.training.tasks import DATASETS
 
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "poly")

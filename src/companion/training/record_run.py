@@ -20,10 +20,11 @@ from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
+from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_tensors, load_weights
 from companion.training.recipe import Recipe
-from companion.training.tasks import DATASETS
+from companion.training.tasks import task_of
 
 
 def trained(folder: Path) -> tuple[nn.Module, Recipe]:
@@ -47,7 +48,8 @@ def record_run(folder: Path, root: Path) -> dict[str, Any]:
         return read_json(folder / "record.json")
     model, recipe = trained(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    numbers = DATASETS[recipe.dataset](root).to(device).measure(model.to(device), recipe, device)
+    task = task_of(DATASETS[recipe.dataset](root).to(device), recipe)
+    numbers = task.measure(model.to(device), device)
     curve = read_json(folder / "curve.json")
     record = {
         **{name: value for name, value in asdict(recipe).items() if name != "start"},

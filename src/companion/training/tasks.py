@@ -1,59 +1,23 @@
-"""The data sets that networks are trained on, by name, and what the training loop asks of each."""
+"""Which task a recipe is: that of its data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Callable
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from companion.core.errors import Refusal
+from companion.data.labelled import Labelled
+from companion.data.segmented import Segmented
+from companion.training.classification import Classification
+from companion.training.recipe import Recipe
+from companion.training.segmentation import Segmentation
+from companion.training.task import Task
 
-from companion.measures.accuracy import Prepare
-from companion.training import classification as labelled
-from companion.training import segmentation as segmented
-
-if TYPE_CHECKING:
-    from companion.training.recipe import Recipe
+TASKS: dict[type, Callable[[Any, Recipe], Task]] = {Labelled: Classification, Segmented: Segmentation}
 
 
-class DataSet(Protocol):
-    """Pictures with labels, one each or one per pixel; `companion.labelled` and `companion.segmented` are two kinds."""
-
-    @property
-    def count(self) -> int:
-        """How many pictures there are to train on."""
-
-    @property
-    def channels(self) -> int:
-        """Of a picture."""
-
-    def to(self, device: str | torch.device) -> Self:
-        """The same, giving its batches on a device."""
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """Bytes -> float32 of zero mean and unit variance, in the memory format of `images`."""
-
-    def parts(self, recipe: Recipe, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """One process's share of an epoch: augmented bytes and labels, in `recipe.accumulate` parts a batch.
-
-        What comes is a function of the recipe, the epoch and the share, and of nothing else.
-        """
-
-    def score(
-        self, model: nn.Module, recipe: Recipe, prepare: Prepare, autocast: Callable[[], AbstractContextManager]
-    ) -> dict[str, float]:
-        """What the learning curve shows of an epoch, by name, in percent, over the test pictures."""
-
-    def measure(self, model: nn.Module, recipe: Recipe, device: str) -> dict[str, Any]:
-        """All that a record says of a trained network, over the test pictures."""
-
-
-DATASETS: dict[str, Callable[[Path], DataSet]] = {
-    "cifar10": labelled.cifar10,
-    "digits": labelled.digits,
-    "voc2012": segmented.voc2012,
-    "voc-subset": segmented.voc_subset,
-    "scenes": segmented.scenes,
-}
+def task_of(data: object, recipe: Recipe) -> Task:
+    """How a network is trained and measured on a data set by a recipe."""
+    if type(data) not in TASKS:
+        raise Refusal(f"Nothing is known of training on {type(data).__name__}: add its task to TASKS.")
+    return TASKS[type(data)](data, recipe)

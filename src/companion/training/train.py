@@ -28,7 +28,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
@@ -36,12 +35,12 @@ from tqdm.auto import tqdm
 from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
-from companion.data.voc import IGNORED
+from companion.data.datasets import DATASETS, DataSet
 from companion.models.methods import METHODS, channels_of
 from companion.training.checkpoint import load_tensors, load_weights, save_tensors
 from companion.training.recipe import Recipe, from_arguments
 from companion.training.record_run import record_run
-from companion.training.tasks import DATASETS, DataSet
+from companion.training.tasks import task_of
 
 _LOOK = 20  # steps between two looks at the loss: each waits for the device
 
@@ -59,7 +58,7 @@ class Training:
     def __init__(self, recipe: Recipe, data: DataSet, root: Path, compiled: bool = False) -> None:
         self.recipe = recipe
         self.world, self.rank, self.device = _place()
-        self.data = data.to(self.device)
+        self.task = task_of(data.to(self.device), recipe)
         count = data.count
         if recipe.batch > count:
             raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
@@ -99,7 +98,12 @@ class Training:
         return torch.autocast(self.device.type, getattr(torch, self.recipe.precision))
 
     def prepare(self, images: Tensor) -> Tensor:
-        return self.data.normalize(images).contiguous(memory_format=torch.channels_last)
+        return self.task.data.normalize(images).contiguous(memory_format=torch.channels_last)
+
+    def network(self, images: Tensor) -> Tensor:
+        """The outputs for a batch of bytes, in the recipe's precision, as float32."""
+        with self.autocast():
+            return self.running(self.prepare(images)).float()
 
     @property
     def done(self) -> int:
@@ -116,7 +120,7 @@ class Training:
         self.model.train()
         began, done = time.perf_counter(), self.done
         seen = torch.zeros(3, device=self.device, dtype=torch.float64)  # sums: losses, right labels, labels
-        steps, parts = min(self.steps, self.total - done), self.data.parts(recipe, number, self.rank, self.world)
+        steps, parts = min(self.steps, self.total - done), self.task.parts(number, self.rank, self.world)
         for step in range(1, steps + 1):
             rate = learning_rate(recipe, done + step - 1, self.total)
             for group in self.optimizer.param_groups:
@@ -126,12 +130,9 @@ class Training:
                 # For networks that draw at random (dropout, LPS): a part's draws do not depend on who computes it.
                 which = (step * self.world + self.rank) * recipe.accumulate + part
                 torch.manual_seed((1_000_003 * recipe.seed + number) * 1_000_003 + which)
-                with self.autocast():
-                    logits = self.running(self.prepare(images)).float()
-                loss = F.cross_entropy(logits, labels, ignore_index=IGNORED)
-                (loss / recipe.accumulate).backward()
-                right, counted = (logits.argmax(1) == labels).sum(), (labels != IGNORED).sum()
-                seen += torch.stack((loss.detach() * len(logits), right, counted))
+                loss = self.task.loss(self.network, images, labels)
+                (loss.value / recipe.accumulate).backward()
+                seen += torch.stack((loss.value.detach() * len(images), loss.right, loss.counted))
             self.optimizer.step()
             if step % _LOOK == 0 or step == steps:
                 losses, right_so_far, counted_so_far = seen.tolist()
@@ -152,7 +153,7 @@ class Training:
                 "epoch": number + 1,
                 "loss": losses / pictures,
                 "train_top1": 100 * right_labels / max(all_labels, 1),  # of pixels, where these are labelled
-                **self.data.score(self.model, recipe, self.prepare, self.autocast),
+                **self.task.score(self.model, self.prepare, self.autocast),
                 "images_per_s": pictures / seconds,
                 "seconds": seconds,
             }

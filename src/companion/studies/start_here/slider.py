@@ -11,7 +11,7 @@ from IPython.display import display
 from torch import Tensor, nn
 
 from companion.core.paths import FOLDER_VARIABLE
-from companion.data.images import normalize
+from companion.data.normalisation import normalize
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS
 

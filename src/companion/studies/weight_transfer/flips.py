@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from companion.data.images import normalize
+from companion.data.normalisation import normalize
 from mass.evaluation import evaluating
 from mass.shift import shift
 
