@@ -66,7 +66,7 @@ beside.above("MASS")
 # And the gains over the baseline, in percentage points, of which the text quotes the last row as 'our method':
 
 # %%
-beside.gains()
+beside.printed_gains()
 
 # %% [markdown]
 # ## Tables 3, 4 and 5: what the text says

@@ -18,7 +18,7 @@ from companion.publishing import compress as shrink
 from companion.publishing import publish as publishing
 from companion.publishing.publish import find_runs, publish
 from companion.publishing.readme import refresh
-from companion.studies.weight_transfer.tables import verdict
+from companion.studies.weight_transfer.tables import transfer_verdict
 
 README = """# Title
 <!-- results:weight_transfer -->
@@ -171,7 +171,7 @@ def test_wrong_markers_are_refused(tmp_path, readme, sentence):
     ],
 )
 def test_verdicts(fields, expected):
-    assert verdict({"method": "MASS", "consistency": 100.0, "profile": "quick", "n": 200} | fields) == expected
+    assert transfer_verdict({"method": "MASS", "consistency": 100.0, "profile": "quick", "n": 200} | fields) == expected
 
 
 def test_a_benchmark_is_published_like_a_run(tmp_path):

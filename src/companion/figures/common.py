@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from companion.figures.style import finished
+
 
 def draw_image(axes: Axes, image: Tensor, title: str = "") -> None:
     """One image (3, H, W) or (H, W), values in [0, 1] or stretched to them, without ticks."""
@@ -38,9 +40,7 @@ def image_row(images: Sequence[Tensor], titles: Sequence[str], height: float = 2
     )
     for ax, image, title in zip(axes[0], images, titles, strict=True):
         draw_image(ax, image, title)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good: str = "high") -> Figure:
@@ -59,9 +59,7 @@ def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good:
         ax.tick_params(axis="y", rotation=0)
     if title:
         fig.suptitle(title)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def draw_map(axes: Axes, values: Tensor, title: str, grid: int | None = None, start: tuple[int, int] = (0, 0)) -> None:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.figures.common import draw_image
+from companion.figures.style import finished
 
 
 def disagreements(
@@ -35,6 +36,4 @@ def disagreements(
         share = 100 * masks["differs"].mean().item()
         row[3].imshow(masks["differs"].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         row[3].set(xticks=[], yticks=[], title=f"other labels: {share:.2f}% of pixels")
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.figure import Figure
 
-# One colour per method, the same in every figure.
-COLOURS = {
-    "plain": "#8a8a8a",
-    "circular padding": "#c98b2f",
-    "APS": "#7a5aa6",
-    "layer by layer": "#c0504d",
-    "MASS": "#1f77b4",
-}
+from companion.models import layer_by_layer
+from companion.models.methods import METHODS
+
+# By every name that a method has, as trained here and as converted; and the control that is no method.
+COLOURS = (
+    {method.transferred: method.colour for method in METHODS.values() if method.transferred}
+    | {method.printed: method.colour for method in METHODS.values()}
+    | {layer_by_layer.NAME: layer_by_layer.COLOUR}
+)
 
 
 def use_style() -> None:
-    """The look of all figures: seaborn's white theme, readable at half a page's width."""
+    """Seaborn's white theme, readable at half a page's width."""
     sns.set_theme(context="notebook", style="white", rc={"figure.dpi": 100, "axes.titlesize": 11})
+
+
+def finished(fig: Figure, despine: bool = True, rect: tuple[float, float, float, float] | None = None) -> Figure:
+    """A figure ready to be shown once, by the cell that ends in it."""
+    if despine:
+        sns.despine(fig)
+    fig.tight_layout(**({} if rect is None else {"rect": rect}))
+    plt.close(fig)
+    return fig

@@ -20,6 +20,12 @@ FILTERS: dict[str, Callable[..., nn.Module]] = {
     "lpf3": partial(BlurPool2d, kernel_size=3),
     "ddac3": partial(DDAC2d, kernel_size=3),
 }
+DESCRIPTIONS = {
+    None: "none",
+    "lpf1": "none (sampled behind the ReLU)",
+    "lpf3": "binomial 3 x 3",
+    "ddac3": "DDAC 3 x 3",
+}
 
 
 def antialias(model: nn.Module, filtering: str) -> nn.Module:

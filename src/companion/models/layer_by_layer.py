@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mass.layers import CircularAvgPool2d, CircularConv2d, CircularMaxPool2d
 from mass.shift import shift
 
+NAME, COLOUR = "layer by layer", "#c0504d"  # in records and figures
 _CIRCULAR = {nn.Conv2d: CircularConv2d, nn.MaxPool2d: CircularMaxPool2d, nn.AvgPool2d: CircularAvgPool2d}
 
 

@@ -10,16 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
 from companion.core.records import mean_std
-from companion.models.methods import METHODS
+from companion.figures.style import COLOURS, finished
+from companion.models.methods import METHODS, Method
 from companion.paper.printed import TABLE_2
-
-_BASE = {"Baseline": "#8a8a8a", "APS": "#7a5aa6", "MASS": "#1f77b4", "LPS": "#2e8b57"}
-_FAMILY = ["MASS", "APS", "LPS", "Baseline"]  # whose colour a variant takes
-
-
-def colour(method: str) -> str:
-    """One colour per way of sampling, the same in every figure."""
-    return _BASE[next((name for name in _FAMILY if method.startswith(name)), "Baseline")]
 
 
 def table_2(records: list[dict], net: str) -> pd.DataFrame:
@@ -45,17 +38,7 @@ def table_2(records: list[dict], net: str) -> pd.DataFrame:
 
 def describe_methods(names: list[str]) -> pd.DataFrame:
     """What each method is, in words."""
-    samples = {
-        "zero": "the frame's, zero padding", "frame": "the frame's, circular padding", "aps": "APS: the output's largest phase",
-        "lps": "LPS: a learned phase of the output", "mass": "MASS: an origin for the input",
-    }  # fmt: skip
-    filters = {None: "none", "lpf1": "none (sampled behind the ReLU)", "lpf3": "binomial 3 x 3", "ddac3": "DDAC 3 x 3"}
-    rows = {}
-    for name in names:
-        method = METHODS[name]
-        place = f", {'before' if method.place == 'before' else 'behind'} the convolution"
-        blur = filters[method.filtering] + (place if method.filtering in ("lpf3", "ddac3") else "")
-        rows[method.printed] = {"sampling grid": samples[method.sampling], "anti-aliasing filter": blur}
+    rows = {METHODS[name].printed: METHODS[name].description for name in names}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -63,25 +46,23 @@ def learning_curves(curves: list[dict], net: str) -> Figure:
     """Test accuracy over epochs, a line per method, its band from lowest to highest seed."""
     frame = pd.DataFrame(curves)
     frame = frame[frame["net"] == net]
-    families = {"no filter": ["Baseline", "APS", "MASS", "LPS"], "LPF-3": [], "DDAC-3": []}
-    for name in dict.fromkeys(frame["method"]):
-        for family in ("LPF-3", "DDAC-3"):
-            if family in name and "first" not in name:
-                families[family].append(name)
+    filters = {"no filter": (None, "lpf1"), "LPF-3": ("lpf3",), "DDAC-3": ("ddac3",)}
     fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.6), sharey=True)
-    for ax, (family, names) in zip(axes, families.items(), strict=True):
-        part = frame[frame["method"].isin(names)]
-        palette = {name: colour(name) for name in names}
-        sns.lineplot(part, x="epoch", y="test_top1", hue="method", hue_order=[n for n in names if n in set(part["method"])],
-                     palette=palette, errorbar=("pi", 100), marker="o" if part["epoch"].max() <= 30 else None, ax=ax)  # fmt: skip
+    for ax, (family, filtering) in zip(axes, filters.items(), strict=True):
+        part = frame[frame["method"].isin([m.printed for m in METHODS.values() if _is_compared(m, filtering)])]
+        names = list(dict.fromkeys(part["method"]))
+        sns.lineplot(part, x="epoch", y="test_top1", hue="method", hue_order=names, palette=[COLOURS[n] for n in names],
+                     errorbar=("pi", 100), marker="o" if part["epoch"].max() <= 30 else None, ax=ax)  # fmt: skip
         ax.set(title=family, xlabel="epoch", ylabel="top-1 on the test set, %")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.get_legend():
             ax.get_legend().set_title("")
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
+
+
+def _is_compared(method: Method, filtering: tuple[str | None, ...]) -> bool:
+    """Whether a method has one of these filters, and stands in the table's own nine or is LPS."""
+    return method.filtering in filtering and method.place == "after" and not method.shifts and method.sampling != "zero"
 
 
 def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
@@ -89,7 +70,7 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
     frame = pd.DataFrame(records)
     means = frame[frame["net"] == net].groupby("method", sort=False)[["top1", "consistency"]].mean().sort_values("top1")
     fig, ax = plt.subplots(figsize=(9, 5))
-    ax.scatter(means["consistency"], means["top1"], s=70, c=[colour(m) for m in means.index], zorder=3)
+    ax.scatter(means["consistency"], means["top1"], s=70, c=[COLOURS[m] for m in means.index], zorder=3)
     low, span = means["consistency"].min(), max(means["top1"].max() - means["top1"].min(), 0.1)
     heights = {True: -1e9, False: -1e9}  # of the last label, in the column of the consistent and left of it
     for name, row in means.iterrows():
@@ -98,14 +79,11 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
         leftwards = not right and row["consistency"] > (low + 100) / 2
         ax.annotate(name, (row["consistency"], row["top1"]), xytext=(100 if right else row["consistency"], height),
                     textcoords=offset_copy(ax.transData, fig, -10 if leftwards else 10, 0, "points"), va="center",
-                    ha="right" if leftwards else "left", fontsize=9.5, color=colour(name),
+                    ha="right" if leftwards else "left", fontsize=9.5, color=COLOURS[name],
                     arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
     ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
@@ -114,8 +92,8 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
     for y, (name, row) in enumerate(gains.iterrows()):
         known = row["n"] > 1
         if known:
-            ax.plot([row["low"], row["high"]], [y, y], color=colour(name), lw=2)
-        ax.plot(row["gain"], y, "o", color=colour(name), mfc=colour(name) if known else "white", ms=7)
+            ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[name], lw=2)
+        ax.plot(row["gain"], y, "o", color=COLOURS[name], mfc=COLOURS[name] if known else "white", ms=7)
         ax.annotate(
             f"{row['gain']:+.2f}   n = {row['n']:.0f}", (1.02, y), xycoords=("axes fraction", "data"), va="center"
         )
@@ -124,29 +102,31 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
     ax.invert_yaxis()
     ax.set(xlabel=f"top-1 minus that of {over}, percentage points; bars: 95% interval over seeds")
     sns.despine(fig, left=True)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def under_corruption(records: list[dict]) -> Figure:
     """Accuracy and consistency on corrupted pictures, a bar per method."""
     frame = pd.DataFrame(records)
     names = list(dict.fromkeys(frame["method"]))
-    shades = dict(zip(names, ["#8a8a8a", "#c98b2f", "#7a5aa6", "#1f77b4", "#2e8b57"], strict=False))
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6))
     for ax, field, label in zip(axes, ("top1", "consistency"), ("top-1, %", "circular consistency, %"), strict=True):
-        sns.barplot(frame, x="corruption", y=field, hue="method", palette=shades, ax=ax, legend=field == "top1")
+        sns.barplot(
+            frame,
+            x="corruption",
+            y=field,
+            hue="method",
+            palette={name: COLOURS[name] for name in names},
+            ax=ax,
+            legend=field == "top1",
+        )
         ax.set(xlabel="", ylabel=label)
         lowest = frame[field].min()
         ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].get_legend().remove()
     fig.legend(handles, labels, loc="upper center", ncols=len(names), frameon=False, bbox_to_anchor=(0.5, 1.08))
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def under_noise(records: list[dict]) -> Figure:
@@ -161,12 +141,9 @@ def under_noise(records: list[dict]) -> Figure:
     }
     for ax, (field, label) in zip(axes, fields.items(), strict=True):
         part = frame.dropna(subset=[field]) if field in frame else frame.iloc[:0]
-        sns.lineplot(part, x="noise", y=field, hue="method", palette={name: colour(name) for name in names}, style="method",
+        sns.lineplot(part, x="noise", y=field, hue="method", palette={name: COLOURS[name] for name in names}, style="method",
                      hue_order=names, style_order=names, markers=True, ax=ax, legend=field == "top1")  # fmt: skip
         ax.set(xlabel="noise, grey levels", ylabel=label)
         ax.set_ylim(bottom=0)
     axes[0].get_legend().set_title("")
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)

@@ -8,6 +8,7 @@ from companion.core.markdown import percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, is_study, mean_std
 from companion.paper.printed import NETWORKS, TABLE_2
+from companion.paper.verdicts import NOT_AT_SCALE
 
 
 def cifar10(root: Path) -> str:
@@ -26,7 +27,7 @@ def cifar10(root: Path) -> str:
                 *(mean_std([r[field] for r in group]) for field in ("top1", "shifted_top1", "consistency")),
                 *((str(stated.accuracy), str(stated.consistency)) if stated else ("–", "–")),
                 where(group[0], records),
-                "see notebook 13" if profile == "paper" else "not run at paper scale",
+                "see notebook 13" if profile == "paper" else NOT_AT_SCALE,
             ]
         )
     hours = sum(record["train_seconds"] for record in records) / 3600

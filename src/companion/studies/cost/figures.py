@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from companion.figures.style import COLOURS
+from companion.figures.style import COLOURS, finished
 
 
 def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -18,7 +18,7 @@ def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
         long = long.reset_index().melt("part", var_name="", value_name="ms")
         sns.barplot(long, x="ms", y="part", hue="", palette=[COLOURS["plain"], COLOURS["MASS"]], ax=ax)
         ax.set(title=name, xlabel="ms per forward pass", ylabel="")
-    return _finished(fig)
+    return finished(fig)
 
 
 def after_each_change(table: pd.DataFrame) -> Figure:
@@ -30,7 +30,7 @@ def after_each_change(table: pd.DataFrame) -> Figure:
     ax.axhline(1, color=COLOURS["plain"], linewidth=1)
     ax.set_xlabel("")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return _finished(fig)
+    return finished(fig)
 
 
 def growing(table: pd.DataFrame) -> Figure:
@@ -45,11 +45,4 @@ def growing(table: pd.DataFrame) -> Figure:
         ax.set(yscale="log", xlabel=name, xticks=list(part["n"]), xticklabels=list(part["n"]))
     axes[0].set_ylabel("selection and shift, ms")
     axes[0].legend(frameon=False)
-    return _finished(fig)
-
-
-def _finished(fig: Figure) -> Figure:
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)

@@ -1,4 +1,4 @@
-"""The README's tables of what goes beyond the paper: exactness, speed, decoders, the zoo."""
+"""The README's tables of speed, in forward passes and in training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from companion.core.markdown import machine, table
 from companion.core.published import read_results
 from companion.core.records import Record
-from companion.models.methods import METHODS
+from companion.paper.printed import BASELINE
 
 
 def speed(root: Path) -> str:
@@ -46,7 +46,7 @@ def speed(root: Path) -> str:
 def training(root: Path) -> str:
     """Time of a training step beside the baseline's, as ratios of medians."""
     records = read_results(root, "training")
-    baselines = {(r["net"], r["batch"], machine(r)): r for r in records if r["method"] == METHODS["baseline"].printed}
+    baselines = {(r["net"], r["batch"], machine(r)): r for r in records if r["method"] == BASELINE}
     rows = [
         [
             *(record["net"], record["method"], str(record["batch"]), record["dtype"]),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import mass
 from companion.figures.common import draw_map
+from companion.figures.style import finished
 
 
 def _there_and_back(x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -44,6 +45,4 @@ def figure_4(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         verdict = "moves along" if kept else "does not move along"
         where = "maxima where they were" if at_places else "maxima on the grid"
         axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{where}", fontsize=10)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)

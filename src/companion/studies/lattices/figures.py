@@ -9,6 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from companion.figures.style import finished
+
 
 def margin_histograms(tables: dict[str, pd.DataFrame]) -> Figure:
     """Per network (columns of its table: origin, margin) the distribution of margins, an outline per origin, on a log axis.
@@ -27,10 +29,7 @@ def margin_histograms(tables: dict[str, pd.DataFrame]) -> Figure:
             ax.text(torch.finfo(dtype).eps * 0.7, top, str(dtype)[6:], ha="right", va="top", fontsize=9, rotation=90)
         ax.set(title=name, xlabel="margin: (best - second best) / best", ylabel="images", ylim=(0, top))
         sns.move_legend(ax, "upper left", title="origin", fontsize=9, title_fontsize=9, frameon=False)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def figure_3(plain: list[str], converted: list[str]) -> Figure:
@@ -46,9 +45,7 @@ def figure_3(plain: list[str], converted: list[str]) -> Figure:
                     bbox={"boxstyle": "round,pad=0.3", "fc": "#cfe3f5" if new else "#f0f0f0", "ec": "#999999"})  # fmt: skip
     ax.set(xlim=(-0.5, 1.5), ylim=(-rows, 1.6))
     ax.axis("off")
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def lattice_points(images: dict[str, Tensor], origins: dict[str, list[Tensor]], stages: tuple[int, ...]) -> Figure:
@@ -63,6 +60,4 @@ def lattice_points(images: dict[str, Tensor], origins: dict[str, list[Tensor]], 
             ax.imshow(image.permute(1, 2, 0))
             ax.scatter(points[:, 1], points[:, 0], s=stride * 1.3, color="#1f77b4", edgecolors="white", linewidths=0.6)
             ax.set(xticks=[], yticks=[], title=f"{name}: S = {stride}, O = ({total[0]}, {total[1]})")
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)

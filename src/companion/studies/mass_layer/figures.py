@@ -10,6 +10,7 @@ from torch import Tensor
 
 import mass
 from companion.figures.common import draw_map, draw_table
+from companion.figures.style import finished
 
 
 def phase_energies(x: Tensor, period: int = 2) -> Tensor:
@@ -36,9 +37,7 @@ def figure_1(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         draw_table(axes[row, 2], phase_energies(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
         draw_map(axes[row, 3], aligned[0, 0], "shift(x, o), the same grid", 2)
         draw_map(axes[row, 4], F.max_pool2d(aligned, 2)[0, 0], "MASS max pooling")
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def figure_2(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
@@ -59,6 +58,4 @@ def figure_2(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
             draw_map(axes[row, 4 + k], z[0, k], f"of moved x, ch. {k + 1}")
         kept = y.square().sum() / x.square().sum() * 100
         axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{kept:.0f}% of the energy", fontsize=10)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)

@@ -5,26 +5,23 @@ A number of a smaller profile is never put beside one of the paper's: such runs 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.image as mpimg
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from companion.core.published import read_results
 from companion.core.records import Record, is_study, mean_std
-from companion.figures.style import COLOURS
+from companion.figures.style import COLOURS, finished
+from companion.paper import verdicts
 from companion.paper.errata import Erratum
-from companion.paper.printed import METHODS, NETWORKS, RUNS, STATEMENTS, TABLE_2, Cell, Statement
+from companion.paper.printed import BASELINE, METHODS, NETWORKS, STATEMENTS, TABLE_2, Statement
 
 NOT_RUN = "not run"
-NOT_AT_SCALE = "not run at paper scale"
-VALIDATION_SET = 50_000  # images: the paper's scale for Tables 3 and 4
 
 # The notebooks that draw the paper's figures.
 FIGURES = {1: "02_mass_layer", 2: "02_mass_layer", 3: "03_lattices", 4: "04_going_back_up"}
@@ -34,25 +31,6 @@ def _sheet(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
     """A table of sentences, which Markdown sets better than pandas does: to the left, and formulas as formulas."""
     lines = [columns, [":---"] * len(columns), *rows]
     return Markdown("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
-
-
-def verdict(paper: Cell, ours: Sequence[float]) -> str:
-    """Whether the mean of our runs is the paper's, within twice the standard error of the difference.
-
-    A value printed without a spread (100%) is a promise: every run has to keep it.
-    """
-    if paper.doubt:
-        return "printed value in doubt"
-    if not ours:
-        return NOT_AT_SCALE
-    if paper.std is None:
-        return "reproduced" if all(value == paper.mean for value in ours) else "not reproduced"
-    if len(ours) < 2:
-        return "one run: no verdict"
-    mean = sum(ours) / len(ours)
-    variance = sum((value - mean) ** 2 for value in ours) / (len(ours) - 1)
-    error = math.sqrt(paper.std**2 / RUNS + variance / len(ours))
-    return "reproduced" if abs(mean - paper.mean) <= 2 * error else "not reproduced"
 
 
 def _with_count(values: Sequence[float], digits: int = 2) -> str:
@@ -86,7 +64,7 @@ def table_2(root: Path) -> pd.DataFrame:
                     "quantity": name,
                     "paper": str(cell),
                     "ours (runs)": _with_count(ours),
-                    "verdict": verdict(cell, ours),
+                    "verdict": verdicts.on_mean(cell, ours),
                 }
             )
     table = pd.DataFrame(rows).pivot(
@@ -96,11 +74,11 @@ def table_2(root: Path) -> pd.DataFrame:
     return table.reorder_levels([1, 0], axis=1).sort_index(axis=1, level=0, sort_remaining=False).loc[order]
 
 
-def gains() -> pd.DataFrame:
+def printed_gains() -> pd.DataFrame:
     """Accuracy of the three MASS rows over the baseline, in percentage points, from Table 2."""
     accuracy = {(row.method, row.network): row.accuracy.mean for row in TABLE_2}
     return pd.DataFrame(
-        {n: {m: accuracy[m, n] - accuracy["Baseline", n] for m in METHODS if m.startswith("MASS")} for n in NETWORKS}
+        {n: {m: accuracy[m, n] - accuracy[BASELINE, n] for m in METHODS if m.startswith("MASS")} for n in NETWORKS}
     ).round(2)
 
 
@@ -118,9 +96,8 @@ def accuracies() -> Figure:
     for ax, network in zip(axes, NETWORKS, strict=True):
         rows = [row for row in TABLE_2 if row.network == network]
         for place, row in enumerate(rows):
-            family = next((name for name in ("MASS", "APS") if name in row.method), "plain")
             ax.errorbar(
-                row.accuracy.mean, place, xerr=row.accuracy.std, fmt="o", ms=8, capsize=3, color=COLOURS[family]
+                row.accuracy.mean, place, xerr=row.accuracy.std, fmt="o", ms=8, capsize=3, color=COLOURS[row.method]
             )
             ax.annotate(f"{row.accuracy.mean:.2f}", (row.accuracy.mean, place), xytext=(0, 7), ha="center",
                         textcoords="offset points", fontsize=9)  # fmt: skip
@@ -129,10 +106,7 @@ def accuracies() -> Figure:
         ax.set(title=f"{network}, the paper's values", xlabel="accuracy on CIFAR-10, %")
         ax.set_yticks(range(len(rows)), [row.method for row in rows])
     axes[0].set_ylim(len(rows) - 0.5, -0.8)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def statements(root: Path) -> Markdown:
@@ -145,22 +119,15 @@ def statements(root: Path) -> Markdown:
 
 
 def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str]:
-    """Our measurement for a statement, and the verdict. One counter-example to a promise is enough, at any scale."""
-    if statement.name == "perfect mASCC":
-        masks = [r for r in records if r["method"] == "MASS"]
-        if broken := [r for r in masks if r["mascc_paper"] < 100]:
-            return f"{broken[0]['mascc_paper']:.2f} ({broken[0]['model']}, {broken[0]['profile']})", "not reproduced"
-        if full := [r for r in masks if r["profile"] == "paper"]:
-            return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})", "reproduced"
-    converted = [r for r in records if r.get("method") == "MASS" and "consistency" in r]
-    broken = [r for r in converted if r["consistency"] < 100]
-    full = [r for r in converted if r["profile"] == "paper" and r.get("n", 0) >= VALIDATION_SET]
-    if statement.name == "converted networks are consistent":
-        if broken:
-            return f"{broken[0]['consistency']:.2f} ({broken[0]['model']}, {broken[0]['profile']})", "not reproduced"
-        if full:
-            return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})", "reproduced"
-    return NOT_RUN, NOT_AT_SCALE
+    """Our measurement for a statement, and the verdict; a statement that promises nothing has none."""
+    field = statement.promises
+    promised = [r for r in records if field and r.get("method") == "MASS" and field in r]
+    broken = [r for r in promised if r[field] < 100]
+    full = [r for r in promised if r["profile"] == "paper" and r.get("n", 0) >= statement.images]
+    verdict = verdicts.on_promise(not broken, bool(full))
+    if broken:
+        return f"{broken[0][field]:.2f} ({broken[0]['model']}, {broken[0]['profile']})", verdict
+    return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})" if full else NOT_RUN, verdict
 
 
 def fewer_epochs(root: Path) -> Markdown:

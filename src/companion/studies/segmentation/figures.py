@@ -15,7 +15,7 @@ from torch import Tensor
 from companion.core.records import mean_std
 from companion.data.voc import IGNORED, palette
 from companion.figures.common import draw_image
-from companion.studies.cifar10.figures import colour
+from companion.figures.style import COLOURS, finished
 
 
 def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> Figure:
@@ -29,9 +29,7 @@ def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> 
         draw_image(below, colours[labels.long()].permute(2, 0, 1))
     handles = [Patch(facecolor=colours[label].tolist(), edgecolor="#888888", label=classes[label]) for label in present]
     fig.legend(handles=handles, loc="lower center", ncols=min(len(handles), 8), frameon=False)
-    fig.tight_layout(rect=(0, 0.03 + 0.03 * (len(handles) > 8), 1, 1))
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False, rect=(0, 0.03 + 0.03 * (len(handles) > 8), 1, 1))
 
 
 def learning_curves(curves: list[dict]) -> Figure:
@@ -43,14 +41,11 @@ def learning_curves(curves: list[dict]) -> Figure:
         axes, ("loss", "test_miou"), ("training loss", "mIoU on test pictures, %"), strict=True
     ):
         sns.lineplot(frame, x="epoch", y=field, hue="method", style="method", hue_order=names, style_order=names, ax=ax,
-                     palette=_colours(names), markers=True, dashes=False, legend=field == "test_miou")  # fmt: skip
+                     palette={name: COLOURS[name] for name in names}, markers=True, dashes=False, legend=field == "test_miou")  # fmt: skip
         ax.set(ylabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1.0, 1.0), title="", frameon=False)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def table_5(records: list[dict]) -> pd.DataFrame:
@@ -82,17 +77,7 @@ def accuracy_against_consistency(records: list[dict]) -> Figure:
     names = list(means.index)
     fig, ax = plt.subplots(figsize=(7.5, 4))
     sns.scatterplot(means, x="mascc_paper", y="miou", hue="method", style="method", hue_order=names, style_order=names,
-                    palette=_colours(names), s=110, ax=ax)  # fmt: skip
+                    palette={name: COLOURS[name] for name in names}, s=110, ax=ax)  # fmt: skip
     ax.set(xlabel="mASCC (eq. 5), %", ylabel="mIoU, %")
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1.0, 1.0), title="", frameon=False)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
-
-
-def _colours(names: Sequence[str]) -> dict[str, str | tuple]:
-    """A method's colour; a network of the frame's grid has a shade of the baseline's of its own."""
-    frames = [name for name in names if colour(name) == colour("Baseline")]
-    shades = dict(zip(frames, sns.color_palette("YlOrBr_d", len(frames)), strict=True))
-    return {name: shades.get(name, colour(name)) for name in names}
+    return finished(fig)

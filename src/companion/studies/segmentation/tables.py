@@ -7,6 +7,7 @@ from pathlib import Path
 from companion.core.markdown import table, where
 from companion.core.published import read_results
 from companion.core.records import Record, mean_std
+from companion.paper import verdicts
 
 _TABLE_5 = {"miou": 2, "mascc_paper": 4, "mascc_lps": 4, "identical": 2}  # fields, and their digits
 
@@ -36,9 +37,8 @@ def segmentation(root: Path) -> str:
 
 
 def segmentation_verdict(records: list[Record]) -> str:
-    """Whether a row of Table 5 bears out 'perfect shift equivariance'; one counter-example is enough to say no."""
-    if records[0]["method"] == "MASS" and min(r["mascc_paper"] for r in records) < 100:
-        return "not reproduced"
-    if records[0]["profile"] != "paper":
-        return "not run at paper scale"
-    return "reproduced" if records[0]["method"] == "MASS" else "no number to compare with"
+    """Whether a row of Table 5 bears out 'perfect shift equivariance'."""
+    at_scale = records[0]["profile"] == "paper"
+    if records[0]["method"] != "MASS":
+        return verdicts.without_number(at_scale)
+    return verdicts.on_promise(min(r["mascc_paper"] for r in records) == 100, at_scale)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.figures.common import draw_image
-from companion.figures.style import COLOURS
+from companion.figures.style import COLOURS, finished
 
 
 def lines_over_shifts(table: pd.DataFrame, y: str, title: str, ylabel: str) -> Figure:
@@ -32,10 +32,7 @@ def lines_over_shifts(table: pd.DataFrame, y: str, title: str, ylabel: str) -> F
         ax.set(title=panel, xlabel="circular shift in pixels, rows and columns", ylabel=ylabel, ylim=(-0.03, 1.03))
         ax.get_legend().set_title("")
     fig.suptitle(title)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def strip(image: Tensor, captions: dict[str, Sequence[str]], shifts: Sequence[tuple[int, int]]) -> Figure:
@@ -46,6 +43,4 @@ def strip(image: Tensor, captions: dict[str, Sequence[str]], shifts: Sequence[tu
         for row, (method, texts) in enumerate(captions.items()):
             ax.text(0.5, -0.06 - 0.13 * row, f"{method}: {texts[k]}", transform=ax.transAxes, ha="center", va="top",
                     fontsize=11, color="#444444" if method == "plain" else COLOURS[method])  # fmt: skip
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)

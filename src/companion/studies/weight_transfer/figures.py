@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from companion.figures.style import COLOURS
+from companion.figures.style import COLOURS, finished
 
 
 def agreement_points(table: pd.DataFrame, title: str) -> Figure:
@@ -26,10 +26,7 @@ def agreement_points(table: pd.DataFrame, title: str) -> Figure:
     ax.invert_yaxis()
     ax.set(title=title, xlabel="labels that agree, %")
     ax.legend(title="", loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def bars(table: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Figure:
@@ -40,10 +37,7 @@ def bars(table: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Figure
         ax.bar_label(container, fmt="%.2f", padding=4)  # type: ignore[arg-type]
     ax.set(title=title, xlabel=xlabel, ylabel="")
     ax.margins(x=0.14)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def accuracy_against(table: pd.DataFrame, x: str, y: str, title: str) -> Figure:
@@ -57,7 +51,4 @@ def accuracy_against(table: pd.DataFrame, x: str, y: str, title: str) -> Figure:
         )
     ax.set(title=title, xlabel=f"{x}, %", ylabel=f"{y}, %")
     ax.margins(x=0.25, y=0.15)
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)

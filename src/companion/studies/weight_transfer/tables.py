@@ -1,4 +1,4 @@
-"""The README's tables of what the paper measures: Tables 2, 3 and 5, and the small sibling of 3 and 4."""
+"""The README's Table 3."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from companion.core.markdown import percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, is_study
+from companion.paper import verdicts
+from companion.paper.printed import VALIDATION_SET
 
 # What the paper's text still says of its Table 3, whose body is lost. Only the first can be checked row by row.
 _STATEMENTS = {"MASS": "100% consistency", "APS": "transfer 'significantly' worse"}
-_VALIDATION_SET = 50_000  # images: the paper's scale
 
 
 def weight_transfer(root: Path) -> str:
@@ -28,7 +29,7 @@ def weight_transfer(root: Path) -> str:
                 *(percent(share, record["n"]) for share in shares),
                 where(record, records),
                 _STATEMENTS.get(record["method"], "–"),
-                verdict(record),
+                transfer_verdict(record),
             ]
         )
     note = "In brackets: 95% confidence (Wilson) over the n images. The subset is easier than the validation set."
@@ -45,10 +46,9 @@ def _most_images(records: list[Record]) -> list[Record]:
     return list(most.values())
 
 
-def verdict(record: Record) -> str:
-    """Whether a row of Table 3 bears the paper out; one counter-example is enough to say no, at any scale."""
-    if record["method"] == "MASS" and record["consistency"] < 100:
-        return "not reproduced"
-    if record["profile"] != "paper" or record["n"] < _VALIDATION_SET:
-        return "not run at paper scale"
-    return "reproduced" if record["method"] == "MASS" else "no number to compare with"
+def transfer_verdict(record: Record) -> str:
+    """Whether a row of Table 3 bears the paper out."""
+    at_scale = record["profile"] == "paper" and record["n"] >= VALIDATION_SET
+    if record["method"] != "MASS":
+        return verdicts.without_number(at_scale)
+    return verdicts.on_promise(record["consistency"] == 100, at_scale)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import mass
 from companion.figures.common import draw_map
-from companion.figures.style import COLOURS
+from companion.figures.style import COLOURS, finished
 from companion.studies.why_not_invariant.commute import distance
 from companion.studies.why_not_invariant.sampling import interpolated, max_pool_in_two_steps, spectrum
 from mass.baselines.blurpool import binomial_filter
@@ -51,9 +51,7 @@ def two_definitions(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
             ("| f(S x) – S' f(x) |\n" if row == 0 else "") + f"{distance(z, y, [best]):.0f}%", fontsize=10
         )
         axes[row, 0].set_ylabel(name, fontsize=11)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def _stems(ax: Axes, at: Tensor, values: Tensor, colour: str, label: str = "") -> None:
@@ -81,10 +79,7 @@ def sampled_twice(signals: dict[str, Tensor]) -> Figure:
         row[2].text(nyquist + 0.5, 1.0, "Nyquist", fontsize=9, va="top")
         row[2].set(title="amplitudes", xlabel="cycles in the signal", ylim=(0, 1.8), xlim=(-1, len(x) / 2 + 1))
     axes[0, 2].legend(fontsize=9, frameon=False, loc="upper right")
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def pooled_twice(x: Tensor) -> Figure:
@@ -104,10 +99,7 @@ def pooled_twice(x: Tensor) -> Figure:
             row, (f"{name}, and the windows", "dense maximum, stride 1", "max pooling: every second of it"), strict=True
         ):
             ax.set(title=title, xticks=[], yticks=[0, 1], ylim=(0, 1.25))
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def blur_curves(residual: pd.DataFrame, kept: pd.DataFrame, mass_residual: float) -> Figure:
@@ -138,10 +130,7 @@ def blur_curves(residual: pd.DataFrame, kept: pd.DataFrame, mass_residual: float
     axes[2].set(title="what it costs: contrast kept, one blur", xlabel="size of the filter", ylabel="%", ylim=(0, 105))
     for ax in axes[1:]:
         ax.set_xticks(sorted(set(kept["size"])))
-    sns.despine(fig)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig)
 
 
 def polyphase_components(x: Tensor, t: tuple[int, int] = (0, 1)) -> Figure:
@@ -158,9 +147,7 @@ def polyphase_components(x: Tensor, t: tuple[int, int] = (0, 1)) -> Figure:
             same = (i + by[0]) % 2 * 2 + (j + by[1]) % 2
             for spine in ax.spines.values():
                 spine.set(color=PHASES[same], linewidth=4, visible=True)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def error_table(errors: pd.DataFrame) -> Figure:
@@ -171,9 +158,7 @@ def error_table(errors: pd.DataFrame) -> Figure:
     ax.xaxis.tick_top()
     ax.tick_params(axis="both", length=0)
     ax.tick_params(axis="y", rotation=0)
-    fig.tight_layout()
-    plt.close(fig)
-    return fig
+    return finished(fig, despine=False)
 
 
 def distances_by_depth(table: pd.DataFrame) -> Figure:
@@ -196,10 +181,7 @@ def distances_by_depth(table: pd.DataFrame) -> Figure:
         ax.set_xticks(range(0, len(strides), 3))
         ax.get_legend().remove()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=3, frameon=False)
-    sns.despine(fig)
-    fig.tight_layout(rect=(0, 0.07, 1, 1))
-    plt.close(fig)
-    return fig
+    return finished(fig, rect=(0, 0.07, 1, 1))
 
 
 def distances_by_shift(table: pd.DataFrame) -> Figure:
@@ -214,7 +196,4 @@ def distances_by_shift(table: pd.DataFrame) -> Figure:
         ax.get_legend().remove()
     axes[0].set_ylim(-0.03 * table["distance"].max(), None)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=3, frameon=False)
-    sns.despine(fig)
-    fig.tight_layout(rect=(0, 0.08, 1, 1))
-    plt.close(fig)
-    return fig
+    return finished(fig, rect=(0, 0.08, 1, 1))
