@@ -31,7 +31,7 @@ from companion.data.images import digit
 from companion.figures.common import heatmaps, image_row
 from companion.figures.style import use_style
 from companion.pipeline.run import Run
-from companion.studies.mass_layer.figures import figure_1, figure_2, phase_energies
+from companion.studies.mass_layer.figures import energy_table, figure_1, figure_2
 from companion.studies.mass_layer.measurements import grids_by_method, phase_rounding, rule_agreement
 
 run = Run("02_mass_layer", profile)
@@ -45,7 +45,7 @@ use_style()
 
 # %%
 x = digit()  # (1, 1, 8, 8)
-energies = phase_energies(x)  # (2, 2)
+energies = energy_table(x)  # (2, 2)
 energies, mass.select_origin(x, 2)
 
 # %%

@@ -31,7 +31,7 @@ from companion.data.images import labelled_images, photographs
 from companion.data.normalisation import normalize
 from companion.figures.style import use_style
 from companion.measures.margins import margins, summary
-from companion.measures.origins import origins_of
+from companion.measures.origins import output_and_origins
 from companion.measures.shifts import random_shifts
 from companion.models.layer_by_layer import layer_by_layer
 from companion.models.pretrained import mobilenet_v2
@@ -71,7 +71,7 @@ image = photographs(size)[1]
 shown = {"image": image, "moved": mass.shift(image[None], torch.tensor((9, 14)))[0]}
 
 # %%
-origins = {name: [o[0] for o in origins_of(converted, x[None])] for name, x in shown.items()}
+origins = {name: [o[0] for o in output_and_origins(converted, x[None])[1]] for name, x in shown.items()}
 fig = lattice_points(shown, origins, stages=(3, 4, 5))
 run.figure(fig, "lattices")
 fig

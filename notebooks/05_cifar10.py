@@ -26,13 +26,13 @@ from companion.data.corruptions import CORRUPTIONS, corrupt
 from companion.data.datasets import DATASETS
 from companion.data.labelled import Split
 from companion.figures.style import use_style
-from companion.measures.accuracy import evaluate
+from companion.measures.accuracy import top1_and_consistency
 from companion.measures.noise import stability
-from companion.measures.paired_t import gains
+from companion.measures.paired_t import paired_gains
 from companion.models.methods import METHODS
 from companion.pipeline.run import Run
 from companion.studies.cifar10 import figures
-from companion.studies.cifar10.recipes import fine_tuned, table_2
+from companion.studies.cifar10.recipes import fine_tuned, table_2_recipes
 from companion.training.record_run import trained, transferred
 from companion.training.sweep import curves, run_all
 from mass import RULES
@@ -57,7 +57,7 @@ figures.describe_methods(run.settings.methods)
 # are finished are found in `checkpoints/` and taken as they are; a run that was killed goes on where it was.
 
 # %%
-recipes = table_2(run.settings)
+recipes = table_2_recipes(run.settings)
 records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(**record)
@@ -73,7 +73,7 @@ print(
 
 # %%
 net = run.settings.nets[0]
-figures.table_2(records, net)
+figures.table_of_runs(records, net)
 
 # %% [markdown]
 # A method that moves with the picture has one accuracy: the two columns are equal for MASS, to the last picture. For the others the
@@ -96,7 +96,7 @@ fig
 # the two apart; with one seed there is no interval, and no verdict.
 
 # %%
-differences = gains([record for record in records if record["net"] == net])
+differences = paired_gains([record for record in records if record["net"] == net])
 fig = figures.gain_bars(differences, "Baseline")
 run.figure(fig, "gains")
 fig
@@ -125,7 +125,7 @@ corrupted = []
 for kind in kinds:
     split = Split(corrupt(probed.images, kind), probed.labels)
     for method in ("baseline", "baseline-shifts", "aps", "mass"):
-        numbers = evaluate(networks[method], split.batches(500), prepare=data.normalize)
+        numbers = top1_and_consistency(networks[method], split.batches(500), prepare=data.normalize)
         corrupted.append({"corruption": kind, "method": METHODS[method].printed, **numbers})
         run.record(net=net, protocol="mass", dataset=run.settings.dataset, input=f"corrupted: {kind}", **corrupted[-1])
 
@@ -151,7 +151,7 @@ pd.DataFrame(corrupted).pivot_table(index="method", columns="corruption", values
 rules = []
 for rule in RULES:
     model = METHODS["mass"].with_rule(networks["mass"], rule)
-    numbers = evaluate(model, data.test.batches(500), prepare=data.normalize)
+    numbers = top1_and_consistency(model, data.test.batches(500), prepare=data.normalize)
     rules.append({"rule": rule, **numbers})
     run.record(net=net, method="MASS", protocol="mass", dataset=run.settings.dataset, **rules[-1])
 pd.DataFrame(rules).set_index("rule").round(2)
@@ -189,7 +189,7 @@ names = {"baseline-zero": "plain", "baseline": "circular padding", "mass": "MASS
 transfer = []
 for method, name in names.items():
     model = transferred(method, net_name, weights)
-    numbers = evaluate(model, data.test.batches(500), prepare=data.normalize)
+    numbers = top1_and_consistency(model, data.test.batches(500), prepare=data.normalize)
     transfer.append({"method": name, "training": "none", **numbers})
     run.record(net=net_name, protocol="mass", dataset=run.settings.dataset, stage="transferred", **transfer[-1])
 

@@ -27,7 +27,7 @@ from companion.data.images import labelled_images, photographs
 from companion.data.normalisation import normalize
 from companion.figures.common import image_row
 from companion.figures.style import use_style
-from companion.measures.accuracy import evaluate
+from companion.measures.accuracy import top1_and_consistency
 from companion.models.pretrained import imagenet_classes, mobilenet_v2
 from companion.pipeline.run import Run
 from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, bars
@@ -74,7 +74,9 @@ noise = run.settings.noise * grey_level
 measured = {"model": "mobilenet_v2", "dataset": dataset, "protocol": "mass", "size": run.settings.size}
 rows = []
 for method, model in versions.items():
-    found = evaluate(model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=method)
+    found = top1_and_consistency(
+        model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=method
+    )
     rows.append({"method": method, **found})
     run.record(**measured, **rows[-1])
 
@@ -123,7 +125,9 @@ fig
 rules = []
 for rule in mass.RULES:
     model = mass.convert(plain, x, origin=rule, verify=False)
-    found = evaluate(model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=rule)
+    found = top1_and_consistency(
+        model, batches, prepare=normalize, noise=noise, seed=run.settings.seed, description=rule
+    )
     rules.append({"rule": rule, **found})
     run.record(**measured, method="MASS", **rules[-1])
 pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"]].round(2)
@@ -156,7 +160,7 @@ pd.DataFrame(frames).set_index("rule").round(2)
 # what it gains is its own sampling grid and, if the network is left untouched inside the frame, its zero padding.
 
 # %%
-framed = evaluate(
+framed = top1_and_consistency(
     InItsFrame(plain), batches, prepare=normalize, noise=noise, seed=run.settings.seed, description="framed"
 )
 run.record(**measured, method="plain", rule="seam", **framed)

@@ -28,7 +28,7 @@ from companion.measures.dense_outputs import disagreement
 from companion.models.methods import METHODS
 from companion.pipeline.run import Run
 from companion.studies.segmentation import figures
-from companion.studies.segmentation.recipes import table_5
+from companion.studies.segmentation.recipes import table_5_recipes
 from companion.training.record_run import trained
 from companion.training.sweep import curves, run_all
 
@@ -57,7 +57,7 @@ fig
 # through the loop that trained notebook 05. Every method starts from the same weights and sees the same crops.
 
 # %%
-recipes = table_5(run.settings)
+recipes = table_5_recipes(run.settings)
 records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(model=run.settings.net, **{name: value for name, value in record.items() if name != "net"})
@@ -72,7 +72,7 @@ fig
 # in {0, …, 511}, by LPS's protocol under five shifts of at most 32 pixels; and the share of pictures whose *scores* move along to the bit.
 
 # %%
-figures.table_5(records)
+figures.table_of_runs(records)
 
 # %% [markdown]
 # Circular padding and anti-aliasing make masks agree more; only a grid that moves with the picture makes them agree everywhere, and

@@ -25,8 +25,13 @@ from companion.models.antialias import FILTERS, antialias
 from companion.models.methods import METHODS
 from companion.models.random_weights import calibrate
 from companion.pipeline.settings import load_config
-from companion.studies.segmentation.figures import accuracy_against_consistency, examples, learning_curves, table_5
-from companion.studies.segmentation.recipes import table_5 as recipes_of_table_5
+from companion.studies.segmentation.figures import (
+    accuracy_against_consistency,
+    examples,
+    learning_curves,
+    table_of_runs,
+)
+from companion.studies.segmentation.recipes import table_5_recipes
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe, to_arguments
 from companion.training.record_run import record_run, trained
@@ -238,7 +243,7 @@ def test_an_encoder_starts_from_published_weights(home):
 
 
 def test_the_recipe_of_table_5_is_the_papers():
-    recipe = recipes_of_table_5(load_config(ROOT).of("08_segmentation", "paper"))[-1]
+    recipe = table_5_recipes(load_config(ROOT).of("08_segmentation", "paper"))[-1]
     assert (recipe.dataset, recipe.net, recipe.method) == ("voc2012", "deeplabv3plus-resnet18", "mass")
     assert (recipe.iterations, recipe.batch, recipe.size, recipe.schedule) == (30_000, 16, 512, "poly")
     assert (recipe.lr, recipe.encoder_lr, recipe.momentum, recipe.weight_decay) == (0.01, 0.1, 0.9, 1e-4)
@@ -350,7 +355,7 @@ def test_the_palette_is_the_development_kits():
 def test_tables_and_figures_show_every_method(scenes):
     rows = [{"method": name, "n": 4, "iterations": 5, "seed": seed, "miou": 40.0 + seed, "mascc_paper": 99.0,
              "mascc_lps": 98.0, "identical": 0.0} for name in ("Baseline", "LPF-3", "MASS") for seed in (0, 1)]  # fmt: skip
-    table = table_5(rows)
+    table = table_of_runs(rows)
     assert list(table.index) == ["Baseline", "LPF-3", "MASS"] and set(table["mIoU"]) == {"40.50 ± 0.71"}
     points = [{"method": row["method"], "epoch": 1, "loss": 1.0, "test_miou": row["miou"]} for row in rows]
     drawings: list[Callable] = [lambda: accuracy_against_consistency(rows), lambda: learning_curves(points)]

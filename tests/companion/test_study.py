@@ -12,7 +12,7 @@ from torch import nn
 from companion.data.corruptions import CORRUPTIONS, corrupt
 from companion.data.labelled import Labelled, Split
 from companion.measures.noise import stability
-from companion.measures.paired_t import gains
+from companion.measures.paired_t import paired_gains
 from companion.models.methods import METHODS
 from companion.studies.cifar10 import figures as cifar_figures
 from companion.studies.cifar10 import recipes
@@ -35,7 +35,7 @@ def records(**values):
 
 def test_an_interval_is_students_of_the_paired_differences():
     a, b = [70.0, 71.0, 69.5], [71.0, 72.5, 71.0]
-    row = gains(records(Baseline=a, MASS=b)).loc["MASS"]
+    row = paired_gains(records(Baseline=a, MASS=b)).loc["MASS"]
     difference = numpy.array(b) - numpy.array(a)
     half = stats.t.ppf(0.975, 2) * difference.std(ddof=1) / 3**0.5
     assert row["n"] == 3 and row["gain"] == pytest.approx(difference.mean())
@@ -55,13 +55,13 @@ def test_an_interval_is_students_of_the_paired_differences():
     ],
 )
 def test_a_verdict_needs_an_interval_on_one_side_of_zero(ours, verdict):
-    assert gains(records(Baseline=[70.0, 71.0, 69.5], MASS=ours)).loc["MASS", "verdict"] == verdict
+    assert paired_gains(records(Baseline=[70.0, 71.0, 69.5], MASS=ours)).loc["MASS", "verdict"] == verdict
 
 
 def test_only_common_seeds_are_compared():
     rows = records(Baseline=[70.0, 71.0], MASS=[70.0])
     rows.append(rows[-1] | {"seed": 5, "top1": 90.0})
-    assert gains(rows).loc["MASS", ["n", "gain"]].tolist() == [1, 0.0]
+    assert paired_gains(rows).loc["MASS", ["n", "gain"]].tolist() == [1, 0.0]
 
 
 # --- corruptions and noise
@@ -134,7 +134,7 @@ class Settings:
 
 
 def test_every_method_has_its_first_run_before_any_has_its_second():
-    runs = [(recipe.method, recipe.seed) for recipe in recipes.table_2(Settings())]
+    runs = [(recipe.method, recipe.seed) for recipe in recipes.table_2_recipes(Settings())]
     assert runs == [("baseline", 3), ("mass", 3), ("lpf3", 3), ("baseline", 4), ("mass", 4)]
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_stops_says_why(jobs, tmp_path):
 
 
 def test_the_table_puts_the_papers_values_beside():
-    table = cifar_figures.table_2(records(Baseline=[70.0, 71.0], MASS=[72.0], LPS=[60.0]), "resnet20")
+    table = cifar_figures.table_of_runs(records(Baseline=[70.0, 71.0], MASS=[72.0], LPS=[60.0]), "resnet20")
     assert table.loc["Baseline", ("ours", "top-1")] == "70.50 ± 0.71"
     assert table.loc["MASS", ("ours", "top-1")] == "72.00"
     paper = "paper, 250 epochs, n = 5"

@@ -16,7 +16,7 @@ from companion.core.errors import Refusal
 from companion.core.files import read_json, write_atomic
 from companion.core.records import KEY, Record, read_records
 
-# Facts that every published record carries (DESIGN, section 5).
+# Facts that every published record carries: without them nobody can say where a number comes from.
 PROVENANCE = (
     "notebook",
     "profile",

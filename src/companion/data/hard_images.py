@@ -1,4 +1,4 @@
-"""Images on which published methods lose their equivariance (DESIGN, section 6), beside ordinary photographs.
+"""Images on which published methods lose their equivariance (notebook 02 counts how often), beside photographs.
 
 Each is a float tensor (1, 3, H, W). What makes an image awkward is a near-tie between sampling phases: a symmetry that
 gives two phases the same values, in the same or in another order.
@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def photograph(height: int, width: int, which: int = 0) -> Tensor:
-    """One of scikit-learn's two photographs (a temple, a flower), resized, with values in [-2, 2]."""
+def centred_photograph(height: int, width: int, which: int = 0) -> Tensor:
+    """One of scikit-learn's two photographs (a temple, a flower), resized, with values in [-2, 2]: about 0, as networks
+    expect it, and not in [0, 1], as `companion.data.images.photographs` has them."""
     from sklearn.datasets import load_sample_images
 
     image = torch.from_numpy(load_sample_images().images[which].copy()).permute(2, 0, 1)[None].float()
@@ -21,7 +22,7 @@ def photograph(height: int, width: int, which: int = 0) -> Tensor:
 
 def film(height: int, width: int, frames: int, which: int = 0) -> Tensor:
     """A photograph that moves and brightens a little from frame to frame, (1, 3, frames, height, width)."""
-    still = photograph(height, width, which)
+    still = centred_photograph(height, width, which)
     return torch.stack([still.roll((k, 2 * k), (2, 3)) + 0.1 * k for k in range(frames)], 2)
 
 
@@ -44,7 +45,7 @@ def _lattice(height: int, width: int) -> Tensor:
 
 def awkward_images(height: int, width: int) -> dict[str, Tensor]:
     """All of them by name, each (1, 3, height, width); height at least 40, width at least 48."""
-    photo = photograph(height, width)
+    photo = centred_photograph(height, width)
     generator = torch.Generator().manual_seed(0)
     top, left = photo[:, :, : height // 2], photo[..., : width // 2]
     square = torch.zeros(1, 3, height, width)
@@ -54,7 +55,7 @@ def awkward_images(height: int, width: int) -> dict[str, Tensor]:
     turned = torch.cat((top, top.flip(2, 3)), 2)
     return {
         "photograph": photo,
-        "another photograph": photograph(height, width, 1),
+        "another photograph": centred_photograph(height, width, 1),
         "constant": torch.full((1, 3, height, width), 0.3),
         "zeros": torch.zeros(1, 3, height, width),
         "periodic": torch.randn(1, 3, 8, 8, generator=generator).repeat(1, 1, height // 8, width // 8),

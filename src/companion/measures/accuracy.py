@@ -32,7 +32,7 @@ def accuracy(
     return 100.0 * correct / total
 
 
-def evaluate(
+def top1_and_consistency(
     model: nn.Module,
     batches: Batches,
     *,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from companion.data.labelled import Labelled, Split
+from companion.measures.origins import output_and_origins
 from mass.evaluation import evaluating
 
 
@@ -40,13 +41,5 @@ def stability(
 
 def _labels_and_origins(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Predicted labels (B,), and the origins of all groups side by side (B, 2 * groups)."""
-    origins: list[Tensor] = []
-    named = [module for name, module in model.named_children() if name.startswith("mass_origin_")]
-    choosers = [module for module in named if getattr(module, "rule", "") != "zero"]  # the frame's grid is no choice
-    hooks = [m.register_forward_hook(lambda module, inputs, output: origins.append(output)) for m in choosers]
-    try:
-        labels = model(x).argmax(1)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return labels, torch.cat(origins, 1) if origins else None
+    logits, origins = output_and_origins(model, x)
+    return logits.argmax(1), torch.cat(origins, 1) if origins else None

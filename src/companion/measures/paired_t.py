@@ -14,7 +14,9 @@ from scipy import stats
 from companion.core.records import Record
 
 
-def gains(records: list[Record], over: str = "Baseline", field: str = "top1", level: float = 0.95) -> pd.DataFrame:
+def paired_gains(
+    records: list[Record], over: str = "Baseline", field: str = "top1", level: float = 0.95
+) -> pd.DataFrame:
     """Every method's mean difference to `over`, in percentage points, with its interval.
 
     Returns:

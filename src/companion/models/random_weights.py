@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from companion.data.hard_images import photograph
+from companion.data.hard_images import centred_photograph
 
 # The smallest members of torchvision's convolutional families.
 FAMILIES = (
@@ -42,7 +42,7 @@ def calibrate(model: nn.Module, size: tuple[int, int] = (96, 96), examples: Tens
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
     if examples is None:
-        photos = torch.cat([photograph(*size, which) for which in (0, 1)])
+        photos = torch.cat([centred_photograph(*size, which) for which in (0, 1)])
         examples = torch.cat((photos, photos.flip(3), photos.roll(size[0] // 3, 2), photos * 0.5))
     with torch.no_grad():
         model.train()(examples)

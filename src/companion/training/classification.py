@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from companion.data.labelled import Labelled, Split
-from companion.measures.accuracy import Prepare, accuracy, evaluate
+from companion.measures.accuracy import Prepare, accuracy, top1_and_consistency
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network
@@ -60,7 +60,7 @@ class Classification:
         return {"test_top1": accuracy(model, self.data.test.batches(1000), prepare, autocast)}
 
     def measure(self, model: nn.Module, device: str) -> dict[str, Any]:
-        numbers = evaluate(
+        numbers = top1_and_consistency(
             model,
             self.data.test.batches(500),
             prepare=self.data.normalize,

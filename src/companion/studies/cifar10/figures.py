@@ -15,7 +15,7 @@ from companion.models.methods import METHODS, Method
 from companion.paper.printed import TABLE_2
 
 
-def table_2(records: list[dict], net: str) -> pd.DataFrame:
+def table_of_runs(records: list[dict], net: str) -> pd.DataFrame:
     """Mean ± standard deviation over n seeds for one network, and the paper's values where it prints them."""
     frame = pd.DataFrame(records)
     frame = frame[frame["net"] == net]

@@ -8,7 +8,7 @@ from typing import Any
 from companion.training.recipe import Recipe
 
 
-def table_2(settings: Any) -> list[Recipe]:
+def table_2_recipes(settings: Any) -> list[Recipe]:
     """The runs behind Table 2, from the notebook's settings: every method once before any is repeated."""
     return [
         Recipe(

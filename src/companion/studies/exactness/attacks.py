@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from companion.data.hard_images import photograph
+from companion.data.hard_images import centred_photograph
 from companion.measures.near_ties import at_the_flip, next_up, toward_tie
 from companion.measures.origins import origin_maps, phase_energies
 from companion.measures.shifts import random_shifts
@@ -55,7 +55,9 @@ def main() -> None:
             model = mass.convert(calibrated(name), torch.zeros(1, 3, *SIZE), verify=False).to(dtype)
             nearest, images, broken = 1.0, 0, 0
             for start in range(options.starts):
-                x = (photograph(*SIZE, start // 2 % 2) if start % 2 == 0 else torch.randn(1, 3, *SIZE)).to(dtype)
+                x = (centred_photograph(*SIZE, start // 2 % 2) if start % 2 == 0 else torch.randn(1, 3, *SIZE)).to(
+                    dtype
+                )
                 for which in range(len(origin_maps(model, x))):
                     found = list(attacked(model, x, which, options.bits))
                     nearest = min(nearest, *(gap(model, y, which) for y in found))

@@ -13,7 +13,7 @@ from companion.figures.common import draw_map, draw_table
 from companion.figures.style import finished
 
 
-def phase_energies(x: Tensor, period: int = 2) -> Tensor:
+def energy_table(x: Tensor, period: int = 2) -> Tensor:
     """Squared l2 norm of each polyphase component, (1, C, H, W) -> (P, P)."""
     return torch.stack(
         [torch.stack([x[..., i::period, j::period].square().sum() for j in range(period)]) for i in range(period)]
@@ -34,7 +34,7 @@ def figure_1(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         aligned = mass.shift(image, origin)
         draw_map(axes[row, 0], image[0, 0], f"{name}, on the frame's grid", 2)
         draw_map(axes[row, 1], F.max_pool2d(image, 2)[0, 0], "plain max pooling")
-        draw_table(axes[row, 2], phase_energies(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
+        draw_table(axes[row, 2], energy_table(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
         draw_map(axes[row, 3], aligned[0, 0], "shift(x, o), the same grid", 2)
         draw_map(axes[row, 4], F.max_pool2d(aligned, 2)[0, 0], "MASS max pooling")
     return finished(fig, despine=False)

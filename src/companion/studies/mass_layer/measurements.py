@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mass
-from companion.data.hard_images import photograph
+from companion.data.hard_images import centred_photograph
 from companion.measures.shifts import random_shifts
 from companion.models.layer_by_layer import layer_by_layer
 from companion.models.random_weights import calibrated
@@ -61,7 +61,7 @@ def phase_rounding(images: dict[str, Tensor]) -> list[dict[str, Any]]:
 def rule_agreement(rules: Sequence[str], size: int, seed: int, crops: int = 400) -> pd.DataFrame:
     """Percent of crops of photographs on which two rules choose the same origin (period 2)."""
     generator = torch.Generator().manual_seed(seed)
-    photos = [photograph(256, 384, which) for which in (0, 1)]
+    photos = [centred_photograph(256, 384, which) for which in (0, 1)]
     places = [torch.randint(0, n - size, (crops,), generator=generator).tolist() for n in (256, 384)]
     x = torch.cat(
         [photos[k % 2][..., i : i + size, j : j + size] for k, (i, j) in enumerate(zip(*places, strict=True))]

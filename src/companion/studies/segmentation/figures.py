@@ -48,7 +48,7 @@ def learning_curves(curves: list[dict]) -> Figure:
     return finished(fig)
 
 
-def table_5(records: list[dict]) -> pd.DataFrame:
+def table_of_runs(records: list[dict]) -> pd.DataFrame:
     """Mean ± standard deviation over n seeds, a row per method."""
     frame = pd.DataFrame(records)
     fields = {

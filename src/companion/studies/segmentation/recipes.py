@@ -7,7 +7,7 @@ from typing import Any
 from companion.training.recipe import Recipe
 
 
-def table_5(settings: Any) -> list[Recipe]:
+def table_5_recipes(settings: Any) -> list[Recipe]:
     """The runs behind Table 5, from the notebook's settings, by the recipe that section 5.2 names (VainF's)."""
     return [
         Recipe(

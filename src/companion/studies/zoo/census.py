@@ -39,7 +39,7 @@ from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, read_records, record_name
-from companion.data.hard_images import film, photograph
+from companion.data.hard_images import centred_photograph, film
 from companion.measures.shifts import random_shifts
 from companion.models.random_weights import calibrate
 from companion.studies.zoo.members import VIDEO, Member, timm_members, torchvision_members, video_members
@@ -72,7 +72,7 @@ def is_video(member: Member) -> bool:
 
 def example(member: Member, size: tuple[int, int]) -> Tensor:
     """A photograph, or a video of one."""
-    return film(*size, FRAMES) if is_video(member) else photograph(*size)
+    return film(*size, FRAMES) if is_video(member) else centred_photograph(*size)
 
 
 def calibrated(member: Member, model: nn.Module, size: tuple[int, int]) -> nn.Module:

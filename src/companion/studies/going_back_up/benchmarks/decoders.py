@@ -26,7 +26,7 @@ from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import Record, make_record, read_records, record_name
-from companion.data.hard_images import photograph
+from companion.data.hard_images import centred_photograph
 from companion.models.random_weights import ARCHITECTURES, ENCODERS, TORCHVISION_SEGMENTERS, segmenter
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -77,7 +77,7 @@ def measure(row: Row) -> Record:
         model = segmenter(architecture, encoder, size, stride)
     except Exception as error:  # noqa: BLE001 - what the library of models itself does not offer
         return refused | {"reason": f"not offered: {str(error).splitlines()[0][:160]}"}
-    x = photograph(*size)
+    x = centred_photograph(*size)
     try:
         model = mass.convert(model, x)
     except mass.NotEquivariantError as refusal:
