@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from unittest import mock
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import pandas as pd
 import torch
@@ -13,14 +12,21 @@ from torch import Tensor, fx, nn
 import mass
 from companion.measures.timing import medians
 from companion.models.random_weights import calibrated
-from mass import kernels, layers, native
+from mass import layers, native
 from mass.circular import circular_pad, sample, window_pads
 from mass.errors import as_pair
 
 ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squared, added
 _LARGER_THAN_CACHES = 1 << 25  # floats
-# What was done, in this order; each step keeps those before it.
-STEPS = ("PyTorch", "selection", "copies", "means", "pooling", "depthwise")
+# What was done, in this order, and by which compiled kernel; each step keeps those before it.
+STEPS = {
+    "PyTorch": None,
+    "selection": "origins",
+    "copies": "wrap",
+    "means": "exact_mean",
+    "pooling": "max_pool",
+    "depthwise": "depthwise",
+}
 
 
 def bandwidth(rounds: int = 15) -> float:
@@ -106,38 +112,23 @@ def parts(name: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
     return table
 
 
-@contextmanager
-def _kernels(on: Sequence[str]) -> Iterator[None]:
-    """Only these compiled kernels; PyTorch does the rest."""
-    serves, pays = native.serves_windows, kernels._pays
-
-    def windows(x, stride, origin, *parameters):  # type: ignore[no-untyped-def]
-        return ("depthwise" if parameters else "pooling") in on and serves(x, stride, origin, *parameters)
-
-    off = {"selection": "origins", "copies": "wrap", "means": "exact_mean"}
-    changes = {name: (lambda *_: None) for step, name in off.items() if step not in on}
-    with (
-        mock.patch.multiple(native, serves_windows=windows, **changes),
-        mock.patch.object(kernels, "_pays", pays if "depthwise" in on else lambda *_: False),
-    ):
-        yield
-
-
 def changes(name: str, size: int, batch: int, rounds: int) -> pd.Series:
     """Forward time over the plain network's, after each of `STEPS`; all in one run. Without a compiler only the first."""
     plain, x = calibrated(name), torch.randn(batch, 3, size, size)
     circular, converted = (mass.convert(plain, x[:1], origin=o, verify=False) for o in ("zero", "l2"))
-    count = len(STEPS) if native.kernels() is not None else 1
+    steps = list(STEPS) if native.kernels() is not None else ["PyTorch"]
 
-    def after(step: int) -> Callable[[], object]:
+    def after(step: str) -> Callable[[], object]:
+        to_come = [kernel for kernel in list(STEPS.values())[steps.index(step) + 1 :] if kernel]
+
         def call() -> None:
-            with _kernels(STEPS[1 : step + 1]) if step < len(STEPS) - 1 else nullcontext():
+            with native.reference(*to_come) if to_come else nullcontext():
                 converted(x)
 
         return call
 
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), "circular padding alone": lambda: circular(x)}
-    found = medians(calls | {STEPS[k]: after(k) for k in range(count)}, rounds)
+    found = medians(calls | {step: after(step) for step in steps}, rounds)
     return pd.Series({k: v / found["plain"] for k, v in found.items() if k != "plain"}, name=name)
 
 
