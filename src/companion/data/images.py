@@ -81,7 +81,7 @@ def _images(name: str, limit: int | None, size: int) -> ImageSubset | None:
     return ImageSubset(set_folder(root, name) / "images", entries[:limit], size, scaled=name == IMAGENET)
 
 
-def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[tuple[Tensor, int]], str]:
+def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[Any], str]:
     """The first `limit` ImageNet validation images, of the 1,300 where those are enough; and what their set is called.
 
     A few are asked for to look at: then the two photographs stand in where nothing was fetched. Their labels are

@@ -32,7 +32,7 @@ def from_web(place: Web, part: Path, size: int) -> None:
         try:
             _continue(place.url, part, size)
         except requests.HTTPError as error:
-            raise Unavailable(f"answered {error.response.status_code}") from None
+            raise Unavailable(f"answered {getattr(error.response, 'status_code', 'nothing')}") from None
         except requests.RequestException as error:
             if _size(part) == before:  # not one byte: asking again would only cost time
                 silent = isinstance(error, requests.Timeout)

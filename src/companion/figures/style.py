@@ -26,6 +26,6 @@ def finished(fig: Figure, despine: bool = True, rect: tuple[float, float, float,
     """A figure ready to be shown once, by the cell that ends in it."""
     if despine:
         sns.despine(fig)
-    fig.tight_layout(**({} if rect is None else {"rect": rect}))
+    fig.tight_layout(rect=rect)
     plt.close(fig)
     return fig

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
@@ -51,12 +52,14 @@ def antialias(model: nn.Module, filtering: str) -> nn.Module:
                     layer.append(make(layer[0].out_channels, stride=stride))
     pool = getattr(model, "maxpool", None)
     if isinstance(pool, nn.MaxPool2d):
-        stride, pool.stride = pool.stride, 1
-        model.maxpool = nn.Sequential(pool, make(model.bn1.num_features, stride=stride))
+        followed: Any = model.get_submodule("bn1")
+        filtered = make(followed.num_features, stride=pool.stride)
+        pool.stride = 1
+        model.maxpool = nn.Sequential(pool, filtered)
     return model
 
 
-def _make_dense(conv: nn.Conv2d) -> int:
+def _make_dense(conv: Any) -> int:
     """The stride that a convolution had; 0 where it was dense already, by dilation say."""
     stride, conv.stride = conv.stride[0], (1, 1)
     return stride if stride > 1 else 0

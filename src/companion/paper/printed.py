@@ -7,6 +7,7 @@ copy at hand the bodies of Tables 3, 4 and 5 are lost; what its text says of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ BASELINE = "Baseline"
 
 _TWICE = "91.20 ± 0.32 stands in two cells; they cannot both be measurements"
 _ALWAYS = Cell(100.0)
-_PRINTED = {
+_PRINTED: dict[str, tuple[Any, ...]] = {
     BASELINE: ((90.47, 0.30), (91.85, 0.23), Cell(90.94, 0.45), Cell(91.20, 0.32, _TWICE)),
     "APS": ((91.79, 0.21), (94.58, 0.07), _ALWAYS, _ALWAYS),
     "MASS": ((92.03, 0.19), (94.94, 0.07), _ALWAYS, _ALWAYS),

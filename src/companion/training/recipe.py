@@ -6,7 +6,7 @@ The defaults are the paper's for CIFAR-10 (section 5.1.1); those of section 5.2 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -45,11 +45,11 @@ class Recipe:
     start: str = ""  # weights to start from, instead of random ones: a network's, or its encoder's
 
     def __post_init__(self) -> None:
-        tables = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS,
+        tables: dict[str, Collection[str]] = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS,
                   "schedule": SCHEDULES}  # fmt: skip
-        for field, table in tables.items():
-            if getattr(self, field) not in table:
-                raise Refusal(f"There is no {field} named {getattr(self, field)!r}; known: {', '.join(table)}.")
+        for field, names in tables.items():
+            if getattr(self, field) not in names:
+                raise Refusal(f"There is no {field} named {getattr(self, field)!r}; known: {', '.join(names)}.")
         for field in ("epochs", "batch", "accumulate", "lr"):
             if getattr(self, field) <= 0:
                 raise Refusal(f"The recipe's {field} must be positive, not {getattr(self, field)}.")

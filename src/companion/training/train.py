@@ -71,11 +71,13 @@ class Training:
             raise Refusal(
                 f"{recipe.net} takes pictures of {takes} channels, those of {recipe.dataset} have {data.channels}."
             )
-        model = model.to(self.device, memory_format=torch.channels_last)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
         if self.world > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model = model
-        self.running = DistributedDataParallel(model, broadcast_buffers=False) if self.world > 1 else model
+        self.running: Callable[..., Any] = (
+            DistributedDataParallel(model, broadcast_buffers=False) if self.world > 1 else model
+        )
         if compiled:
             self.running = torch.compile(self.running)
         groups: dict[float, list[nn.Parameter]] = {}  # by how many times the rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import pandas as pd
 import torch
@@ -102,7 +103,7 @@ class _Parts(fx.Interpreter):
 def parts(name: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
     """Per part of a converted network: how often, bytes, operations, and the time predicted from the bytes and measured."""
     x = torch.randn(batch, 3, size, size)
-    model = mass.convert(calibrated(name), x[:1], verify=False)
+    model: Any = mass.convert(calibrated(name), x[:1], verify=False)
     interpreter = _Parts(model, rounds)
     with torch.no_grad():
         interpreter.run(x)

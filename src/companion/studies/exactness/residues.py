@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def measure(name: str, size: tuple[int, int], dtype: str, every: int, batch: int
     """Percent of (image, shift) pairs with identical logits, and the worst difference."""
     images = awkward_images(*size)
     x = torch.cat(list(images.values())).to(DTYPES[dtype])
-    model = mass.convert(calibrated(name), x[:1].float()).to(DTYPES[dtype])
+    model: Any = mass.convert(calibrated(name), x[:1].float()).to(DTYPES[dtype])
     residues = all_residues(size, model.total_stride)
     order = torch.randperm(len(residues), generator=torch.Generator().manual_seed(0)).tolist()
     shifts = [residues[k] for k in order[::every]]

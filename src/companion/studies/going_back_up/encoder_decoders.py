@@ -39,7 +39,7 @@ def encoder_decoders(channels: int = 8, classes: int = 4, seed: int = 0) -> dict
     middles: dict[str, nn.Module] = {"max unpooling": Unpooling(channels)}
     for name, up in ups.items():
         middles[name] = nn.Sequential(nn.Conv2d(channels, channels, 3, 2, 1), nn.ReLU(), up())
-    networks = {}
+    networks: dict[str, nn.Module] = {}
     for name, middle in middles.items():
         first, last = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, classes, 3, padding=1)
         networks[name] = nn.Sequential(first, nn.ReLU(), middle, last).eval()

@@ -27,7 +27,9 @@ def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> 
     for (above, below), (image, labels) in zip(axes.T, pairs, strict=True):
         draw_image(above, image / 255)
         draw_image(below, colours[labels.long()].permute(2, 0, 1))
-    handles = [Patch(facecolor=colours[label].tolist(), edgecolor="#888888", label=classes[label]) for label in present]
+    handles = [
+        Patch(facecolor=tuple(colours[label].tolist()), edgecolor="#888888", label=classes[label]) for label in present
+    ]
     fig.legend(handles=handles, loc="lower center", ncols=min(len(handles), 8), frameon=False)
     return finished(fig, despine=False, rect=(0, 0.03 + 0.03 * (len(handles) > 8), 1, 1))
 

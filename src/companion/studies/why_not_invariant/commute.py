@@ -21,6 +21,7 @@ def example_layers(channels: int = 3) -> dict[str, nn.Module]:
     """One layer of each kind, by name; random weights, in eval mode."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(channels)
+    assert norm.running_mean is not None
     nn.init.normal_(norm.running_mean)
     nn.init.uniform_(norm.weight, 0.5, 1.5)
     strided = mass.MassConv2d(channels, 8, 3, 2, 1)
@@ -53,7 +54,8 @@ def distance(moved: Tensor, still: Tensor, shifts: Sequence[Shift], border: int 
 
 def rounded(t: Shift, stride: int) -> list[Shift]:
     """The shifts of a map of that stride which a shift by t of the input may become: t / stride, rounded up or down."""
-    return list(product(*({k // stride, -(-k // stride)} for k in t)))
+    rows, columns = ({k // stride, -(-k // stride)} for k in t)
+    return list(product(rows, columns))
 
 
 @torch.no_grad()
@@ -78,11 +80,12 @@ def layer_errors(layers: dict[str, nn.Module], x: Tensor) -> pd.DataFrame:
 
 def block_ends(model: nn.Module) -> list[str]:
     """The last layer of each block of torchvision's MobileNetV2, by name, in order."""
-    blocks = dict(model.features.named_children())
+    blocks = dict(model.get_submodule("features").named_children())
     names = []
     for key, block in blocks.items():
-        last = list(block.conv._modules)[-1] if hasattr(block, "conv") else list(block._modules)[-1]
-        names.append(f"features.{key}.conv.{last}" if hasattr(block, "conv") else f"features.{key}.{last}")
+        inner = "conv." if hasattr(block, "conv") else ""
+        last = list(block.get_submodule(inner.rstrip("."))._modules)[-1]
+        names.append(f"features.{key}.{inner}{last}")
     return names
 
 

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
 
@@ -83,7 +84,7 @@ def calibrated(member: Member, model: nn.Module, size: tuple[int, int]) -> nn.Mo
     return calibrate(copy.deepcopy(model), size, films)
 
 
-def sizes(member: Member, model: nn.Module) -> Iterator[tuple[int, int]]:
+def sizes(member: Member, model: Any) -> Iterator[tuple[int, int]]:
     """Sizes to try: small ones, the network's own, the next that 32 divides."""
     yield from SMALL
     if member.library == "timm":
@@ -121,7 +122,7 @@ def measure(member: Member) -> dict:
         if not runs_on(plain, x):
             continue
         try:
-            converted = mass.convert(calibrated(member, plain, size), x)
+            converted: Any = mass.convert(calibrated(member, plain, size), x)
         except mass.NotEquivariantError as refusal:
             reason = str(refusal)
             continue

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -87,13 +88,14 @@ def taking_turns(
 def forward(name: str, batch: int, on: Conditions) -> Iterator[Record]:
     x = torch.randn(batch, 3, on.size, on.size, device=on.device, dtype=torch.bfloat16)
     x = x.contiguous(memory_format=torch.channels_last)
-    steps, memory = {}, {}
+    steps: dict[str, Callable[[], object]] = {}
+    memory = {}
     with torch.no_grad():
         for method, model in versions(name, on.size).items():
-            model = model.to(on.device, torch.bfloat16, memory_format=torch.channels_last).eval()
-            memory[method] = peak(lambda model=model: model(x), on.device)
+            model = model.to(on.device, torch.bfloat16).to(memory_format=torch.channels_last).eval()
+            memory[method] = peak(partial(model, x), on.device)
             compiled = torch.compile(model, mode="reduce-overhead", fullgraph=True)
-            steps[method] = lambda compiled=compiled: compiled(x)
+            steps[method] = partial(compiled, x)
         fields = {"net": name, "stage": "forward", "batch": batch, "size": on.size, "dtype": "bfloat16"}
         rows = list(taking_turns(steps, "plain", on, **fields))
     for row in rows:
@@ -102,11 +104,12 @@ def forward(name: str, batch: int, on: Conditions) -> Iterator[Record]:
 
 def training(name: str, batch: int, on: Conditions) -> Iterator[Record]:
     x = torch.randn(batch, 3, on.size, on.size, device=on.device).contiguous(memory_format=torch.channels_last)
-    steps, memory = {}, {}
+    steps: dict[str, Callable[[], object]] = {}
+    memory = {}
     for method, model in versions(name, on.size).items():
         if method == "circular padding":
             continue
-        model = model.to(on.device, memory_format=torch.channels_last).train()
+        model = model.to(on.device).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.SGD(model.parameters(), 1e-6, 0.9, fused=True)
 
         def step(model: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer = optimizer) -> None:
@@ -116,9 +119,9 @@ def training(name: str, batch: int, on: Conditions) -> Iterator[Record]:
             output.float().square().mean().backward()
             optimizer.step()
 
-        memory[method] = peak(lambda model=model, step=step: step(model), on.device)
+        memory[method] = peak(partial(step, model), on.device)
         compiled = torch.compile(model)
-        steps[method] = lambda compiled=compiled, step=step: step(compiled)
+        steps[method] = partial(step, compiled)
     fields = {"net": name, "stage": "training", "batch": batch, "size": on.size, "dtype": "bfloat16"}
     for row in taking_turns(steps, "plain", on, **fields):
         yield row | {"memory_ratio": memory[row["method"]] / memory["plain"]}
@@ -142,7 +145,7 @@ def bandwidth(on: Conditions) -> Iterator[Record]:
         for layout, memory_format in LAYOUTS.items():
             x = torch.randn(shape, device=on.device, dtype=torch.bfloat16).contiguous(memory_format=memory_format)
             y = torch.empty_like(x)
-            operations = {"copy": lambda x=x, y=y: y.copy_(x), "selection": lambda x=x: mass.select_origin(x, 2)}
+            operations = {"copy": partial(y.copy_, x), "selection": partial(mass.select_origin, x, 2)}
             steps = {name: replayed(operation, on.device) for name, operation in operations.items()}
             fields = {"stage": "bandwidth", "layer": f"{'x'.join(map(str, shape))}, {layout}", "dtype": "bfloat16"}
             yield from taking_turns(steps, "copy", on, **fields)
@@ -171,14 +174,14 @@ def exactness(name: str, on: Conditions) -> Iterator[Record]:
     settings += [(p, "channels last", "compiled") for p in ("bfloat16", "tf32", "float32")]
     for precision, layout, setting in settings:
         dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
-        model = copy.deepcopy(converted).to(dtype=dtype, memory_format=LAYOUTS[layout])
+        model = copy.deepcopy(converted).to(dtype).to(memory_format=LAYOUTS[layout])
         images = x.to(dtype).contiguous(memory_format=LAYOUTS[layout])
         with torch.no_grad(), arithmetic(precision, setting):
             run = torch.compile(model, fullgraph=True) if setting == "compiled" else model
             expected = run(images).clone()
             moved = run(mass.shift(images, by))
             moved = mass.restore(moved, by) if moved.ndim == 4 else moved
-            times = milliseconds({"": lambda run=run, images=images: run(images)}, 5, on.device, repeated=4)
+            times = milliseconds({"": partial(run, images)}, 5, on.device, repeated=4)
         same = (moved == expected).flatten(1).all(1)
         worst = ((moved - expected).abs().max() / expected.abs().max()).item()
         yield {"net": name, "method": "MASS", "stage": "exactness", "layer": layout, "input": setting, "dtype": precision,

@@ -97,7 +97,7 @@ def memory_ratios(name: str, size: int, batch: int) -> dict[str, float]:
     found = []
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     for method in ("plain", "MASS"):
-        command = [sys.executable, __file__, "--memory", name, method, str(size), str(batch)]
+        command = [sys.executable, "-m", __spec__.name, "--memory", name, method, str(size), str(batch)]
         environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         found.append([float(value) for value in done.stdout.split()])

@@ -32,7 +32,7 @@ class Step:
     """One optimisation step of a network on one batch that stays on the device."""
 
     def __init__(self, model: nn.Module, x: Tensor, labels: Tensor) -> None:
-        self.model = model.to(x.device, memory_format=torch.channels_last).train()
+        self.model = model.to(x.device).to(memory_format=torch.channels_last).train()
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9)
         self.x, self.labels = x.contiguous(memory_format=torch.channels_last), labels
 

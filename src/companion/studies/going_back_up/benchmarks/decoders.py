@@ -16,6 +16,7 @@ import argparse
 import math
 import os
 import time
+from typing import Any
 
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
 
@@ -73,6 +74,7 @@ def measure(row: Row) -> Record:
     architecture, encoder, stride, size = row
     started = time.monotonic()
     refused = {"converts": False, "reason": ""}
+    model: Any
     try:
         model = segmenter(architecture, encoder, size, stride)
     except Exception as error:  # noqa: BLE001 - what the library of models itself does not offer
@@ -83,7 +85,7 @@ def measure(row: Row) -> Record:
     except mass.NotEquivariantError as refusal:
         return refused | {"reason": str(refusal)}
     found: Record = {"converts": True, "reason": "", "total_stride": "x".join(map(str, model.total_stride))}
-    shifts = SHIFTS
+    shifts: int | None = SHIFTS
     if size == swept(architecture):
         shifts = None if math.prod(model.total_stride) <= MOST else MOST
     for name, dtype in DTYPES.items():
