@@ -110,8 +110,8 @@ mass.explain(plain, normalize(images))
 # %% [markdown]
 # ## Move it yourself
 #
-# In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Where nobody can
-# drag it, the strip below shows the same.)
+# In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Where nobody
+# can drag it, the strip below shows the same.)
 
 # %%
 slider({"plain": plain, "MASS": converted}, images[1], classes)
@@ -147,8 +147,9 @@ except mass.NotEquivariantError as refusal:
 # ## Summary
 #
 # * A plain network's answer depends on where the object lies on the network's sampling grid.
-# * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular shift.
+# * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular
+#   shift.
 # * `mass.certify(model, images)` proves it on your images; `mass.explain(model, x)` says what was changed and why.
 #
-# Next: **01** why networks are not invariant · **02** the layer · **03** whole networks · **06** weight transfer on ImageNet
-# images · **13** the paper beside this companion.
+# Next: **01** why networks are not invariant · **02** the layer · **03** whole networks · **06** weight transfer on
+# ImageNet images · **13** the paper beside this companion.

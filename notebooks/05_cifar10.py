@@ -9,12 +9,13 @@
 # %% [markdown]
 # # CIFAR-10 (paper, section 5.1.1, Table 2)
 #
-# Nine ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy, or bring some?
-# And what the paper's reviewers asked: are the differences larger than those between seeds, does the selection rule matter, does noise
-# upset it, and would showing the network shifted pictures not have done as well?
+# Nine ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy,
+# or bring some? And what the paper's reviewers asked: are the differences larger than those between seeds, does the
+# selection rule matter, does noise upset it, and would showing the network shifted pictures not have done as well?
 #
-# The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The profile `reduced`
-# trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try everything out. The table says which.
+# The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The
+# profile `reduced` trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try
+# everything out. The table says which.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -44,8 +45,9 @@ use_style()
 # %% [markdown]
 # ## The methods
 #
-# Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method; with one seed they
-# start from the same weights (DDAC's three among themselves) and see the same pictures in the same order.
+# Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method;
+# with one seed they start from the same weights (DDAC's three among themselves) and see the same pictures in the same
+# order.
 
 # %%
 figures.describe_methods(run.settings.methods)
@@ -53,31 +55,32 @@ figures.describe_methods(run.settings.methods)
 # %% [markdown]
 # ## Training
 #
-# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips: `companion/train.py`, one loop. Runs that
-# are finished are found in `checkpoints/` and taken as they are; a run that was killed goes on where it was.
+# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips:
+# `companion/training/train.py`, one loop. Runs that are finished are found in `checkpoints/` and taken as they are; a
+# run that was killed goes on where it was.
 
 # %%
 recipes = table_2_recipes(run.settings)
 records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(**record)
-print(
-    f"{len(records)} runs on {run.settings.dataset}, {run.settings.epochs} epochs each, tested on {records[0]['n']:,} pictures"
-)
+runs = f"{len(records)} runs on {run.settings.dataset}, {run.settings.epochs} epochs each"
+print(f"{runs}, tested on {records[0]['n']:,} pictures")
 
 # %% [markdown]
 # ## Table 2
 #
-# Top-1 on the test pictures as they are and on circularly shifted ones; circular consistency (eq. 4): do two random shifts in
-# {0, …, 31} give one label? Beside it what the paper prints for its own 250 epochs and five runs: not to be compared with fewer.
+# Top-1 on the test pictures as they are and on circularly shifted ones; circular consistency (eq. 4): do two random
+# shifts in {0, …, 31} give one label? Beside it what the paper prints for its own 250 epochs and five runs: not to be
+# compared with fewer.
 
 # %%
 net = run.settings.nets[0]
 figures.table_of_runs(records, net)
 
 # %% [markdown]
-# A method that moves with the picture has one accuracy: the two columns are equal for MASS, to the last picture. For the others the
-# second is what a user gets, whose pictures are not framed as the test set's are.
+# A method that moves with the picture has one accuracy: the two columns are equal for MASS, to the last picture. For
+# the others the second is what a user gets, whose pictures are not framed as the test set's are.
 
 # %%
 fig = figures.learning_curves(curves(recipes, run.checkpoints), net)
@@ -92,8 +95,8 @@ fig
 # %% [markdown]
 # ## Which gains are real?
 #
-# Differences to the baseline, seed by seed, with the 95% interval of their mean (Student's t). An interval that holds zero does not tell
-# the two apart; with one seed there is no interval, and no verdict.
+# Differences to the baseline, seed by seed, with the 95% interval of their mean (Student's t). An interval that holds
+# zero does not tell the two apart; with one seed there is no interval, and no verdict.
 
 # %%
 differences = paired_gains([record for record in records if record["net"] == net])
@@ -107,8 +110,9 @@ differences.round(3)
 # %% [markdown]
 # ## Would augmentation have done?
 #
-# A network that is shown randomly shifted pictures learns to answer alike, on pictures like those. Nothing holds it to that elsewhere:
-# here on test pictures that are noisy, blurred, compressed, dark or pale, none of which it was trained on.
+# A network that is shown randomly shifted pictures learns to answer alike, on pictures like those. Nothing holds it to
+# that elsewhere: here on test pictures that are noisy, blurred, compressed, dark or pale, none of which it was trained
+# on.
 
 # %%
 data = DATASETS[run.settings.dataset](run.root)
@@ -138,14 +142,14 @@ fig
 pd.DataFrame(corrupted).pivot_table(index="method", columns="corruption", values="consistency", sort=False).round(2)
 
 # %% [markdown]
-# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the picture, because nothing
-# about it was learned.
+# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the picture,
+# because nothing about it was learned.
 
 # %% [markdown]
 # ## Does the selection rule matter?
 #
-# MASS was trained with the paper's rule, the largest l2 norm. Here the trained network chooses by other rules, without further training:
-# every one is covariant, so consistency cannot fall; accuracy can.
+# MASS was trained with the paper's rule, the largest l2 norm. Here the trained network chooses by other rules, without
+# further training: every one is covariant, so consistency cannot fall; accuracy can.
 
 # %%
 rules = []
@@ -159,8 +163,9 @@ pd.DataFrame(rules).set_index("rule").round(2)
 # %% [markdown]
 # ## And noise?
 #
-# Consistency asks what happens when the picture moves and nothing else does. Noise may tip the balance between two phases: an origin
-# that moves is another grid, as it would be for the plain network after a shift. Stability is to be reported beside consistency.
+# Consistency asks what happens when the picture moves and nothing else does. Noise may tip the balance between two
+# phases: an origin that moves is another grid, as it would be for the plain network after a shift. Stability is to be
+# reported beside consistency.
 
 # %%
 noisy = []
@@ -178,14 +183,14 @@ fig
 # %% [markdown]
 # ## Without training: the small sibling of Tables 3 and 4
 #
-# A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%), gets its padding
-# and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small learning rate; so is the plain network, as
-# a control.
+# A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%),
+# gets its padding and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small
+# learning rate; so is the plain network, as a control.
 
 # %%
 weights = run.root / run.settings.trained_weights
 net_name = run.settings.trained_net
-names = {"baseline-zero": "plain", "baseline": "circular padding", "mass": "MASS", "aps": "APS"}
+names = {method: METHODS[method].transferred for method in ("baseline-zero", "baseline", "mass", "aps")}
 transfer = []
 for method, name in names.items():
     model = transferred(method, net_name, weights)
@@ -207,8 +212,8 @@ pd.DataFrame(transfer).pivot_table(
 # %% [markdown]
 # ## What training costs
 #
-# Pictures per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only roughly.
-# `benchmarks/training.py` measures methods side by side.
+# Pictures per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only
+# roughly. `make bench` measures methods side by side.
 
 # %%
 speed = pd.DataFrame(records).groupby("method", sort=False)["images_per_s"].median()
@@ -217,7 +222,8 @@ speed = pd.DataFrame(records).groupby("method", sort=False)["images_per_s"].medi
 # %% [markdown]
 # ## Summary
 #
-# * MASS answers alike wherever the picture lies, whatever it was trained on, for how long, and by which rule it chooses.
+# * MASS answers alike wherever the picture lies, whatever it was trained on, for how long, and by which rule it
+#   chooses.
 # * Augmentation with shifts raises consistency and guarantees nothing.
 # * Which gains in accuracy are real is a question for seeds; the intervals above answer it for the runs that there are.
 # * Weights of others transfer; a few epochs repair what circular borders and moved grids cost.

@@ -81,6 +81,17 @@ def test_a_stage_depends_on_what_its_notebook_imports():
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_a_notebook_computes_with_its_own_study(path):
+    studies = set(re.findall(r"from companion\.studies\.(\w+)", path.read_text()))
+    assert studies <= {topic_of(path.stem)}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_lines_are_short(path):
+    assert [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
 def test_saving_from_jupyter_leaves_the_source_unchanged(path):
     config = load_jupytext_configuration_file(str(ROOT / "jupytext.toml"))
     filters = {

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from companion.figures.style import COLOURS
+from companion.models import layer_by_layer
 from companion.models.cifar_resnets import CIFAR_NETS as NETS
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_weights
@@ -36,6 +38,12 @@ def plain(net, name):
 def pictures(net, count=4):
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, NETS[net]().conv1.in_channels, SIZES[net], SIZES[net], generator=generator)
+
+
+def test_no_two_methods_share_a_name_or_a_colour():
+    assert len({method.printed for method in METHODS.values()}) == len(METHODS)
+    assert len({method.colour for method in METHODS.values()} | {layer_by_layer.COLOUR}) == len(METHODS) + 1
+    assert set(COLOURS.values()) == {method.colour for method in METHODS.values()} | {layer_by_layer.COLOUR}
 
 
 @pytest.mark.parametrize(("net", "count"), [("resnet20", 272_474), ("resnet20a", 269_722), ("resnet18", 11_173_962)])

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from companion.core.errors import Refusal
 from companion.publishing.release import release
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CITATION = YAML(typ="safe", pure=True).load(ROOT / "CITATION.cff")
 ZENODO = json.loads((ROOT / ".zenodo.json").read_text())

@@ -11,7 +11,7 @@ from companion.core.published import read_results
 from companion.pipeline.clean_outputs import traces
 from companion.studies.zoo.page import PLACE, zoo_page
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def census(folder: Path) -> Path:

@@ -38,7 +38,7 @@ from companion.training.record_run import record_run, trained
 from companion.training.segmentation import Segmentation
 from companion.training.train import Training, learning_rate, train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = {"net": "deeplabv3plus-scenes", "dataset": "scenes", "batch": 4, "epochs": 1, "iterations": 5, "size": 32,
          "lr": 0.05, "schedule": "poly", "encoder_lr": 0.1, "precision": "float32"}  # fmt: skip
 

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from companion.publishing.compress import FIGURE, NOTEBOOK
 from companion.publishing.readme import TABLES, refresh
 from companion.studies import all_studies
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULTS = sorted((ROOT / "results").glob("*.json"))
 FIGURES = sorted((ROOT / "figures").glob("*.png"))
 EXECUTED = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -57,6 +58,17 @@ def test_executed_notebooks_are_small_and_tell_of_no_machine(path):
     assert path.stem in NOTEBOOKS and path.stat().st_size <= NOTEBOOK
     notebook = nbformat.read(path, as_version=4)
     assert traces(" ".join([*(cell.source for cell in notebook.cells), *output_texts(notebook)])) == []
+
+
+@pytest.mark.parametrize("path", **named(EXECUTED))
+def test_an_executed_notebook_shows_its_source(path):
+    """But for the profile, which the runner writes into the cell of parameters."""
+    shown = [
+        cell for cell in nbformat.read(path, as_version=4).cells if "parameters" not in cell.metadata.get("tags", [])
+    ]
+    source = jupytext.read(path.with_suffix(".py"), fmt="py:percent")
+    written = [cell for cell in source.cells if "parameters" not in cell.metadata.get("tags", [])]
+    assert [cell.source for cell in shown] == [cell.source for cell in written], "run `make repro` and `make publish`"
 
 
 @pytest.mark.parametrize("path", **named(FIGURES))

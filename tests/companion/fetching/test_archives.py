@@ -20,7 +20,7 @@ from companion.fetching import cifar10_mosaics as cifar10
 from companion.fetching import fetch
 from companion.fetching.catalogue import TREES, Mirrored, Source, Tree, Web
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two" * 1000}
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from dvc.dependency.param import read_param_file
+from dvc.fs import LocalFileSystem
 
 from companion.core.errors import Refusal
 from companion.core.published import PROFILES
@@ -26,6 +28,44 @@ def test_the_projects_own_settings_are_complete(root):
     assert set(config.settings) == set(PROFILES)
     for notebooks in config.settings.values():  # a stage whose settings are not there would stop `dvc repro`
         assert set(notebooks) == set(NOTEBOOKS)
+
+
+INHERITING = """profiles: [quick]
+quick: &quick
+  02_mass_layer: &layer {seed: 0, size: 64, shifts: 8}
+  13_paper_and_errata: {seed: 0}
+paper:
+  <<: *quick
+  02_mass_layer: {<<: *layer, size: 224}
+"""
+
+
+def test_a_profile_inherits_what_it_does_not_say(tmp_path):
+    config = load_config(write(tmp_path, INHERITING))
+    assert config.of("13_paper_and_errata", "paper") == config.of("13_paper_and_errata", "quick")
+    layer = config.of("02_mass_layer", "paper")
+    assert (layer.seed, layer.size, layer.shifts) == (0, 224, 8)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("shifts: 8", "shifts: 9", {"quick.02_mass_layer", "paper.02_mass_layer"}),  # what both have
+        ("size: 64", "size: 65", {"quick.02_mass_layer"}),  # what the one replaces
+        ("size: 224", "size: 225", {"paper.02_mass_layer"}),
+        ("errata: {seed: 0}", "errata: {seed: 1}", {"quick.13_paper_and_errata", "paper.13_paper_and_errata"}),
+    ],
+)
+def test_dvc_sees_exactly_the_blocks_whose_values_change(tmp_path, old, new, changed):
+    tracked = [
+        f"{profile}.{name}" for profile in ("quick", "paper") for name in ("02_mass_layer", "13_paper_and_errata")
+    ]
+
+    def read_by_dvc(text: str) -> dict:
+        return read_param_file(LocalFileSystem(), str(write(tmp_path, text) / "params.yaml"), tracked, flatten=True)
+
+    before, after = read_by_dvc(INHERITING), read_by_dvc(INHERITING.replace(old, new))
+    assert {key for key in tracked if before[key] != after[key]} == changed
 
 
 def test_scientific_notation_is_a_number(tmp_path):

@@ -1,6 +1,6 @@
 """JupyterLab as `make lab` starts it, in a real Chromium: notebook 00 opens, runs, and its slider moves.
 
-python -m pytest -m slow tests/companion/test_lab.py --basetemp=/tmp/lab     # the screenshots are left there
+python -m pytest -m slow tests/companion/pipeline/test_lab.py --basetemp=/tmp/lab     # the screenshots are left there
 """
 
 from __future__ import annotations
