@@ -84,7 +84,7 @@ release: $(INSTALLED) ## dist: a source archive of the last commit that runs wit
 install: $(INSTALLED) ## only build .venv from requirements.lock
 
 clean: ## remove what runs and tools wrote (not .venv, data, checkpoints, DVC's cache)
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info
 
 # An environment knows its own path: one that was copied or moved along with the tree is built anew.
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))

@@ -37,7 +37,7 @@ run = Run("00_start_here", profile)
 use_style()
 
 # %% [markdown]
-# ## The problem, in one picture
+# ## The problem, in one figure
 #
 # Two photographs, moved along the diagonal by 0 to 32 pixels. What leaves on one side comes back on the other
 # (a *circular* shift), so nothing is lost: a shift-invariant network would give a flat line.

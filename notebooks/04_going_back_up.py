@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Going back up (paper, section 4.4, Figure 4)
 #
-# A segmentation network answers for every pixel. When the picture moves, the answer should move along: $f(S x) = S
+# A segmentation network answers for every pixel. When the image moves, the answer should move along: $f(S x) = S
 # f(x)$. An encoder that samples from an origin of its own has forgotten where the frame was; the decoder has to
 # *restore* it, origin by origin, on its way up.
 
@@ -110,7 +110,7 @@ pd.DataFrame(rows).pivot_table(index="model", columns="method", values=["identic
 )
 
 # %% [markdown]
-# The picture that convinces: a mask, the mask of the moved image moved back, and the share of shifts after which a
+# The figure that convinces: a mask, the mask of the moved image moved back, and the share of shifts after which a
 # pixel has another label: white is always, black is never. The weights are random, so the classes mean nothing; trained
 # ones are notebook 08's.
 

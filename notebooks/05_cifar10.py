@@ -11,7 +11,7 @@
 #
 # Nine ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy,
 # or bring some? And what the paper's reviewers asked: are the differences larger than those between seeds, does the
-# selection rule matter, does noise upset it, and would showing the network shifted pictures not have done as well?
+# selection rule matter, does noise upset it, and would showing the network shifted images not have done as well?
 #
 # The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The
 # profile `reduced` trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try
@@ -46,7 +46,7 @@ use_style()
 # ## The methods
 #
 # Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method;
-# with one seed they start from the same weights (DDAC's three among themselves) and see the same pictures in the same
+# with one seed they start from the same weights (DDAC's three among themselves) and see the same images in the same
 # order.
 
 # %%
@@ -65,12 +65,12 @@ records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(**record)
 runs = f"{len(records)} runs on {run.settings.dataset}, {run.settings.epochs} epochs each"
-print(f"{runs}, tested on {records[0]['n']:,} pictures")
+print(f"{runs}, tested on {records[0]['n']:,} images")
 
 # %% [markdown]
 # ## Table 2
 #
-# Top-1 on the test pictures as they are and on circularly shifted ones; circular consistency (eq. 4): do two random
+# Top-1 on the test images as they are and on circularly shifted ones; circular consistency (eq. 4): do two random
 # shifts in {0, …, 31} give one label? Beside it what the paper prints for its own 250 epochs and five runs: not to be
 # compared with fewer.
 
@@ -79,8 +79,8 @@ net = run.settings.nets[0]
 figures.table_of_runs(records, net)
 
 # %% [markdown]
-# A method that moves with the picture has one accuracy: the two columns are equal for MASS, to the last picture. For
-# the others the second is what a user gets, whose pictures are not framed as the test set's are.
+# A method that moves with the image has one accuracy: the two columns are equal for MASS, to the last image. For
+# the others the second is what a user gets, whose images are not framed as the test set's are.
 
 # %%
 fig = figures.learning_curves(curves(recipes, run.checkpoints), net)
@@ -110,8 +110,8 @@ differences.round(3)
 # %% [markdown]
 # ## Would augmentation have done?
 #
-# A network that is shown randomly shifted pictures learns to answer alike, on pictures like those. Nothing holds it to
-# that elsewhere: here on test pictures that are noisy, blurred, compressed, dark or pale, none of which it was trained
+# A network that is shown randomly shifted images learns to answer alike, on images like those. Nothing holds it to
+# that elsewhere: here on test images that are noisy, blurred, compressed, dark or pale, none of which it was trained
 # on.
 
 # %%
@@ -142,7 +142,7 @@ fig
 pd.DataFrame(corrupted).pivot_table(index="method", columns="corruption", values="consistency", sort=False).round(2)
 
 # %% [markdown]
-# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the picture,
+# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the image,
 # because nothing about it was learned.
 
 # %% [markdown]
@@ -163,7 +163,7 @@ pd.DataFrame(rules).set_index("rule").round(2)
 # %% [markdown]
 # ## And noise?
 #
-# Consistency asks what happens when the picture moves and nothing else does. Noise may tip the balance between two
+# Consistency asks what happens when the image moves and nothing else does. Noise may tip the balance between two
 # phases: an origin that moves is another grid, as it would be for the plain network after a shift. Stability is to be
 # reported beside consistency.
 
@@ -212,17 +212,17 @@ pd.DataFrame(transfer).pivot_table(
 # %% [markdown]
 # ## What training costs
 #
-# Pictures per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only
+# Images per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only
 # roughly. `make bench` measures methods side by side.
 
 # %%
 speed = pd.DataFrame(records).groupby("method", sort=False)["images_per_s"].median()
-(speed["Baseline"] / speed).round(2).rename("seconds per picture, baseline = 1").to_frame()
+(speed["Baseline"] / speed).round(2).rename("seconds per image, baseline = 1").to_frame()
 
 # %% [markdown]
 # ## Summary
 #
-# * MASS answers alike wherever the picture lies, whatever it was trained on, for how long, and by which rule it
+# * MASS answers alike wherever the image lies, whatever it was trained on, for how long, and by which rule it
 #   chooses.
 # * Augmentation with shifts raises consistency and guarantees nothing.
 # * Which gains in accuracy are real is a question for seeds; the intervals above answer it for the runs that there are.

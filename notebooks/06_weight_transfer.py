@@ -43,7 +43,7 @@ use_style()
 # %% [markdown]
 # ## The images
 #
-# `make repro MIRROR=…` finds 1,300 images of the ImageNet validation set. They are whole pictures squashed to 227 x
+# `make repro MIRROR=…` finds 1,300 images of the ImageNet validation set. They are whole images squashed to 227 x
 # 227, of 725 classes, and easier than the full set: good for comparing networks with each other, never to be quoted as
 # ImageNet accuracy. Without them, the notebook falls back on two photographs, and says so.
 
@@ -139,7 +139,7 @@ pd.DataFrame(rules).set_index("rule")[["top1", "consistency", "changed_by_noise"
 # ## Back to the frame it was taken in
 #
 # A photograph's left border seldom continues its right one. The rule `seam` looks for that break, in rows and in
-# columns: every pixel that changes more than both of its neighbours votes. So a picture is put back where it was cut,
+# columns: every pixel that changes more than both of its neighbours votes. So an image is put back where it was cut,
 # wherever it was moved to.
 
 # %%
@@ -185,9 +185,9 @@ pd.DataFrame(shown).T[["top1", "shifted_top1", "consistency", "changed_by_noise"
 # %% [markdown]
 # ## What is not promised: half pixels, windows, zeros
 #
-# All of the above holds for circular shifts by whole pixels. A picture can move in other ways: by half a pixel, so that
+# All of the above holds for circular shifts by whole pixels. An image can move in other ways: by half a pixel, so that
 # all values between pixels are interpolated (bilinear interpolation blurs; Fourier's does not), or as a window of 192 x
-# 192 pixels that slides over the picture, gains a column and loses one; or with zeros moving in. The same four
+# 192 pixels that slides over the image, gains a column and loses one; or with zeros moving in. The same four
 # networks, two views of each image:
 
 # %%
@@ -215,7 +215,7 @@ pd.DataFrame(moves).pivot_table("cosine", "input", "method", sort=False).round(4
 # %% [markdown]
 # ## Images that flip
 #
-# The first images whose label changes in the plain network when they move (in words: the pictures themselves are not
+# The first images whose label changes in the plain network when they move (in words: the images themselves are not
 # ours to publish). The converted network gives one label each.
 
 # %%

@@ -9,12 +9,12 @@
 # %% [markdown]
 # # Semantic segmentation (paper, section 5.2, Table 5)
 #
-# A label for every pixel: does the mask move along when the picture moves? DeepLabV3+ on an encoder with published
+# A label for every pixel: does the mask move along when the image moves? DeepLabV3+ on an encoder with published
 # ImageNet weights, trained on PASCAL VOC 2012, with five ways of downsampling and one recipe.
 #
-# The paper trains 30,000 iterations on 10,582 pictures: `make repro PROFILE=paper`, on a GPU, with the whole of VOC in
-# `data/voc2012`. The profile `reduced` takes a part of VOC, smaller pictures and few iterations on a CPU; `quick`
-# scenes of digits, to try everything out. (Into some pictures of that part a detector's boxes are drawn; all methods
+# The paper trains 30,000 iterations on 10,582 images: `make repro PROFILE=paper`, on a GPU, with the whole of VOC in
+# `data/voc2012`. The profile `reduced` takes a part of VOC, smaller images and few iterations on a CPU; `quick`
+# scenes of digits, to try everything out. (Into some images of that part a detector's boxes are drawn; all methods
 # see the same.)
 
 # %% tags=["parameters"]
@@ -37,14 +37,14 @@ run = Run("08_segmentation", profile)
 use_style()
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# Training crops are scaled by 0.5 to 2 and flipped; what lies outside a picture is not counted, nor are the pixels at
-# an object's border (white). Testing takes whole pictures, framed.
+# Training crops are scaled by 0.5 to 2 and flipped; what lies outside an image is not counted, nor are the pixels at
+# an object's border (white). Testing takes whole images, framed.
 
 # %%
 data = DATASETS[run.settings.dataset](run.root)
-counts = f"{data.count:,} pictures to train on, {len(data.test):,} to test, {len(data.classes)} classes"
+counts = f"{data.count:,} images to train on, {len(data.test):,} to test, {len(data.classes)} classes"
 print(f"{run.settings.dataset}: {counts}")
 fig = figures.examples([data.framed(index, run.settings.size) for index in run.settings.shown], data.classes)
 run.figure(fig, "examples")
@@ -69,15 +69,15 @@ fig
 # %% [markdown]
 # ## Table 5
 #
-# mIoU on the pictures as they are. Beside it whether masks move along: mASCC (eq. 5), the share of pixels with one
+# mIoU on the images as they are. Beside it whether masks move along: mASCC (eq. 5), the share of pixels with one
 # label under two shifts in {0, …, 511}, by LPS's protocol under five shifts of at most 32 pixels; and the share of
-# pictures whose *scores* move along to the bit.
+# images whose *scores* move along to the bit.
 
 # %%
 figures.table_of_runs(records)
 
 # %% [markdown]
-# Circular padding and anti-aliasing make masks agree more; only a grid that moves with the picture makes them agree
+# Circular padding and anti-aliasing make masks agree more; only a grid that moves with the image makes them agree
 # everywhere, and only origins that rounding cannot tip make them agree always: look at the last column of APS. MASS
 # gives back, on the way up, the origins it took on the way down: 100%, to the bit, after however much training.
 
@@ -87,9 +87,9 @@ run.figure(fig, "miou-against-mascc")
 fig
 
 # %% [markdown]
-# ## The picture that convinces
+# ## The figure that convinces
 #
-# One test picture: its mask, the mask of the moved picture moved back, and how often a pixel has another label after a
+# One test image: its mask, the mask of the moved image moved back, and how often a pixel has another label after a
 # shift. White is always, black is never.
 
 # %%
@@ -112,7 +112,7 @@ fig
 # %% [markdown]
 # ## Summary
 #
-# * The mask of a converted network moves with its picture, to the bit; mASCC is 100 by every protocol, because nothing
+# * The mask of a converted network moves with its image, to the bit; mASCC is 100 by every protocol, because nothing
 #   about it was learned.
 # * What that costs in mIoU, or brings, is in the table; at this profile's scale it is not to be compared with the
 #   paper's.

@@ -49,7 +49,7 @@ beside.table_2(root)
 beside.fewer_epochs(root)
 
 # %% [markdown]
-# The printed accuracies as a picture. The dotted line is plain MASS:
+# The printed accuracies as a figure. The dotted line is plain MASS:
 
 # %%
 fig = beside.accuracies()

@@ -1,7 +1,7 @@
 """Images made to break exactness, and what they break: sums that are rounded, and not f(shift(x)) == f(x).
 
 The attacks are recipes: near-ties of every origin of a network, found by gradients and by bisection, symmetric images with
-one bit changed, magnitudes from denormal to huge, NaN beside numbers. `benchmarks/attacks.py` searches wider.
+one bit changed, magnitudes from denormal to huge, NaN beside numbers. `companion.studies.exactness.attacks` searches wider.
 """
 
 import pytest

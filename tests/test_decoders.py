@@ -1,7 +1,7 @@
 """Whole decoders: convert(m)(shift(x)) == shift(convert(m)(x)), bit for bit, for segmentation networks in use.
 
 All architectures of segmentation-models-pytorch and torchvision, small encoders of different families; the full table is
-benchmarks/decoders.py. BatchNorm is calibrated on photographs: without it activations vanish, and so does the test.
+companion.studies.going_back_up.benchmarks.decoders. BatchNorm is calibrated on photographs: without it activations vanish, and so does the test.
 """
 
 import pytest

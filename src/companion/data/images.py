@@ -1,4 +1,4 @@
-"""The pictures that notebooks look at, as tensors."""
+"""The images that notebooks look at, as tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from companion.fetching.catalogue import IMAGE_SETS
 from companion.fetching.manifest import read_manifest, set_folder
 
 IMAGENET, SUBSET = "imagenet-val", "imagenet-val-1300"
-_A_FEW = 200  # pictures: so many are asked for to look at, and photographs will do as well
+_A_FEW = 200  # images: so many are asked for to look at, and photographs will do as well
 
 
 def photographs(size: int | tuple[int, int] = 224) -> Tensor:
@@ -41,12 +41,12 @@ def _cover(photo: Tensor, height: int, width: int) -> Tensor:
 
 
 class ImageSubset(Dataset[tuple[Tensor, int]]):
-    """Pictures of a manifest with their labels; an item is (picture (3, size, size) in [0, 1], label)."""
+    """Images of a manifest with their labels; an item is (image (3, size, size) in [0, 1], label)."""
 
     def __init__(self, folder: Path, entries: list[dict[str, Any]], size: int, scaled: bool = False) -> None:
         self.folder = folder
         self.entries = entries
-        # The 1,300 pictures were squashed to 227 x 227 as wholes: there is no shorter side to scale, only to crop.
+        # The 1,300 images were squashed to 227 x 227 as wholes: there is no shorter side to scale, only to crop.
         scale = [v2.Resize(round(size / 224 * 256), antialias=True)] if scaled else []
         self.transform = v2.Compose([*scale, v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 
@@ -57,17 +57,15 @@ class ImageSubset(Dataset[tuple[Tensor, int]]):
         entry = self.entries[index]
         path = self.folder / entry["file"]
         if not path.exists():
-            raise Refusal(
-                f"The picture {entry['file']} is gone since it was fetched: run `make repro MIRROR=...` again."
-            )
-        with Image.open(path) as picture:
-            return self.transform(picture.convert("RGB")), entry["label"]
+            raise Refusal(f"The image {entry['file']} is gone since it was fetched: run `make repro MIRROR=...` again.")
+        with Image.open(path) as opened:
+            return self.transform(opened.convert("RGB")), entry["label"]
 
 
 def imagenet_subset(limit: int | None = None, size: int = 224) -> ImageSubset | None:
     """The first `limit` of the 1,300 ImageNet validation images, or None when they were never fetched.
 
-    They are easier than the whole validation set (725 classes, whole pictures squashed to 227 x 227): good for
+    They are easier than the whole validation set (725 classes, whole images squashed to 227 x 227): good for
     comparing networks with each other, never to be quoted as ImageNet accuracy.
     """
     return _images(SUBSET, limit, size)

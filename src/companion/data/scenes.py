@@ -17,7 +17,7 @@ _INK = 6  # of 16: pixels of a digit that are as dark belong to it
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
-    """`count` scenes that follow from a seed; an item is (picture (3, 64, 64), labels (64, 64): a digit + 1, or 0), uint8."""
+    """`count` scenes that follow from a seed; an item is (image (3, 64, 64), labels (64, 64): a digit + 1, or 0), uint8."""
 
     def __init__(self, count: int, seed: int) -> None:
         from sklearn.datasets import load_digits  # not on a bare GPU machine

@@ -4,7 +4,7 @@
     VOCdevkit/VOC2012/SegmentationClassAug/2007_000032.png      (labels 0 to 20; 255: not counted)
     VOCdevkit/VOC2012/ImageSets/Segmentation/{train_aug,val}.txt
 
-The pictures and the list of `val` are the official archive's. SegmentationClassAug (the Semantic Boundaries Dataset's
+The images and the list of `val` are the official archive's. SegmentationClassAug (the Semantic Boundaries Dataset's
 annotations as PNGs; Hariharan et al., 2011) and the list of `train_aug` come beside other people's code.
 """
 
@@ -38,12 +38,12 @@ _WHERE = {
 
 
 class Voc(Dataset[tuple[Tensor, Tensor]]):
-    """One split; an item is (picture (3, H, W), uint8, labels (H, W), uint8), of the picture's own size.
+    """One split; an item is (image (3, H, W), uint8, labels (H, W), uint8), of the image's own size.
 
     Args:
         folder: which holds VOCdevkit/VOC2012.
         split: 'train_aug' or 'val'.
-        count: how many pictures the split must have; None: as many as it lists.
+        count: how many images the split must have; None: as many as it lists.
 
     Raises:
         Refusal: naming the first piece that is missing, and where to get it.
@@ -57,7 +57,7 @@ class Voc(Dataset[tuple[Tensor, Tensor]]):
                 raise Refusal(f"{self._shown(piece)} is missing: {_WHERE[piece]}.")
         self.names = (self.folder / listing).read_text(encoding="utf-8").split()
         if not self.names or (count is not None and len(self.names) != count):
-            raise Refusal(f"{self._shown(listing)} lists {len(self.names):,} pictures, not {count or 'any'}.")
+            raise Refusal(f"{self._shown(listing)} lists {len(self.names):,} images, not {count or 'any'}.")
         for name in self.names:
             for piece, ending in (("JPEGImages", "jpg"), ("SegmentationClassAug", "png")):
                 if not (self.folder / piece / f"{name}.{ending}").exists():
@@ -71,8 +71,8 @@ class Voc(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         name = self.names[index]
-        with Image.open(self.folder / "JPEGImages" / f"{name}.jpg") as picture:
-            image = pil_to_tensor(picture.convert("RGB"))
+        with Image.open(self.folder / "JPEGImages" / f"{name}.jpg") as opened:
+            image = pil_to_tensor(opened.convert("RGB"))
         with Image.open(self.folder / "SegmentationClassAug" / f"{name}.png") as mask:
             return image, pil_to_tensor(mask)[0]
 

@@ -66,11 +66,11 @@ class Tree:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A folder of pictures with labels that stays where it is: data/<name>/manifest.json stands for it."""
+    """A folder of images with labels that stays where it is: data/<name>/manifest.json stands for it."""
 
     name: str
     place: Mirrored
-    labels: str | None  # the file in the folder that lists "picture, label" by line; None: a folder per class, in order
+    labels: str | None  # the file in the folder that lists "image, label" by line; None: a folder per class, in order
     count: int
     sha256: str | None  # of the manifest; None where it is not known: names and counts are checked all the same
     licence: str
@@ -145,7 +145,7 @@ TREES = (
         name="voc2012",
         size=2_050_000_000,
         sha256=None,
-        licence="Flickr's terms of use for the pictures; the annotations are free to use (PASCAL VOC)",
+        licence="Flickr's terms of use for the images; the annotations are free to use (PASCAL VOC)",
         archive=Source(
             name="voc2012",
             file="VOCtrainval_11-May-2012.tar",
@@ -163,7 +163,7 @@ TREES = (
         rebuild="",
         dvc=None,  # its hash becomes known where it was fetched: `dvc add data/voc2012` there
     ),
-    # 462 pictures of val and 560 of train_aug, JPEGs encoded anew, into some of which a detector's boxes are
+    # 462 images of val and 560 of train_aug, JPEGs encoded anew, into some of which a detector's boxes are
     # drawn: good for comparisons, not the official set.
     Tree(
         name="voc-subset",

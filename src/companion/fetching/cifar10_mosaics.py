@@ -1,7 +1,7 @@
-"""CIFAR-10's official batches, bit for bit, from a lossless rearrangement of their pictures.
+"""CIFAR-10's official batches, bit for bit, from a lossless rearrangement of its images.
 
-The mirror holds the pictures as mosaics, one class at a time, 1,000 in a WebP file of 10 columns; official-order.xz
-says for each batch which picture comes where, and holds the bytes before and after the pixels.
+The mirror holds the images as mosaics, one class at a time, 1,000 in a WebP file of 10 columns; official-order.xz
+says for each batch which image comes where, and holds the bytes before and after the pixels.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def rebuild(mosaics: Path, batches: Path) -> None:
         pixels = {split: _pixels(mosaics, split) for split in _TILES}
         with lzma.open(mosaics / _INDEX) as index:
             for name, head, tail, order in _batches(index):
-                pictures = pixels["test" if name == "test_batch" else "train"][order]
-                (batches / Path(name).name).write_bytes(head + pictures.tobytes() + tail)
+                found = pixels["test" if name == "test_batch" else "train"][order]
+                (batches / Path(name).name).write_bytes(head + found.tobytes() + tail)
         shutil.copyfile(mosaics / _META, batches / _META)
     except FileNotFoundError as error:
         raise Unavailable(f"lacks {Path(error.filename).name}") from None
@@ -39,21 +39,21 @@ def rebuild(mosaics: Path, batches: Path) -> None:
 
 
 def _pixels(mosaics: Path, split: str) -> numpy.ndarray:
-    """All pictures of a split in the order of mosaics -> (N, 3072), planar, as CIFAR stores them."""
+    """All images of a split in the order of mosaics -> (N, 3072), planar, as CIFAR stores them."""
     parts = []
     for label in _CLASSES:
         for tile in range(5):
             if tile >= _TILES[split]:  # an index counts 5,000 a class in both splits
                 parts.append(numpy.zeros((1000, 3072), numpy.uint8))
                 continue
-            with Image.open(mosaics / f"{split}-{label}-{tile}.webp") as picture:
-                mosaic = numpy.asarray(picture.convert("RGB"))  # (3200, 320, 3)
+            with Image.open(mosaics / f"{split}-{label}-{tile}.webp") as opened:
+                mosaic = numpy.asarray(opened.convert("RGB"))  # (3200, 320, 3)
             parts.append(mosaic.reshape(100, 32, 10, 32, 3).transpose(0, 2, 4, 1, 3).reshape(1000, 3072))
     return numpy.concatenate(parts)
 
 
 def _batches(index: lzma.LZMAFile) -> Iterator[tuple[str, bytes, bytes, numpy.ndarray]]:
-    """Name, bytes before and after the pixels, and order of pictures, of every batch; each part after its length."""
+    """Name, bytes before and after the pixels, and order of images, of every batch; each part after its length."""
 
     def part() -> bytes:
         (length,) = struct.unpack("<I", index.read(4))

@@ -132,7 +132,7 @@ def fetch_inputs(root: Path, mirror: Path | None = None, names: Sequence[str] = 
             if names and images.name not in names:
                 continue
             if mirror is not None and link_images(images, root, mirror):
-                print(f"{images.name}: {images.count:,} pictures, linked from {images.place}")
+                print(f"{images.name}: {images.count:,} images, linked from {images.place}")
             elif names:
                 raise Refusal(f"{images.name} comes from a mirror folder alone (MIRROR=...); see {images.official}.")
 

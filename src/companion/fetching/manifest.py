@@ -1,6 +1,6 @@
-"""Picture sets that stay where they are: a link to the folder, and a manifest of what it holds.
+"""Image sets that stay where they are: a link to the folder, and a manifest of what it holds.
 
-The manifest (name, label, size and hash of every picture) is what stages depend on; the pictures never enter DVC's
+The manifest (name, label, size and hash of every image) is what stages depend on; the images never enter DVC's
 cache. It does not say where the folder is, so that it is the same file on every machine.
 """
 
@@ -25,14 +25,14 @@ def set_folder(root: Path, name: str) -> Path:
 
 
 def link_images(images: ImageSet, root: Path, mirror: Path) -> bool:
-    """Link the mirror's pictures and write their manifest, once checked; whether the mirror has the set at all."""
+    """Link the mirror's images and write their manifest, once checked; whether the mirror has the set at all."""
     folder = mirror / images.place.path
     if not folder.is_dir():
         return False
     manifest = json.dumps(_entries(images, folder), indent=0) + "\n"
     found = hashlib.sha256(manifest.encode()).hexdigest()
     if images.sha256 not in (None, found):
-        raise Refusal(f"{folder} does not hold the {images.count:,} pictures of {images.name}: some differ or lack.")
+        raise Refusal(f"{folder} does not hold the {images.count:,} images of {images.name}: some differ or lack.")
     target = set_folder(root, images.name)
     target.mkdir(parents=True, exist_ok=True)
     link = target / "images.new"
@@ -52,28 +52,28 @@ def read_manifest(root: Path, name: str) -> list[dict[str, Any]] | None:
 def _entries(images: ImageSet, folder: Path) -> list[dict[str, Any]]:
     labelled = list(_by_folder(images, folder) if images.labels is None else _by_list(images.labels, images, folder))
     if len(labelled) != images.count:
-        raise Refusal(f"{folder} holds {len(labelled):,} pictures, but {images.name} has {images.count:,}.")
+        raise Refusal(f"{folder} holds {len(labelled):,} images, but {images.name} has {images.count:,}.")
     return [
         {
-            "file": picture.relative_to(folder).as_posix(),
+            "file": image.relative_to(folder).as_posix(),
             "label": label,
-            "size": picture.stat().st_size,
-            "sha256": sha256(picture),
+            "size": image.stat().st_size,
+            "sha256": sha256(image),
         }
-        for picture, label in labelled
+        for image, label in labelled
     ]
 
 
 def _by_list(labels: str, images: ImageSet, folder: Path) -> Iterator[tuple[Path, int]]:
-    """Pictures side by side, and a file that lists "picture, label"."""
+    """Images side by side, and a file that lists "image, label"."""
     if not (folder / labels).is_file():
         raise Refusal(f"{folder} is not laid out as {images.name}: it lacks {labels}.")
     for line in (folder / labels).read_text().splitlines():
         name, _, label = line.rpartition(",")
-        picture = folder / Path(name).name  # the list names another folder than the one the pictures are in
-        if not picture.is_file():
-            raise Refusal(f"{folder} is not laid out as {images.name}: it lacks {picture.name}.")
-        yield picture, int(label)
+        image = folder / Path(name).name  # the list names another folder than the one the images are in
+        if not image.is_file():
+            raise Refusal(f"{folder} is not laid out as {images.name}: it lacks {image.name}.")
+        yield image, int(label)
 
 
 def _by_folder(images: ImageSet, folder: Path) -> Iterator[tuple[Path, int]]:
@@ -85,4 +85,4 @@ def _by_folder(images: ImageSet, folder: Path) -> Iterator[tuple[Path, int]]:
             f"it has {len(classes):,} folders named as n01440764, one for each of the 1,000 classes."
         )
     for label, folder_of_class in enumerate(classes):
-        yield from ((picture, label) for picture in sorted(folder_of_class.glob("*.JPEG")))
+        yield from ((image, label) for image in sorted(folder_of_class.glob("*.JPEG")))

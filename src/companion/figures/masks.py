@@ -1,4 +1,4 @@
-"""Pictures of dense outputs: masks, and where they disagree with themselves after a shift."""
+"""Figures of dense outputs: masks, and where they disagree with themselves after a shift."""
 
 from __future__ import annotations
 

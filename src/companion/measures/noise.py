@@ -18,8 +18,8 @@ def stability(
     """Percentages over a split when Gaussian noise of `noise` grey levels is added.
 
     Returns:
-        n; top1, of the noisy pictures; changed_by_noise, labels that are no longer those of the clean pictures;
-        moved_origins, pictures of which some origin is another one (None for a network that chooses none).
+        n; top1, of the noisy images; changed_by_noise, labels that are no longer those of the clean images;
+        moved_origins, images of which some origin is another one (None for a network that chooses none).
     """
     generator = torch.Generator().manual_seed(seed)
     correct = changed = moved = total = 0

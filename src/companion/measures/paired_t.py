@@ -1,6 +1,6 @@
 """Which differences are real: paired comparisons over seeds, with confidence intervals.
 
-Runs with one seed share the order of their pictures, their flips and, but for DDAC's, their first weights, so methods
+Runs with one seed share the order of their images, their flips and, but for DDAC's, their first weights, so methods
 are compared seed by seed. The interval is Student's for the mean of the paired differences; it says how methods differ over seeds on
 this test set, and nothing about other test sets.
 """
@@ -35,7 +35,7 @@ def paired_gains(
 def _interval(difference: numpy.ndarray, level: float) -> dict[str, object]:
     if len(difference) < 2:
         return {"low": numpy.nan, "high": numpy.nan, "p": numpy.nan, "verdict": "one seed: no verdict"}
-    if numpy.ptp(difference) == 0:  # the same to the last picture, or shifted by the same count
+    if numpy.ptp(difference) == 0:  # the same to the last image, or shifted by the same count
         low = high = float(difference[0])
         p = 1.0 if low == 0 else 0.0
     else:

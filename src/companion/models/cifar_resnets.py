@@ -1,4 +1,4 @@
-"""ResNets for small pictures (He et al., 2016, section 4.2), as APS, LPS and MASS train them on CIFAR-10.
+"""ResNets for small images (He et al., 2016, section 4.2), as APS, LPS and MASS train them on CIFAR-10.
 
 A 3 x 3 stem, stages of basic blocks, projection shortcuts, global average. ResNet-20 has widths 16, 32, 64 and three
 blocks a stage, 272,474 parameters; ResNet-18 widths 64 to 512 and two, 11,173,962. All borders are zero-padded here:
@@ -122,5 +122,5 @@ CIFAR_NETS = {
     "resnet20": _net((16, 32, 64), 3),
     "resnet18": _net((64, 128, 256, 512), 2),
     "resnet20a": _net((16, 32, 64), 3, option="A"),  # of which trained weights are published
-    "digits": _net((8, 16), 1, channels=1),  # for the quick profile: 8 x 8 pictures
+    "digits": _net((8, 16), 1, channels=1),  # for the quick profile: 8 x 8 images
 }

@@ -33,7 +33,7 @@ def refuse_traces(text: str, what: str) -> None:
 
 
 def output_texts(notebook: NotebookNode) -> list[str]:
-    """What a notebook's outputs say. Pictures are no text, though base64 has slashes too."""
+    """What a notebook's outputs say. Images are no text, though base64 has slashes too."""
     found = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

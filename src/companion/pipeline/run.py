@@ -78,7 +78,7 @@ class Run:
         write_json(self.folder / "metrics.json", nest(self._records.values()))
 
     def figure(self, fig: Figure, name: str) -> None:
-        """Keep a matplotlib figure as PNG; the same picture gives the same bytes."""
+        """Keep a matplotlib figure as PNG; the same figure gives the same bytes."""
         path = self.folder / "figures" / f"{name}.png"
         fig.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
 

@@ -1,4 +1,4 @@
-"""Pictures small enough for git: fewer colours first, then fewer pixels."""
+"""Figures small enough for git: fewer colours first, then fewer pixels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STEPS = ((256, 1.0), (256, 0.75), (128, 0.6), (64, 0.5), (64, 0.35))
 
 
 def smaller(png: bytes, colours: int, scale: float) -> bytes:
-    """The picture with a palette of so many colours, and scaled; as it was where that would not save anything."""
-    with Image.open(io.BytesIO(png)) as picture:
-        flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+    """The figure with a palette of so many colours, and scaled; as it was where that would not save anything."""
+    with Image.open(io.BytesIO(png)) as opened:
+        flat = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened.convert("RGBA")).convert("RGB")
     if scale < 1:
         flat = flat.resize([round(side * scale) for side in flat.size], Image.Resampling.LANCZOS)
     file = io.BytesIO()
@@ -41,7 +41,7 @@ def shrink_figure(png: bytes) -> bytes:
 def shrink_notebook(notebook: NotebookNode) -> str | None:
     """The notebook as text of at most NOTEBOOK bytes, or None when that cannot be had.
 
-    Only the largest pictures give way, one after the other: the rest keep all their pixels.
+    Only the largest figures give way, one after the other: the rest keep all their pixels.
     """
     notebook = copy.deepcopy(notebook)
     originals = [

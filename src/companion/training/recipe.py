@@ -40,7 +40,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     flip: bool = True
-    size: int = 0  # side of crops, in pixels, where pictures are segmented
+    size: int = 0  # side of crops, in pixels, where images are segmented
     precision: str = "bfloat16"  # of the passes; weights are float32
     start: str = ""  # weights to start from, instead of random ones: a network's, or its encoder's
 

@@ -5,7 +5,7 @@
 
 The recipe is the paper's (section 5.1.1): SGD, momentum 0.9, learning rate 0.2 annealed by a cosine over 250 epochs,
 batch 256, weight decay 5e-4, horizontal flips. What it leaves open is set here: the cosine falls at every step, an
-epoch's last batch is dropped when it is not full, pictures are normalised per channel.
+epoch's last batch is dropped when it is not full, images are normalised per channel.
 
 An epoch is a function of the state before it and of (seed, epoch), nothing else, and ends in a checkpoint that appears
 whole. A run that was killed and started again is, on a CPU, bit for bit the run that was not.
@@ -61,7 +61,7 @@ class Training:
         self.task = task_of(data.to(self.device), recipe)
         count = data.count
         if recipe.batch > count:
-            raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
+            raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training images.")
         if recipe.batch % (self.world * recipe.accumulate):
             parts = f"{self.world} processes x {recipe.accumulate} parts"
             raise Refusal(f"A batch of {recipe.batch} cannot be divided evenly by {parts}.")
@@ -69,7 +69,7 @@ class Training:
         model = METHODS[recipe.method].build(recipe.net, recipe.seed, weights)
         if (takes := channels_of(model)) != data.channels:
             raise Refusal(
-                f"{recipe.net} takes pictures of {takes} channels, those of {recipe.dataset} have {data.channels}."
+                f"{recipe.net} takes images of {takes} channels, those of {recipe.dataset} have {data.channels}."
             )
         model = model.to(self.device).to(memory_format=torch.channels_last)
         if self.world > 1 and self.device.type == "cuda":
@@ -148,15 +148,15 @@ class Training:
         if self.world > 1:
             dist.all_reduce(seen)
             _average_statistics(self.model, self.world)
-        pictures, seconds = steps * recipe.batch, time.perf_counter() - began
+        shown, seconds = steps * recipe.batch, time.perf_counter() - began
         losses, right_labels, all_labels = seen.tolist()
         self.curve.append(
             {
                 "epoch": number + 1,
-                "loss": losses / pictures,
+                "loss": losses / shown,
                 "train_top1": 100 * right_labels / max(all_labels, 1),  # of pixels, where these are labelled
                 **self.task.score(self.model, self.prepare, self.autocast),
-                "images_per_s": pictures / seconds,
+                "images_per_s": shown / seconds,
                 "seconds": seconds,
             }
         )

@@ -49,7 +49,7 @@ def test_a_mirror_without_the_set_is_no_error(mirror, tmp_path):
 def test_other_pictures_and_other_layouts_are_refused(mirror, tmp_path):
     few = images(mirror)
     (mirror / "few" / "1.png").write_bytes(b"broken")
-    with pytest.raises(Refusal, match="does not hold the 3 pictures of few"):
+    with pytest.raises(Refusal, match="does not hold the 3 images of few"):
         link_images(few, tmp_path, mirror)
     (mirror / "few" / "1.png").unlink()
     with pytest.raises(Refusal, match="is not laid out as few: it lacks 1.png"):
@@ -102,7 +102,7 @@ def test_a_folder_per_class(tmp_path, monkeypatch):
     for label in range(1000):
         (mirror / f"n{label:08d}").mkdir(parents=True)
         (mirror / f"n{label:08d}" / f"ILSVRC2012_val_{1001 - label:08d}.JPEG").touch()
-    with pytest.raises(Refusal, match="holds 1,000 pictures, but full has 1,001"):
+    with pytest.raises(Refusal, match="holds 1,000 images, but full has 1,001"):
         link_images(full, tmp_path, mirror.parent)
     Image.new("RGB", (500, 300), (80, 0, 0)).save(mirror / "n00000999/ILSVRC2012_val_00009999.JPEG")
     assert link_images(full, tmp_path, mirror.parent)

@@ -337,7 +337,7 @@ def test_a_missing_piece_says_which_and_where_to_get_it(devkit, missing, sentenc
 
 
 def test_the_whole_of_voc_is_all_of_its_pictures(devkit, tmp_path):
-    with pytest.raises(Refusal, match=r"train_aug.txt lists 2 pictures, not 10582\."):
+    with pytest.raises(Refusal, match=r"train_aug.txt lists 2 images, not 10582\."):
         DATASETS["voc2012"](tmp_path)
     with pytest.raises(Refusal, match="data/voc-subset is not there: run `make fetch DATA=voc-subset` with MIRROR="):
         DATASETS["voc-subset"](tmp_path)

@@ -1,4 +1,4 @@
-"""Table 2's rows as pictures and tables. Nothing here measures; records come in, figures and frames go out."""
+"""Table 2's rows as figures and tables. Nothing here measures; records come in, figures and frames go out."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
 
 
 def under_corruption(records: list[dict]) -> Figure:
-    """Accuracy and consistency on corrupted pictures, a bar per method."""
+    """Accuracy and consistency on corrupted images, a bar per method."""
     frame = pd.DataFrame(records)
     names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6))
@@ -135,9 +135,9 @@ def under_noise(records: list[dict]) -> Figure:
     names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.5))
     fields = {
-        "top1": "top-1 of noisy pictures, %",
+        "top1": "top-1 of noisy images, %",
         "changed_by_noise": "labels that change, %",
-        "moved_origins": "pictures with another origin, %",
+        "moved_origins": "images with another origin, %",
     }
     for ax, (field, label) in zip(axes, fields.items(), strict=True):
         part = frame.dropna(subset=[field]) if field in frame else frame.iloc[:0]

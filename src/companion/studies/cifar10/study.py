@@ -22,7 +22,7 @@ class Cifar10(Settings):
     batch: int
     precision: str
     jobs: int  # runs at once
-    probed: int  # test pictures of the studies of corruptions and noise
+    probed: int  # test images of the studies of corruptions and noise
     noises: tuple[float, ...]  # standard deviations, in grey levels
     trained_net: str  # whose weights are transferred: a net, and a file
     trained_weights: str

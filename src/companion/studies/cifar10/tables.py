@@ -32,7 +32,7 @@ def cifar10(root: Path) -> str:
         )
     hours = sum(record["train_seconds"] for record in records) / 3600
     note = (
-        "Mean ± standard deviation over n seeds, of the 10,000 test pictures. The paper: 250 epochs, n = 5. "
+        "Mean ± standard deviation over n seeds, of the 10,000 test images. The paper: 250 epochs, n = 5. "
         f"Training took {hours:.1f} hours, all runs added up."
     )
     columns = ["Network", "Method", "Epochs", "n", "Top-1 %", "Shifted top-1 %", "Consistency %"]
@@ -53,4 +53,4 @@ def transfer(root: Path) -> str:
         for record in records
     ]
     columns = ["Network", "Method", "Training", "Top-1 %", "Shifted top-1 %", "Consistency %", "Profile"]
-    return table(columns, rows, records, "In brackets: 95% confidence (Wilson) over CIFAR-10's 10,000 test pictures.")
+    return table(columns, rows, records, "In brackets: 95% confidence (Wilson) over CIFAR-10's 10,000 test images.")

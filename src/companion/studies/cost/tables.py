@@ -57,7 +57,7 @@ def training(root: Path) -> str:
         ]
         for record in records
     ]
-    columns = ["Network", "Method", "Batch", "Precision", "Pictures/s", "Step (×)", "Share of bf16 peak %", "Machine"]
+    columns = ["Network", "Method", "Batch", "Precision", "Images/s", "Step (×)", "Share of bf16 peak %", "Machine"]
     note = "Steps are times the baseline's, in brackets the quartiles; all methods take turns in one run."
     return table(columns, rows, records, note)
 

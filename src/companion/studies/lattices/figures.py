@@ -1,4 +1,4 @@
-"""The picture of margins: how near to a tie images bring the origins of a network."""
+"""The figure of margins: how near to a tie images bring the origins of a network."""
 
 from __future__ import annotations
 

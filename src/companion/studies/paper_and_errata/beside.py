@@ -186,10 +186,10 @@ def figure(root: Path, number: int) -> Figure | Markdown:
     path = root / "figures" / f"{notebook[:2]}_figure_{number}.png"
     if not path.exists():
         return Markdown(f"*Figure {number} is not published yet: notebook {notebook} draws it.*")
-    picture = mpimg.imread(path)
-    height, width = picture.shape[:2]
+    drawing = mpimg.imread(path)
+    height, width = drawing.shape[:2]
     fig, ax = plt.subplots(figsize=(12, 12 * height / width))
-    ax.imshow(picture, interpolation="antialiased")
+    ax.imshow(drawing, interpolation="antialiased")
     ax.axis("off")
     fig.subplots_adjust(0, 0, 1, 1)
     plt.close(fig)

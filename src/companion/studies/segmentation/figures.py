@@ -1,4 +1,4 @@
-"""Table 5's rows as pictures and tables. Nothing here measures; records and masks come in, figures and frames go out."""
+"""Table 5's rows as figures and tables. Nothing here measures; records and masks come in, figures and frames go out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from companion.figures.style import COLOURS, finished
 
 
 def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> Figure:
-    """Pictures (3, H, W), bytes, above their labels (H, W), and a legend of the classes that occur."""
+    """Images (3, H, W), bytes, above their labels (H, W), and a legend of the classes that occur."""
     colours = palette()
     colours[IGNORED] = 1.0
     fig, axes = plt.subplots(2, len(pairs), figsize=(2.9 * len(pairs), 6.2), squeeze=False)
@@ -35,13 +35,11 @@ def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> 
 
 
 def learning_curves(curves: list[dict]) -> Figure:
-    """Loss and mIoU of the test pictures over epochs, a line per method."""
+    """Loss and mIoU of the test images over epochs, a line per method."""
     frame = pd.DataFrame(curves)
     names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 2, figsize=(11, 3.6))
-    for ax, field, label in zip(
-        axes, ("loss", "test_miou"), ("training loss", "mIoU on test pictures, %"), strict=True
-    ):
+    for ax, field, label in zip(axes, ("loss", "test_miou"), ("training loss", "mIoU on test images, %"), strict=True):
         sns.lineplot(frame, x="epoch", y=field, hue="method", style="method", hue_order=names, style_order=names, ax=ax,
                      palette={name: COLOURS[name] for name in names}, markers=True, dashes=False, legend=field == "test_miou")  # fmt: skip
         ax.set(ylabel=label)
@@ -66,7 +64,7 @@ def table_of_runs(records: list[dict]) -> pd.DataFrame:
         rows[method] = {
             "iterations": runs["iterations"].iloc[0],
             "seeds": len(runs),
-            "pictures": runs["n"].iloc[0],
+            "images": runs["n"].iloc[0],
             **shown,
         }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -20,10 +20,10 @@ class Segmentation(Settings):
     iterations: int
     batch: int
     lr: float
-    size: int  # side of crops and of framed test pictures, in pixels
+    size: int  # side of crops and of framed test images, in pixels
     precision: str
     jobs: int  # runs at once
-    shown: tuple[int, ...]  # test pictures to look at
+    shown: tuple[int, ...]  # test images to look at
     shifts: int  # of the first of them
 
 

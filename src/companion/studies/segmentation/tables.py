@@ -28,10 +28,10 @@ def segmentation(root: Path) -> str:
         ]
         for (*key, _), group in runs.items()
     ]
-    columns = ["Network", "Method", "Data set", "Iterations", "Seeds", "Pictures", "mIoU %", "mASCC % (eq. 5)"]
+    columns = ["Network", "Method", "Data set", "Iterations", "Seeds", "Images", "mIoU %", "mASCC % (eq. 5)"]
     note = (
-        "mASCC by the paper's protocol and by LPS's; to the bit: pictures whose scores moved along exactly. The paper trains "
-        "30,000 iterations on 10,582 pictures; the numbers of its Table 5 are lost."
+        "mASCC by the paper's protocol and by LPS's; to the bit: images whose scores moved along exactly. The paper trains "
+        "30,000 iterations on 10,582 images; the numbers of its Table 5 are lost."
     )
     return table([*columns, "mASCC % (LPS)", "To the bit %", "Profile", "Verdict"], rows, records, note)
 

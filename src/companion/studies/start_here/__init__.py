@@ -1,1 +1,1 @@
-"""Notebook 00: one network, one picture moved around."""
+"""Notebook 00: one network, one image moved around."""

@@ -15,7 +15,7 @@ from companion.figures.style import COLOURS, finished
 
 
 def lines_over_shifts(table: pd.DataFrame, y: str, title: str, ylabel: str) -> Figure:
-    """One line per method (columns: shift, method, panel, and `y`), one panel per picture."""
+    """One line per method (columns: shift, method, panel, and `y`), one panel per image."""
     panels = list(dict.fromkeys(table["panel"]))
     fig, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.4), sharey=True, squeeze=False)
     for ax, panel in zip(axes[0], panels, strict=True):

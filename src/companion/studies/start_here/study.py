@@ -1,4 +1,4 @@
-"""Notebook 00: one network, one picture moved around."""
+"""Notebook 00: one network, one image moved around."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from companion.core.study import Settings, Study
 
 @dataclass(frozen=True)
 class StartHere(Settings):
-    """00: one network, one picture moved around."""
+    """00: one network, one image moved around."""
 
-    size: int  # side of the pictures, in pixels
+    size: int  # side of the images, in pixels
     shifts: int  # random circular shifts tried
 
 

@@ -1,4 +1,4 @@
-"""The picture of answers that hold, or not, when an image moves in several ways."""
+"""The figure of answers that hold, or not, when an image moves in several ways."""
 
 from __future__ import annotations
 

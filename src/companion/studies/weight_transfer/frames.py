@@ -1,4 +1,4 @@
-"""The frame a picture was taken in, found again by the rule `seam` wherever the picture was moved to."""
+"""The frame an image was taken in, found again by the rule `seam` wherever the image was moved to."""
 
 from __future__ import annotations
 

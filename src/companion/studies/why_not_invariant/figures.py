@@ -1,4 +1,4 @@
-"""The pictures of notebook 01: sampling, pooling, blur, and where networks lose their equivariance."""
+"""The figures of notebook 01: sampling, pooling, blur, and where networks lose their equivariance."""
 
 from __future__ import annotations
 

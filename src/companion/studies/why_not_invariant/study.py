@@ -11,8 +11,8 @@ from companion.core.study import Settings, Study
 class WhyNotInvariant(Settings):
     """01: why networks are not invariant."""
 
-    size: int  # side of the picture that goes through MobileNetV2
-    small: int  # side of the picture that single layers see
+    size: int  # side of the image that goes through MobileNetV2
+    small: int  # side of the image that single layers see
     filters: tuple[int, ...]  # sizes of the blur
     seeds: int  # random networks per filter
     max_shift: int  # shifts from 0 to here

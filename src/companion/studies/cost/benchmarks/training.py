@@ -1,4 +1,4 @@
-"""Training steps of every method beside the baseline's: pictures per second, and ratios of medians taken in turns.
+"""Training steps of every method beside the baseline's: images per second, and ratios of medians taken in turns.
 
     python -m companion.studies.cost.benchmarks.training                    # ResNet-20 on this machine; `make publish PROFILE=bench`
     python -m companion.studies.cost.benchmarks.training --nets resnet20 resnet18 --batch 256 --rounds 20
@@ -45,7 +45,7 @@ class Step:
 
 
 def operations(net: str) -> int:
-    """Multiplications and additions of a training step of the plain network, per picture."""
+    """Multiplications and additions of a training step of the plain network, per image."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         METHODS["baseline-zero"].build(net, 0)(torch.zeros(1, 3, 32, 32))
     return 3 * counter.get_total_flops()
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             share = peak_share(str(facts["device"]), net, speed)
             record = make_record(row | ({} if share is None else {"peak_share": share}))
             write_json(folder / "records" / f"{record_name(record)}.json", record)
-            print(f"{net:9} {row['method']:28} {row['ratio']:5.2f} x baseline, {speed:8,.0f} pictures/s", flush=True)
+            print(f"{net:9} {row['method']:28} {row['ratio']:5.2f} x baseline, {speed:8,.0f} images/s", flush=True)
     took = {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": peak_memory_mb()}
     write_json(folder / "provenance.json", facts | took)
 
