@@ -1,8 +1,8 @@
 """Publish runs: `python -m companion.publishing.publish [--profile quick] [--records FOLDER]`, or `make publish PROFILE=quick`.
 
 Records are merged into results/, figures copied to figures/, executed notebooks to notebooks/*.ipynb, and the tables
-of README.md and docs/zoo.html written anew from results/. --records publishes runs made elsewhere, without DVC: the folder may hold one
-run, or as many as it likes.
+of README.md and the studies' pages (docs/zoo.html) written anew from results/. --records publishes runs made elsewhere,
+without DVC: the folder may hold one run, or as many as it likes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from companion.pipeline.clean_outputs import output_texts, refuse_traces
 from companion.pipeline.settings import load_config
 from companion.publishing.compress import NOTEBOOK, shrink_figure, shrink_notebook
 from companion.publishing.readme import refresh
-from companion.studies.zoo.page import PLACE, zoo_page
+from companion.studies import all_studies
 
 # Not results: a run that has not finished, and what was tried out in JupyterLab.
 _UNFINISHED = {".partial", "interactive"}
@@ -51,9 +51,10 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
         readme = root / "README.md"
         if readme.exists() and _write(readme, refresh(readme.read_text(encoding="utf-8"), root)):
             said.append("README.md: tables written anew.")
-        census = zoo_page(root)
-        if census is not None and _write(root / PLACE, census):
-            said.append(f"{PLACE}.")
+        for place, page in ((place, page) for study in all_studies() for place, page in study.pages.items()):
+            text = page(root)
+            if text is not None and _write(root / place, text):
+                said.append(f"{place}.")
     return said
 
 

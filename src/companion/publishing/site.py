@@ -16,14 +16,14 @@ from nbconvert import HTMLExporter
 from companion.core.errors import Refusal
 from companion.core.files import write_atomic
 from companion.core.paths import find_root
-from companion.studies.zoo.page import zoo_page
+from companion.studies import all_studies
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>MASS</title>
 <style>body {{ font: 1.1em/1.6 system-ui, sans-serif; max-width: 42em; margin: 3em auto; padding: 0 1em }}</style></head>
 <body><h1>MASS: a paper one can run</h1>
 <h2>Notebooks</h2><ul>{notebooks}</ul>
-{census}
+{pages}
 <h2>Reference</h2><ul>
 <li><a href="mass.html">mass</a>, the library</li>
 <li><a href="companion.html">companion</a>, what makes the paper run</li></ul>
@@ -45,15 +45,15 @@ def build(root: Path, target: Path) -> int:
         page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
         write_atomic(target / f"{path.stem}.html", page)
         items.append(f'<li><a href="{path.stem}.html">{path.stem[:2]} {escape(_title(notebook, path.stem))}</a></li>')
-    census = zoo_page(root)
-    if census is not None:
-        write_atomic(target / "zoo.html", census)
-    link = (
-        '<h2>Networks</h2><ul><li><a href="zoo.html">The census of the zoo</a>, to be sorted</li></ul>'
-        if census
-        else ""
-    )
-    write_atomic(target / "index.html", _PAGE.format(notebooks="\n".join(items), census=link))  # in place of pdoc's own
+    pages = []
+    for study in all_studies():
+        for place, page in study.pages.items():
+            if (text := page(root)) is not None:
+                name = Path(place).name
+                write_atomic(target / name, text)
+                pages.append(f'<li><a href="{name}">{escape(study.description)}</a></li>')
+    further = f"<h2>Tables to be sorted</h2><ul>{''.join(pages)}</ul>" if pages else ""
+    write_atomic(target / "index.html", _PAGE.format(notebooks="\n".join(items), pages=further))  # in place of pdoc's
     return len(items)
 
 
