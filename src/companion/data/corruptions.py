@@ -1,4 +1,4 @@
-"""Common corruptions of images, by torchvision and Pillow: enough to ask whether a network keeps its answers off its training set.
+"""Common corruptions of images, by torchvision and Pillow: does a network keep its answers off its training set?
 
 They are ours in kind and strength, not those of CIFAR-10-C, and are not to be compared with numbers measured there.
 """

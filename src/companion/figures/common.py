@@ -1,4 +1,4 @@
-"""Plots that several notebooks share. Every function returns a matplotlib figure and computes nothing of its own."""
+"""Figures that several studies draw. Every function returns a matplotlib figure and computes nothing of its own."""
 
 from __future__ import annotations
 

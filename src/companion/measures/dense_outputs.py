@@ -1,4 +1,4 @@
-"""How a dense output follows its input: to the bit, and in its labels."""
+"""How a dense output moves along with its input: to the bit, and in its labels."""
 
 from __future__ import annotations
 

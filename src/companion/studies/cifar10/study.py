@@ -1,4 +1,4 @@
-"""Notebook 05: networks trained with every method of Table 2."""
+"""What the pipeline and the README are told of notebook 05."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.cifar10.tables import cifar10, transfer
 
 @dataclass(frozen=True)
 class Cifar10(Settings):
-    """05: networks trained with every method of Table 2."""
+    """Networks trained with every method of Table 2."""
 
     dataset: str
     nets: tuple[str, ...]

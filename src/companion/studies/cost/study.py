@@ -1,4 +1,4 @@
-"""Notebook 12: what exactness costs."""
+"""What the pipeline and the README are told of notebook 12."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.cost.tables import speed, training
 
 @dataclass(frozen=True)
 class Cost(Settings):
-    """12: what exactness costs."""
+    """What exactness costs."""
 
     networks: tuple[str, ...]
     size: int

@@ -1,4 +1,4 @@
-"""The slow searches for what breaks exactness; they have no notebook."""
+"""What the pipeline and the README are told of a study without a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notebook 04: decoders."""
+"""What the pipeline and the README are told of notebook 04."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.going_back_up.tables import decoders
 
 @dataclass(frozen=True)
 class GoingUp(Settings):
-    """04: decoders."""
+    """Decoders."""
 
     height: int
     width: int

@@ -1,4 +1,4 @@
-"""Small modules that notebooks show as examples of what goes wrong."""
+"""A small module that shows what goes wrong."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The figure of margins: how near to a tie images bring the origins of a network."""
+"""The figures of notebook 03: margins, the paper's Figure 3, where samples lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notebook 03: whole networks."""
+"""What the pipeline and the README are told of notebook 03."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from companion.core.study import Settings, Study
 
 @dataclass(frozen=True)
 class Lattices(Settings):
-    """03: whole networks."""
+    """Whole networks."""
 
     size: int
     shifts: int

@@ -1,4 +1,4 @@
-"""The paper's Figures 1 to 4, drawn from computation: every number and pixel comes out of the code that runs."""
+"""The paper's Figures 1 and 2, drawn from computation: every number and pixel comes out of the code that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small measurements of notebooks 02 and 03: what is identical, what ties, what rules choose."""
+"""The measurements of notebook 02: what is identical, what ties, what rules choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notebook 02: one layer, ties, rules."""
+"""What the pipeline and the README are told of notebook 02."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.mass_layer.tables import exactness
 
 @dataclass(frozen=True)
 class MassLayer(Settings):
-    """02: one layer."""
+    """One layer."""
 
     size: int
     shifts: int

@@ -1,4 +1,4 @@
-"""Notebook 13: the paper's tables and figures beside ours."""
+"""What the pipeline and the README are told of notebook 13."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from companion.core.study import Settings, Study
 
 @dataclass(frozen=True)
 class PaperAndErrata(Settings):
-    """13: the paper's tables and figures beside ours."""
+    """The paper's tables and figures beside ours."""
 
 
 STUDY = Study(

@@ -1,4 +1,4 @@
-"""Notebook 08: DeepLabV3+ trained with several ways of downsampling."""
+"""What the pipeline and the README are told of notebook 08."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.segmentation.tables import segmentation
 
 @dataclass(frozen=True)
 class Segmentation(Settings):
-    """08: DeepLabV3+ trained with several ways of downsampling."""
+    """DeepLabV3+ trained with several ways of downsampling."""
 
     dataset: str
     net: str

@@ -1,4 +1,4 @@
-"""Notebook 00: one network, one image moved around."""
+"""What the pipeline and the README are told of notebook 00."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from companion.core.study import Settings, Study
 
 @dataclass(frozen=True)
 class StartHere(Settings):
-    """00: one network, one image moved around."""
+    """One network, one image moved around."""
 
     size: int  # side of the images, in pixels
     shifts: int  # random circular shifts tried

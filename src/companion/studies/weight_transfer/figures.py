@@ -1,4 +1,4 @@
-"""The figure of answers that hold, or not, when an image moves in several ways."""
+"""The figures of notebook 06."""
 
 from __future__ import annotations
 

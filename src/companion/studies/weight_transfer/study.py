@@ -1,4 +1,4 @@
-"""Notebook 06: published weights in converted networks, without training."""
+"""What the pipeline and the README are told of notebook 06."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from companion.studies.weight_transfer.tables import weight_transfer
 
 @dataclass(frozen=True)
 class WeightTransfer(Settings):
-    """06: published weights in converted networks, without training."""
+    """Published weights in converted networks, without training."""
 
     size: int
     images: int  # how many of the ImageNet images at hand

@@ -1,4 +1,4 @@
-"""Notebook 01: why networks are not invariant."""
+"""What the pipeline and the README are told of notebook 01."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from companion.core.study import Settings, Study
 
 @dataclass(frozen=True)
 class WhyNotInvariant(Settings):
-    """01: why networks are not invariant."""
+    """Why networks are not invariant."""
 
     size: int  # side of the image that goes through MobileNetV2
     small: int  # side of the image that single layers see

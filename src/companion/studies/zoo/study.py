@@ -1,4 +1,4 @@
-"""The census of the networks in use; it has no notebook."""
+"""What the pipeline and the README are told of a study without a notebook."""
 
 from __future__ import annotations
 
