@@ -1,1 +1,1 @@
-"""Training, from a seed to weights."""
+"""From a recipe to trained weights and their record."""

@@ -31,13 +31,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from companion.errors import Refusal
-from companion.labelled import Labelled, Split
-from companion.methods import METHODS, NETS
-from companion.recipe import Recipe
-from companion.train import learning_rate
+from companion.core.errors import Refusal
+from companion.data.labelled import Labelled, Split
+from companion.models.methods import METHODS, NETS
+from companion.training.recipe import Recipe
+from companion.training.train import learning_rate
 from mass import native
-from mass.shift import shift
+from mass.functional.shift import shift
 
 _ALIGNED = 64  # elements: what is read by vectors starts at a multiple of them
 _SHARE = 4096  # elements of the weights that one block of SGD's kernel updates
@@ -61,8 +61,8 @@ def tables(recipe: Recipe, count: int, side: int) -> tuple[Tensor, Tensor, Tenso
         if METHODS[recipe.method].shifts:
             by = torch.randint(side, (count, 2), generator=generator)[rows]
         drawn.append((rows.int(), flips[rows] & recipe.flip, by))
-    rows, flips, by = zip(*drawn, strict=True)
-    return torch.cat(rows), torch.cat(flips), torch.cat(by)
+    rows_of, flips_of, by_of = zip(*drawn, strict=True)
+    return torch.cat(rows_of), torch.cat(flips_of), torch.cat(by_of)
 
 
 class _Step(nn.Module):
@@ -118,7 +118,8 @@ class Program:
             from companion.training.narrow import narrow  # Triton, which a CPU does not need
 
             narrow(network)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        placed: Any = network
+        self.network = placed.to(device, memory_format=torch.channels_last)
         self.step = _Step(self.network, self.data, recipe, device).train()
         if compiled:
             import torch._dynamo.config as dynamo  # seconds, where nothing is compiled

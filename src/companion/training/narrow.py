@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from mass.layers import CircularConv2d
+from mass.nn.conv import CircularConv2d
 
 FEWEST, MOST = 16, 64  # channels: what tensor cores take, and where cuDNN is as fast
 _BLOCK, _WARPS = 128, 4  # positions that a program computes at once, and its warps

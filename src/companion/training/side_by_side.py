@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.checkpoint import load_tensors, save_tensors
-from companion.errors import Refusal
-from companion.evaluate import record_trained
-from companion.files import write_json
-from companion.labelled import Labelled
-from companion.recipe import Recipe
+from companion.core.errors import Refusal
+from companion.core.files import write_json
+from companion.data.labelled import Labelled
 from companion.training.captured import Captured, Program, tables
+from companion.training.checkpoint import load_tensors, save_tensors
+from companion.training.recipe import Recipe
+from companion.training.record_run import record_trained
 
 _SETTLED = 8.0  # seconds after which a speed is believed
 _DECIDED = 0.25  # of the time, before which no run is put aside: what else is measured then slows all

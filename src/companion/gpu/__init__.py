@@ -1,1 +1,0 @@
-"""What a piece of GPU time is used for: `python -m companion.gpu`."""
