@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import fx, nn
@@ -14,7 +15,8 @@ from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.infer import infer
 from mass.fx.rewrite import Rewriter
 from mass.fx.trace import as_inputs, trace
-from mass.fx.verify import NoLongerFits, check_runs, verify_equivariance
+from mass.fx.verify import Gate, NoLongerFits, check_runs
+from mass.fx.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
 
 
@@ -71,28 +73,42 @@ def convert(
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     inputs = as_inputs(example_input)
+    traced = trace(model, inputs)
+    if verify:
+        verify_trace(model, traced, inputs)
     try:
-        converted = _rewritten(model, inputs, origin, symmetrise)
+        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
     except NoLongerFits:  # layers that count positions
-        converted = _rewritten(model, inputs, origin, symmetrise, keep_sizes=True)
-    if verify and origin != "zero":
-        verify_equivariance(converted, inputs)
+        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise, keep_sizes=True)
+    if verify:
+        Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
     return converted
 
 
+def _copied(traced: Converted) -> Converted:
+    """A graph of modules of its own over the same parameters and buffers."""
+    tensors = [*traced.parameters(), *traced.buffers()]
+    copied = copy.deepcopy(traced, {id(tensor): tensor for tensor in tensors})
+    for ours, theirs in zip(copied.graph.nodes, traced.graph.nodes, strict=True):
+        ours.meta = dict(theirs.meta)
+    return copied
+
+
 def _rewritten(
-    model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
-) -> Converted:
-    plan = infer(trace(model, inputs), keep_sizes)
+    traced: Converted, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+) -> tuple[Converted, set[str]]:
+    """The rewritten graph, and the names of the operations whose borders wrap."""
+    plan = infer(traced, keep_sizes)
     if plan.refusals:
         raise plan.refusals[0][1]
+    wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
     converted = Rewriter(plan, origin).run()
     if symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
-    return converted
+    return converted, wraps
 
 
 def _symmetrise(module: fx.GraphModule) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mass.axes import Pair, times
 
 
@@ -192,3 +195,20 @@ def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
         else:
             return None
     return tuple(kept), tuple(taken)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a node's samples lie: its row and column axes, and the (origin node, period) of each digit of its lattice."""
+
+    dims: tuple[int, ...]
+    digits: tuple[tuple[str, Pair], ...]
+    batch: int = 0
+
+    def total(self, origins: dict[str, Tensor]) -> tuple[Tensor, Pair]:
+        """Total origin O (B, 2) or zero, and total stride S."""
+        total, place = torch.zeros(2, dtype=torch.int64), (1, 1)
+        for name, period in self.digits:
+            total = total + origins[name] * torch.tensor(place, device=origins[name].device)
+            place = times(place, period)
+        return total, place

@@ -8,11 +8,10 @@ from torch import fx, nn
 
 from mass.axes import Pair, times
 from mass.fx.converted import Converted
-from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.nodes import is_in_place, module_of
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
-from mass.fx.verify import Positions
 from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
 
 
