@@ -11,10 +11,12 @@ from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
 from mass.fx.converted import Converted
+from mass.fx.example import as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.infer import infer
+from mass.fx.nodes import returned
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import as_inputs, trace
+from mass.fx.trace import trace
 from mass.fx.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
@@ -72,10 +74,11 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
-    inputs = as_inputs(example_input)
-    traced = trace(model, inputs)
+    example = as_example(example_input)
+    inputs = example.values
+    traced = trace(model, example)
     if verify:
-        verify_trace(model, traced, inputs)
+        verify_trace(model, traced, example)
     try:
         converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
     except NoLongerFits:  # layers that count positions
@@ -116,16 +119,17 @@ def _symmetrise(module: fx.GraphModule) -> None:
     graph = module.graph
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
     source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
-    output = next(n for n in graph.nodes if n.op == "output")
-    for node in output.all_input_nodes:
+    output = graph.output_node()
+    for node in returned(graph):
         positions = node.meta.get("positions")
         if positions is None:
             continue
         if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
             raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
-        with graph.inserting_before(output):
+        user = next(user for user in node.users if user is output or user.target == "mass_output")
+        with graph.inserting_before(user):
             module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))
             averaged = graph.call_module("mass_symmetrise", (node, source))
-        output.replace_input_with(node, averaged)
+        user.replace_input_with(node, averaged)
         averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})
     module.recompile()

@@ -58,7 +58,7 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
 
 def _visit(node: fx.Node, plan: Plan) -> Any:
     maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
-    if node.op == "output":
+    if node.op == "output" or node.target == "mass_output":
         return _leave(node, maps, plan)
     site = Site(node, operation_of(node), plan.values, plan.image)
     if not maps:

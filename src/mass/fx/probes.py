@@ -9,8 +9,7 @@ from torch import Tensor
 
 from mass.axes import POSITIONS, as_map, sizes_along
 from mass.functional.position_hash import layout_hash
-
-Inputs = tuple[Any, ...]
+from mass.fx.example import Inputs
 
 
 class Probes:

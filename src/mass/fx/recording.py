@@ -11,7 +11,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.lattice import Positions
-from mass.fx.motion import distance
+from mass.motion import distance
 from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 
 ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)

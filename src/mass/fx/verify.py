@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, as_pair
 from mass.fx.converted import Converted
-from mass.fx.motion import Motion, alike, distance, motions, observed
-from mass.fx.probes import Inputs, Probes
+from mass.fx.example import Inputs
+from mass.fx.probes import Probes
 from mass.fx.recording import Comparer, Recorder
 from mass.fx.reference import Reference
-from mass.fx.structure import leaves
+from mass.motion import Motion, alike, distance, motions, observed
 from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
+from mass.structure import leaves
 
 # Float64 rounding is about 1e-13 of a map's maximum, more in badly conditioned networks; a wrong origin moves it by
 # 1e-3 and more.

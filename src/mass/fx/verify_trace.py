@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 
 from mass.errors import NotEquivariantError
 from mass.fx.converted import Converted
-from mass.fx.motion import alike, distance
-from mass.fx.probes import Inputs, Probes
-from mass.fx.structure import leaves
+from mass.fx.example import Example, Inputs
+from mass.fx.probes import Probes
+from mass.motion import alike, distance
+from mass.structure import leaves
 
 
-def verify_trace(model: nn.Module, traced: Converted, inputs: Inputs) -> None:
+def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
     """Equality 1: the traced graph gives what the model gives, on the example and on other inputs.
 
     Tried in eval mode on the example, on noise, a constant and a bright pixel, as batches of one and two; and, where the
@@ -24,6 +26,7 @@ def verify_trace(model: nn.Module, traced: Converted, inputs: Inputs) -> None:
     Raises:
         NotEquivariantError: naming the output that differs.
     """
+    inputs = example.values
     ours, theirs, probes = copy.deepcopy(model), copy.deepcopy(traced), Probes(inputs)
     tried = [("the example", inputs), ("noise", probes.noise()), ("a constant", probes.constant()),
              ("a bright pixel", probes.pixel())]  # fmt: skip
@@ -32,7 +35,7 @@ def verify_trace(model: nn.Module, traced: Converted, inputs: Inputs) -> None:
         for module in (ours, theirs):
             module.train(training)
         for what, values in tried if not training else tried[1:2]:
-            expected = _outcome(ours, values)
+            expected = _outcome(lambda *given: example.call(ours, given), values)
             if isinstance(expected, Exception):
                 continue  # the model does not take this
             found = _outcome(theirs, values)
@@ -41,7 +44,7 @@ def verify_trace(model: nn.Module, traced: Converted, inputs: Inputs) -> None:
             _require_same(expected, found, f"on {what}" + (" in train mode" if training else ""))
 
 
-def _outcome(module: nn.Module, inputs: Inputs) -> Any:
+def _outcome(module: Callable[..., Any], inputs: Inputs) -> Any:
     """What a module returns, or the exception that it raises; random numbers are drawn alike at every call."""
     devices = sorted({x.device.index for x in inputs if isinstance(x, Tensor) and x.is_cuda})
     with torch.no_grad(), torch.random.fork_rng(devices):
