@@ -21,7 +21,7 @@ class Symbol(fx.Proxy):
         value = tracer.value_of(self)
         return Tensor if isinstance(value, Tensor) else Symbol if value is NotImplemented else type(value)
 
-    __class__ = property(_class)  # type: ignore[assignment]
+    __class__ = property(_class)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):  # a protocol that this class does not have
