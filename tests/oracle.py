@@ -373,8 +373,8 @@ def _compare(model: Program, converted: Any, x: Tensor) -> tuple[str, str]:
                     return "wrong", f"{what} does not move under {(rows, columns)}, the circular network's does"
                 if not moving and _close(z_stepped, z) and not (_close(stepped, y) and _close(between, y)):
                     return "wrong", f"{what} moves, the circular network's stays"
-                fine = [axes for axes, counts, _ in moving if counts == size]
-                if fine and not any(_close(between, y.roll((-t[0], -t[1]), axes)) for axes in fine):
+                fine = [(axes, counts[0] // height) for axes, counts, _ in moving if counts[0] % height == 0]
+                if fine and not any(_close(between, y.roll((-t[0] * r, -t[1] * r), axes)) for axes, r in fine):
                     return "wrong", f"{what} does not move along under {t}"
         alone = list(tensors(converted(image)))
         computed = [_everywhere(model, image, which) for which in choices[:1]]

@@ -124,7 +124,7 @@ def _symmetrise(module: fx.GraphModule) -> None:
         positions = node.meta.get("positions")
         if positions is None:
             continue
-        if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
+        if positions.digits or positions.fine != (1, 1) or positions.dims != POSITIONS.get(len(node.meta["shape"])):
             raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
         user = next(user for user in node.users if user is output or user.target == "mass_output")
         with graph.inserting_before(user):

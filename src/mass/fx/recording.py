@@ -66,7 +66,7 @@ class Comparer(Interpreter):
     def _moved(self, positions: Positions, recorded: Tensor) -> Tensor | None:
         before, stride = positions.total(self.recorded)
         after, _ = positions.total(self.kept)
-        moved = torch.tensor(self.t) + (after - before).cpu()
+        moved = torch.tensor(self.t) * torch.tensor(positions.fine) + (after - before).cpu()
         if (moved % torch.tensor(stride)).any():
             return None
         steps = moved // torch.tensor(stride)

@@ -73,7 +73,7 @@ class Rewriter:
                 self.shifted.clear()  # a view of any map may have been written to
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
-                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch)
+                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch, value.fine)
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)
@@ -127,8 +127,13 @@ class Rewriter:
         following = node.next
         value = self.plan.values.pop(node)
         self._path(value.lattice, following)
-        origin = self._total(self.plan.rises[node], following)
-        restored = self._call(following, _named("mass_restore", value.dims), Restore(value.dims), (node, origin))
+        digits, scale = self.plan.rises[node]
+        if not digits:  # from the input's own lattice to a finer one
+            self.plan.values[node] = value
+            return
+        origin = self._total(digits, following)
+        name = _named("mass_restore", value.dims) + ("" if scale == (1, 1) else f"_by_{scale[0]}_{scale[1]}")
+        restored = self._call(following, name, Restore(value.dims, scale), (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value
@@ -151,14 +156,15 @@ class Rewriter:
     def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
         """Choose an origin from the first map of its group; a tie is settled by the network's input."""
         total = self._total(self.plan.values[source].lattice, before)
-        args = (source,) if source is self.source else (source, self.source)
+        finer = self.plan.values[source].fine != (1, 1)  # its blocks are parts of pixels: ties are its own
+        args = (source,) if source is self.source or finer else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
         dims = self.plan.values[source].dims
         cells = self._cells.get(root)
         select = SelectOrigin(root.period, self.rule, cells, dims)
         if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
             select.only = cells[0] * root.period[0], cells[1] * root.period[1]
-        return self._call(before, name, select, args if total is None else (*args, total))
+        return self._call(before, name, select, args if total is None or finer else (*args, total))
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
         """The origin node and the period of every digit of a lattice."""

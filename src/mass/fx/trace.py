@@ -56,6 +56,7 @@ class _Tracer(SizedTracer):
             keywords = dict(zip(self.example.keywords, values[split:], strict=True))
             return self._returned(root_fn(self.root, *values[:split], **keywords))
 
+        forward.__annotations__ = {}  # they would become the graph's
         return forward, symbols
 
     def _returned(self, value: Any) -> Any:

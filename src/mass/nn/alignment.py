@@ -30,9 +30,15 @@ class Shift(nn.Module):
 
 
 class Restore(Shift):
-    """`restore` as a node of a converted network."""
+    """`restore` as a node of a converted network; `scale`: samples for each step of the origin, of a map finer than that."""
+
+    def __init__(self, dims: Dims = (2, 3), scale: Pair = (1, 1)) -> None:
+        super().__init__(dims)
+        self.scale = scale
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        if self.scale != (1, 1):
+            origin = torch.stack((origin[:, 0] * self.scale[0], origin[:, 1] * self.scale[1]), 1)
         return super().forward(x, -origin)
 
 

@@ -26,7 +26,7 @@ def reshape(site: Site) -> Effect:
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
     if len(found) == 1 + len(site.map.dims):
-        return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0]))
+        return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0], fine=site.map.fine))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
     return Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks="weights differ by position")

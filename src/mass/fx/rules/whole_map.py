@@ -54,7 +54,7 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
     joins = Joins()
-    if any(joins.unify(values[0].lattice, v.lattice) for v in values):
+    if any(v.fine != values[0].fine or joins.unify(values[0].lattice, v.lattice) for v in values):
         return None
     if len({tuple(n.meta["shape"][d] for d in v.dims) for n, v in zip(maps, values, strict=True)}) > 1:
         return None
@@ -72,9 +72,9 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     before, after = maps[0].meta["shape"], node.meta["shape"]
     effect = Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks=refusal.reason)
     if node.meta["real"] and _keeps_rows_and_columns(before, after, values[0]):
-        effect.value = Grid(values[0].lattice, values[0].dims)
+        effect.value = Grid(values[0].lattice, values[0].dims, fine=values[0].fine)
         effect.change += " and is moved back"
-        plan.rises[node] = (digit,)
+        plan.rises[node] = (digit,), (1, 1)
     else:
         plan.flattened[node] = (lattice,)
         plan.kept_in_frame[node] = refusal
@@ -98,8 +98,9 @@ def leave_frame(node: fx.Node, plan: Plan) -> bool:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))
-        if risen is not None:
-            kept, plan.rises[node] = risen
+        if risen is not None and risen[2] == (1, 1):
+            kept, taken, _ = risen
+            plan.rises[node] = taken, (1, 1)
             plan.values[node] = Grid(kept, dims)
             plan.effects[node] = Effect(plan.values[node], change="moved back")
             return True
