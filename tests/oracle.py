@@ -312,7 +312,7 @@ def _motions(shape: torch.Size, size: Pair) -> list[tuple[Pair, Pair]]:
                 a != b
                 and shape[a] * size[1] == shape[b] * size[0]
                 and shape[a] * shape[b] > 1
-                and size[0] % shape[a] == 0
+                and 0 in (size[0] % shape[a], shape[a] % size[0])
             ):
                 found.append(((a, b), (shape[a], shape[b])))
     return found

@@ -204,7 +204,9 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
         if [d - rank for d in first.dims] != [d - len(other.meta["shape"]) for d in value.dims]:
             raise site.refuse("it joins maps whose positions lie on different axes")
         if value.fine != first.fine:
-            raise site.refuse("it joins maps of different resolutions, finer than the input", "bring both to one size first")
+            raise site.refuse(
+                "it joins maps of different resolutions, finer than the input", "bring both to one size first"
+            )
         reason = unify(first.lattice, value.lattice)
         if reason:
             raise site.refuse(reason, "bring both to one size first")
@@ -241,7 +243,7 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
             break
     if site.map.fine != (1, 1) and effect.cells != (1, 1):
         return _coarser(site, effect)
-    digit = Digit(effect.period)
+    digit = Digit((effect.period[0] // site.map.fine[0], effect.period[1] // site.map.fine[1]))  # whole pixels
     plan.digits[site.node] = digit
     if plan.frame is not None and effect.cells is None:
         follow_frame((*site.map.lattice, digit), plan)

@@ -26,9 +26,10 @@ def _cells(plan: Plan) -> dict[Digit, Pair]:
     return found
 
 
-def _named(name: str, dims: tuple[int, ...]) -> str:
-    """A name for what works on these axes."""
-    return name if dims == (2, 3) else "_".join(map(str, (name, *dims)))
+def _named(name: str, module: Shift) -> str:
+    """A name for what works on these axes, by this scale."""
+    name = name if module.dims == (2, 3) else "_".join(map(str, (name, *module.dims)))
+    return name if module.scale == (1, 1) else f"{name}_by_{module.scale[0]}_{module.scale[1]}"
 
 
 class Rewriter:
@@ -117,9 +118,9 @@ class Rewriter:
         origin = self._origin(self.plan.digits[node], maps[0], node)
         for source in maps:
             if (source, origin) not in self.shifted:
-                dims = self.plan.values[source].dims
-                name = _named("mass_shift", dims)
-                self.shifted[source, origin] = self._call(node, name, Shift(dims), (source, origin))
+                value = self.plan.values[source]
+                shift = Shift(value.dims, value.fine)
+                self.shifted[source, origin] = self._call(node, _named("mass_shift", shift), shift, (source, origin))
             node.replace_input_with(source, self.shifted[source, origin])
 
     def _restore(self, node: fx.Node) -> None:
@@ -132,8 +133,8 @@ class Rewriter:
             self.plan.values[node] = value
             return
         origin = self._total(digits, following)
-        name = _named("mass_restore", value.dims) + ("" if scale == (1, 1) else f"_by_{scale[0]}_{scale[1]}")
-        restored = self._call(following, name, Restore(value.dims, scale), (node, origin))
+        restore = Restore(value.dims, scale)
+        restored = self._call(following, _named("mass_restore", restore), restore, (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value
@@ -156,15 +157,14 @@ class Rewriter:
     def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
         """Choose an origin from the first map of its group; a tie is settled by the network's input."""
         total = self._total(self.plan.values[source].lattice, before)
-        finer = self.plan.values[source].fine != (1, 1)  # its blocks are parts of pixels: ties are its own
-        args = (source,) if source is self.source or finer else (source, self.source)
+        args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"
         dims = self.plan.values[source].dims
         cells = self._cells.get(root)
-        select = SelectOrigin(root.period, self.rule, cells, dims)
+        select = SelectOrigin(root.period, self.rule, cells, dims, self.plan.values[source].fine)
         if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
             select.only = cells[0] * root.period[0], cells[1] * root.period[1]
-        return self._call(before, name, select, args if total is None or finer else (*args, total))
+        return self._call(before, name, select, args if total is None else (*args, total))
 
     def _path(self, lattice: Lattice, before: fx.Node) -> tuple[tuple[str, Pair], ...]:
         """The origin node and the period of every digit of a lattice."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mass.axes import POSITIONS, Pair, sizes_along
-from mass.fx.lattice import Grid, Joins, Lattice, stride
+from mass.axes import POSITIONS, sizes_along
+from mass.fx.lattice import Grid, Joins, Lattice
 from mass.fx.nodes import name_of
 from mass.fx.plan import Plan
 from mass.fx.rule import Effect, Site
@@ -42,12 +42,6 @@ def without_positions(site: Site, plan: Plan) -> Effect | None:
     return None
 
 
-def _fine(site: Site, lattice: Lattice) -> Pair:
-    """How many samples the map that was flattened had for each pixel of the input, if it was finer."""
-    (rows, columns), total = lattice[-1].period, stride(lattice[:-1])
-    return max(rows * total[0] // site.image[0], 1), max(columns * total[1] // site.image[1], 1)
-
-
 def _together(known: list[tuple[Lattice, ...]]) -> tuple[Lattice, ...]:
     """Tokens of several maps that meet lie at the same places; where that cannot be they never are a map again."""
     found, joins = list(known[0]), Joins()
@@ -69,6 +63,5 @@ def _as_map(site: Site, shape: tuple[int, ...], lattices: tuple[Lattice, ...]) -
         last = POSITIONS[len(shape)]
         for dims in (last, tuple(d - 1 for d in last)):  # channels first, channels last
             if sizes_along(shape, dims) == (rows, columns) and not heads:
-                up, change = (rows, columns), "moved back"
-                return Effect(Grid(lattice, dims, fine=_fine(site, lattice)), up=up, resizes=True, change=change)
+                return Effect(Grid(lattice, dims), up=(rows, columns), resizes=True, change="moved back")
     return None

@@ -58,7 +58,8 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         return None
     if len({tuple(n.meta["shape"][d] for d in v.dims) for n, v in zip(maps, values, strict=True)}) > 1:
         return None
-    digit = Digit(site.sizes)
+    fine = values[0].fine
+    digit = Digit((site.sizes[0] // fine[0], site.sizes[1] // fine[1]))  # whole pixels
     lattice = (*values[0].lattice, digit)
     if plan.frame is not None:
         joins.unify(plan.frame, lattice)
@@ -74,7 +75,7 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     if node.meta["real"] and _keeps_rows_and_columns(before, after, values[0]):
         effect.value = Grid(values[0].lattice, values[0].dims, fine=values[0].fine)
         effect.change += " and is moved back"
-        plan.rises[node] = (digit,), (1, 1)
+        plan.rises[node] = (digit,), fine
     else:
         plan.flattened[node] = (lattice,)
         plan.kept_in_frame[node] = refusal
