@@ -46,6 +46,19 @@ def transpose(site: Site) -> Effect:
     return Effect(site.map.moved(lambda d: {a: b, b: a}.get(d, d)))
 
 
+@rule(functions=["movedim", "moveaxis"], arguments=("input", "source", "destination"))
+def movedim(site: Site) -> Effect:
+    rank = len(site.shape)
+    source, destination = (
+        [d % rank for d in ((given,) if isinstance(given, int) else given)]
+        for given in (site.argument("source"), site.argument("destination"))
+    )
+    order = [d for d in range(rank) if d not in source]
+    for to, d in sorted(zip(destination, source, strict=True)):
+        order.insert(to, d)
+    return Effect(site.map.moved(order.index))
+
+
 @rule(functions=["roll"], arguments=("input", "shifts", "dims"))
 def roll(site: Site) -> Effect:
     """A roll along positions commutes with all shifts, one along channels anyway; one of all axes as one does not."""
