@@ -12,7 +12,7 @@ from torch import fx, nn
 from mass.fx.infer import infer
 from mass.fx.nodes import name_of
 from mass.fx.plan import Plan
-from mass.fx.trace import as_inputs, trace
+from mass.fx.trace import trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 
@@ -75,7 +75,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     2          AdaptiveAvgPool2d                  exact mean                                 adds in the frame's order
     1 operation with a period in 1 origin group.
     """
-    plan = infer(trace(model, as_inputs(example_input)))
+    plan = infer(trace(model, example_input))
     refused = dict(plan.refusals)
     groups: dict[Any, int] = {}
     rows, quiet = [], Counter[str]()

@@ -30,6 +30,12 @@ def module_of(node: fx.Node) -> nn.Module | None:
     return owner.get_submodule(str(node.target))
 
 
+def returned(graph: fx.Graph) -> list[fx.Node]:
+    """The nodes whose values a graph returns, in whatever structure."""
+    found = graph.output_node().all_input_nodes
+    return [n for node in found for n in (node.all_input_nodes if node.target == "mass_output" else [node])]
+
+
 def nodes_in(arguments: Any) -> list[fx.Node]:
     """The nodes among arguments, however deep they lie in tuples, lists, dicts and slices."""
     found: list[fx.Node] = []
