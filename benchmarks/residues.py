@@ -21,7 +21,7 @@ from companion.files import read_json, write_json
 from companion.networks import FAMILIES, calibrated
 from companion.paths import find_root
 from companion.provenance import provenance
-from mass.evaluate.certify import all_residues
+from mass.evaluate.shifts import all_residues
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -10,9 +10,11 @@ origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 
 from mass.baselines import APS
 from mass.errors import NotEquivariantError
-from mass.evaluate.certify import Certificate, certify
+from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
+from mass.evaluate.certify import certify
 from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
 from mass.evaluate.origins import RecordedOrigin, record_origins
+from mass.evaluate.positions import OutputOrigin, output_origins, to_pixels
 from mass.functional.origin import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
 from mass.fx.convert import convert
@@ -26,6 +28,7 @@ __all__ = [
     "PROTOCOLS",
     "RULES",
     "Certificate",
+    "ComparedOutput",
     "Explanation",
     "MassAvgPool2d",
     "MassConv2d",
@@ -33,6 +36,8 @@ __all__ = [
     "MassMaxUnpool2d",
     "MassPool2d",
     "NotEquivariantError",
+    "Outcome",
+    "OutputOrigin",
     "Protocol",
     "RecordedOrigin",
     "certify",
@@ -42,9 +47,11 @@ __all__ = [
     "explain",
     "margin",
     "mark_leaf",
+    "output_origins",
     "record_origins",
     "restore",
     "segmentation_consistency",
     "select_origin",
     "shift",
+    "to_pixels",
 ]
