@@ -47,7 +47,7 @@ def _maps(shape: tuple[int, ...], size: Pair, dims: Dims) -> Iterator[Motion]:
     starts = sorted(range(1, len(shape) - len(dims) + 1), key=lambda first: (first != dims[0], first))
     for first in starts:
         held: Pair = (1, shape[first]) if len(dims) == 1 else (shape[first], shape[first + 1])
-        alike = held[0] * size[1] == held[1] * size[0]
+        alike = len(dims) == 1 or held[0] * size[1] == held[1] * size[0]
         if max(held) > 1 and (_divide(size, held) or _divide(held, size)) and (alike or first == dims[0]):
             yield Motion(tuple(range(first, first + len(dims))), held)
 
