@@ -230,7 +230,7 @@ def _certificate(model: nn.Module, batches: list[_Batch], stop: bool) -> Certifi
         outputs=outputs,
         not_compared=first.not_compared,
         not_finite=broken,
-        worst=next((o.worst for batch in batches for o in batch.outputs if o.worst is not None), None),
+        worst=next((o.best.worst for batch in batches for o in batch.outputs if o.best.worst), None),
         stopped=stop and not bool(identical.all()),
     )
 

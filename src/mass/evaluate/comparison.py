@@ -79,6 +79,7 @@ class Reading:
     identical: Tensor  # bool (B,)
     difference: Tensor  # float64 (B,), the largest
     symmetry: dict[int, Pair | None] = field(default_factory=dict)  # of images that differ: up to which of its own
+    worst: Pair | None = None  # the shift with the largest difference
 
     @property
     def unexplained(self) -> bool:
@@ -104,7 +105,6 @@ class OutputComparison:
         motions = readings(tuple(y.shape), inputs.size, inputs.dims) if self.each else [STAYS]
         self.readings = [self._reading(motion) for motion in motions]
         self._still = None if STAYS in motions else self._reading(STAYS)  # wrong, but worth naming
-        self.worst: Pair | None = None
 
     def _reading(self, motion: Motion) -> Reading:
         return Reading(motion, torch.ones(self.count, dtype=torch.bool), torch.zeros(self.count, dtype=torch.float64))
@@ -140,8 +140,8 @@ class OutputComparison:
             watched.append(self._still)
         for reading in watched:
             same, distance = self._compare(reading.motion, z, t)
-            if reading is self.readings[0] and (distance > reading.difference).any():
-                self.worst = t
+            if (distance > reading.difference).any():
+                reading.worst = t
             reading.identical &= same
             reading.difference = torch.maximum(reading.difference, distance)
             for row in (~same).nonzero().flatten().tolist():
