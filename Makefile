@@ -33,10 +33,11 @@ fetch: $(INSTALLED) ## inputs alone  [DATA="cifar10 voc-subset"] [MIRROR=folder]
 	@exec $(PYTHON) -m companion.fetch $(DATA) --mirror "$(MIRROR)"
 
 ifndef TORCH
-test: $(INSTALLED) ## lint, types of src/mass, tests  [TORCH=2.11: the library's tests under another torch]
+test: $(INSTALLED) ## lint, types, contracts of imports, tests  [TORCH=2.11: the library's tests under another torch]
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
 	$(PYTHON) -m pytest -n 2
 else
 # An environment of its own, of 5 GB; the library's tests alone, since the lock is the companion's.

@@ -35,9 +35,7 @@ def exported(tmp_path_factory):
     images = torch.cat([x for name, x in awkward_images(*SIZE).items() if "photo" in name])
     converted = mass.convert(Small().eval(), images)
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
-    from mass import onnx
-
-    onnx.export(converted, images, path)
+    mass.onnx.export(converted, images, path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (name,) = (i.name for i in session.get_inputs())
     return converted, images, lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
@@ -70,9 +68,7 @@ def test_of_tied_phases_the_first_wins():
 
 @pytest.mark.parametrize(("spoil", "message"), [("train", "training mode"), ("rule", "only the rule 'l2'")])
 def test_what_is_refused(exported, spoil, message):
-    from mass import onnx
-
     _, images, _ = exported
     model = mass.convert(Small().eval(), images, origin="l1" if spoil == "rule" else "l2", verify=False)
     with pytest.raises(ValueError, match=message):
-        onnx.export(model.train(spoil == "train"), images)
+        mass.onnx.export(model.train(spoil == "train"), images)

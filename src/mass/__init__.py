@@ -8,6 +8,8 @@ One idea runs through the library: an operation of period P becomes equivariant 
 origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 """
 
+from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
+from mass import onnx as onnx
 from mass.baselines import APS
 from mass.errors import NotEquivariantError
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
@@ -23,6 +25,7 @@ from mass.marks import mark_leaf
 from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
 from mass.nn.unpooling import MassMaxUnpool2d
 
+__version__ = "0.1.0"
 __all__ = [
     "APS",
     "PROTOCOLS",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mass.functional.shift import gather
-from mass.fx.trace import as_inputs
+from mass.fx.example import as_example
 
 _BITS = 15
 
@@ -74,7 +74,7 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
     """
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() first.")
-    inputs = as_inputs(example_input)
+    inputs = as_example(example_input).values
     with torch.no_grad():  # padding is torch.nn.functional.pad's here, as for every compiler
         exported = torch.export.export(model, inputs)
     table = torch.export.default_decompositions()

@@ -14,9 +14,10 @@ from torch import Tensor, fx, nn
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, check_divides, check_map
 from mass.fx.converted import Converted
+from mass.fx.example import as_example
 from mass.fx.infer import infer
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import as_inputs, trace
+from mass.fx.trace import trace
 
 
 def first_phase(x: Tensor, stride: Pair) -> Tensor:
@@ -79,7 +80,7 @@ class PolyphaseRewriter(Rewriter):
 
 def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> Converted:
     """A copy of `model` rewritten; borders circular."""
-    inputs = as_inputs(example_input)
+    inputs = as_example(example_input).values
     check_map(inputs[0])  # signals and videos are for MASS alone
     plan = infer(trace(model, inputs))
     if plan.refusals:

@@ -7,7 +7,7 @@ without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,14 +30,14 @@ class OutputOrigin:
     Attributes:
         axes: its axes of rows and columns; of a signal, of columns; () for what was computed from the whole map, whose
             coordinates, if it holds any, are relative to `origin`.
-        stride: total stride (rows, columns), of the whole map the image's size.
+        stride: total stride (rows, columns), of the whole map the image's size; of a map that is finer than the input, 0.5, say.
         origin: (B, 2) int64, the total origin of each image; None where it was computed from several maps, each at an
             origin of its own.
         size: height and width of the input.
     """
 
     axes: tuple[int, ...]
-    stride: Pair
+    stride: tuple[float, float]
     origin: Tensor | None
     size: Pair
 
@@ -87,6 +87,7 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
         inputs = ModelInputs.of(args or kwargs)
         chosen = {origin.name: (origin.origin, origin.period) for origin in passes[-1]}
         here = {}
+        stride: tuple[float, float]
         for path, y in leaves(output):
             lattice = model.outputs.get(path)
             if lattice is None or not isinstance(y, Tensor):
@@ -95,7 +96,7 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
             origin, stride = total if total is not None else (None, inputs.size)
             if lattice.axes:  # on this size of image
                 rows, columns = sizes_along(y.shape, lattice.axes)
-                stride = max(inputs.size[0] // rows, 1), max(inputs.size[1] // columns, 1)
+                stride = _over(inputs.size[0], rows), _over(inputs.size[1], columns)
             here[path] = OutputOrigin(lattice.axes, stride, origin, inputs.size)
         found.append(here)
 
@@ -107,12 +108,18 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
             handle.remove()
 
 
-def to_pixels(positions: Tensor, stride: int | Pair, origin: Tensor, size: Pair, *, centre: bool = False) -> Tensor:
+def _over(size: int, positions: int) -> float:
+    return size // positions if size % positions == 0 else size / positions
+
+
+def to_pixels(
+    positions: Tensor, stride: float | tuple[float, float], origin: Tensor, size: Pair, *, centre: bool = False
+) -> Tensor:
     """Positions on a coarse map as pixels of the input: O + S n, modulo the image.
 
     Args:
         positions: rows and columns n on the map, on the last axis: indices, or coordinates between them.
-        stride: total stride S of the map; 1 for coordinates in pixels, as a box that was computed from the whole map.
+        stride: total stride S of the map, a fraction for one that is finer than the input; 1 for coordinates in pixels, as a box that was computed from the whole map.
         origin: total origin O of each image (`mass.output_origins`).
         size: height and width of the input.
         centre: what a position stands for. False: the pixel that it samples, O + S n, the centre of a window with
@@ -121,7 +128,7 @@ def to_pixels(positions: Tensor, stride: int | Pair, origin: Tensor, size: Pair,
             Pixel i is at coordinate i, its edges at i - 1/2 and i + 1/2.
 
     Shape: positions (B, …, 2), integers or floating point; origin (B, 2) int64 -> (B, …, 2), each in [0, H) x [0, W):
-        int64 for integer positions, floating point for others and with `centre`.
+        int64 for integer positions and strides, floating point for others and with `centre`.
 
     Raises:
         TypeError, ValueError: for another shape or dtype.
@@ -143,7 +150,7 @@ def to_pixels(positions: Tensor, stride: int | Pair, origin: Tensor, size: Pair,
         raise ValueError(
             f"origin must have shape ({len(positions)}, 2), one (row, column) per image, got {tuple(origin.shape)}."
         )
-    per_axis = torch.tensor(as_pair(stride, "stride"), device=positions.device)
+    per_axis = torch.tensor(_strides(stride), device=positions.device)
     whole = torch.tensor(as_pair(size, "size"), device=positions.device)
     if positions.is_floating_point() and positions.element_size() < 4:
         positions = positions.float()  # bfloat16 has no 257
@@ -152,3 +159,12 @@ def to_pixels(positions: Tensor, stride: int | Pair, origin: Tensor, size: Pair,
     if centre:
         pixels = pixels + (per_axis - 1) / 2
     return pixels % whole
+
+
+def _strides(stride: object) -> tuple[float, float]:
+    pair = (
+        (stride, stride) if isinstance(stride, int | float) else tuple(stride) if isinstance(stride, Iterable) else ()
+    )
+    if len(pair) != 2 or not all(isinstance(s, int | float) and s > 0 for s in pair):
+        raise ValueError(f"stride must be a positive number or a pair of them, got {stride!r}.")
+    return pair

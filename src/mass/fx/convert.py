@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import fx, nn
@@ -10,11 +11,14 @@ from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
 from mass.fx.converted import Converted
+from mass.fx.example import as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.infer import infer
+from mass.fx.nodes import returned
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import as_inputs, trace
-from mass.fx.verify import NoLongerFits, check_runs, verify_equivariance
+from mass.fx.trace import trace
+from mass.fx.verify import Gate, NoLongerFits, check_runs
+from mass.fx.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
 
 
@@ -70,29 +74,44 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
-    inputs = as_inputs(example_input)
+    example = as_example(example_input)
+    inputs = example.values
+    traced = trace(model, example)
+    if verify:
+        verify_trace(model, traced, example)
     try:
-        converted = _rewritten(model, inputs, origin, symmetrise)
+        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
     except NoLongerFits:  # layers that count positions
-        converted = _rewritten(model, inputs, origin, symmetrise, keep_sizes=True)
-    if verify and origin != "zero":
-        verify_equivariance(converted, inputs)
+        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise, keep_sizes=True)
+    if verify:
+        Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
     return converted
 
 
+def _copied(traced: Converted) -> Converted:
+    """A graph of modules of its own over the same parameters and buffers."""
+    tensors = [*traced.parameters(), *traced.buffers()]
+    copied = copy.deepcopy(traced, {id(tensor): tensor for tensor in tensors})
+    for ours, theirs in zip(copied.graph.nodes, traced.graph.nodes, strict=True):
+        ours.meta = dict(theirs.meta)
+    return copied
+
+
 def _rewritten(
-    model: nn.Module, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
-) -> Converted:
-    plan = infer(trace(model, inputs), keep_sizes)
+    traced: Converted, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+) -> tuple[Converted, set[str]]:
+    """The rewritten graph, and the names of the operations whose borders wrap."""
+    plan = infer(traced, keep_sizes)
     if plan.refusals:
         raise plan.refusals[0][1]
+    wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
     converted = Rewriter(plan, origin).run()
     if symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
-    return converted
+    return converted, wraps
 
 
 def _symmetrise(module: fx.GraphModule) -> None:
@@ -100,16 +119,17 @@ def _symmetrise(module: fx.GraphModule) -> None:
     graph = module.graph
     inputs = [n for n in graph.nodes if n.op == "placeholder"]
     source = next((n for n in graph.nodes if n.target == "mass_source"), inputs[0])
-    output = next(n for n in graph.nodes if n.op == "output")
-    for node in output.all_input_nodes:
+    output = graph.output_node()
+    for node in returned(graph):
         positions = node.meta.get("positions")
         if positions is None:
             continue
-        if positions.digits or positions.dims != POSITIONS.get(len(node.meta["shape"])):
+        if positions.digits or positions.fine != (1, 1) or positions.dims != POSITIONS.get(len(node.meta["shape"])):
             raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
-        with graph.inserting_before(output):
+        user = next(user for user in node.users if user is output or user.target == "mass_output")
+        with graph.inserting_before(user):
             module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))
             averaged = graph.call_module("mass_symmetrise", (node, source))
-        output.replace_input_with(node, averaged)
+        user.replace_input_with(node, averaged)
         averaged.meta.update({key: node.meta[key] for key in ("shape", "positions")})
     module.recompile()

@@ -14,7 +14,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.output_lattice import OutputLattice
 
-_OWN = ("total_stride", "evaluation_only", "outputs")
+_OWN = ("total_stride", "evaluation_only", "fixed", "outputs")
 _STATE = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 
 
@@ -27,12 +27,29 @@ class Converted(fx.GraphModule):
     Attributes:
         total_stride: what the input's height and width must be multiples of.
         outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
+        fixed: arguments of the model that are no inputs of the converted network, with their values.
         evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
     """
 
     total_stride: Pair = (1, 1)
     outputs: Mapping[str, OutputLattice] = MappingProxyType({})
     evaluation_only: str = ""
+    fixed: dict[str, Any] = MappingProxyType({})  # type: ignore[assignment]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the original; arguments that the example left at their defaults are fixed.
+
+        Raises:
+            TypeError: for another value of these, and for arguments that the model does not have.
+        """
+        for name in [name for name in kwargs if name in self.fixed]:
+            given, fixed = kwargs.pop(name), self.fixed[name]
+            if given is not fixed and not (isinstance(given, bool | int | float | str) and given == fixed):
+                raise TypeError(
+                    f"{name} is {fixed!r} in this converted network, got {given!r}; convert the model with an example "
+                    f"that gives it: a dict of arguments, or a tuple."
+                )
+        return super().__call__(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         result: Any = super().__deepcopy__(memo)

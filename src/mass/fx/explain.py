@@ -13,7 +13,7 @@ from mass.fx.infer import infer
 from mass.fx.outputs import outputs_of
 from mass.fx.plan import Plan
 from mass.fx.rule import name_of
-from mass.fx.trace import as_inputs, trace
+from mass.fx.trace import trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 
@@ -76,7 +76,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     2          AdaptiveAvgPool2d                  exact mean                                 adds in the frame's order
     1 operation with a period in 1 origin group.
     """
-    plan = infer(trace(model, as_inputs(example_input)))
+    plan = infer(trace(model, example_input))
     refused = dict(plan.refusals)
     groups: dict[Any, int] = {}
     rows, quiet = [], Counter[str]()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from mass.fx.nodes import module_of
 from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin, Shift
 
 _CHOICES = (SelectOrigin, ComposeOrigin, ReadDigit, Shift)
@@ -18,7 +19,7 @@ _CHOICES = (SelectOrigin, ComposeOrigin, ReadDigit, Shift)
 def fuse_shifts(module: fx.GraphModule) -> None:
     """Give windowed operations the origin of their map instead of the moved map, wherever nothing else reads that."""
     for node in list(module.graph.nodes):
-        if type(_called(module, node)) is Shift and all(_reads_alone(n, node) for n in node.users):
+        if type(module_of(node)) is Shift and all(_reads_alone(n, node) for n in node.users):
             for user in list(node.users):
                 user.args = node.args  # unchanged until here: after a write to any map, rewriting shifts it anew
             module.graph.erase_node(node)
@@ -29,7 +30,7 @@ def fuse_shifts(module: fx.GraphModule) -> None:
 def drop_unread(module: fx.GraphModule) -> None:
     """Remove origins that nothing reads: those of lattices that only the proof of a conversion asks for."""
     for node in reversed(module.graph.nodes):
-        if isinstance(_called(module, node), _CHOICES) and not node.users:
+        if isinstance(module_of(node), _CHOICES) and not node.users:
             module.graph.erase_node(node)
     _without(module, *_CHOICES)
     module.recompile()
@@ -41,10 +42,6 @@ def _without(module: fx.GraphModule, *kinds: type[nn.Module]) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, kinds) and name not in called:
             delattr(module, name)
-
-
-def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _reads_alone(user: fx.Node, node: fx.Node) -> bool:

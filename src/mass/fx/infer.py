@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx
 
-from mass.axes import POSITIONS, sizes_along
+from mass.axes import POSITIONS, sizes_along, times
 from mass.errors import NotEquivariantError
 from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
@@ -58,7 +58,7 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
 
 def _visit(node: fx.Node, plan: Plan) -> Any:
     maps = [n for n in node.all_input_nodes if plan.values.get(n) is not None]
-    if node.op == "output":
+    if node.op == "output" or node.target == "mass_output":
         return _leave(node, maps, plan)
     site = Site(node, operation_of(node), plan.values, plan.image)
     if not maps:
@@ -152,13 +152,14 @@ def _rise(site: Site, effect: Effect, plan: Plan) -> Grid:
     risen = rise(effect.value.lattice, effect.up)
     if risen is None:
         here = stride(effect.value.lattice)
-        raise site.refuse(
-            f"it enlarges a map of total stride {here} by {effect.up}, past or between the strides taken before"
-        )
-    lattice, plan.rises[site.node] = risen
+        raise site.refuse(f"it enlarges a map of total stride {here} by {effect.up}, between the strides taken before")
+    lattice, taken, left = risen
+    if lattice and effect.value.fine != (1, 1):
+        raise site.refuse("it enlarges a map that is finer than the input, between the strides taken before")
+    plan.rises[site.node] = taken, left
     if not effect.resizes:
-        plan.rigid += risen[1]
-    return Grid(lattice, effect.value.dims)
+        plan.rigid += taken
+    return Grid(lattice, effect.value.dims, fine=times(effect.value.fine, left))
 
 
 def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
@@ -202,6 +203,10 @@ def _meet(site: Site, maps: list[fx.Node], plan: Plan) -> None:
         value = plan.values[other]
         if [d - rank for d in first.dims] != [d - len(other.meta["shape"]) for d in value.dims]:
             raise site.refuse("it joins maps whose positions lie on different axes")
+        if value.fine != first.fine:
+            raise site.refuse(
+                "it joins maps of different resolutions, finer than the input", "bring both to one size first"
+            )
         reason = unify(first.lattice, value.lattice)
         if reason:
             raise site.refuse(reason, "bring both to one size first")
@@ -233,10 +238,12 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     if site.shape[0] != plan.batch:
         raise site.refuse(f"its batch of {site.shape[0]} is not the input's of {plan.batch}, so origins have no image")
     for axis in (0, 1):
-        if site.sizes[axis] % effect.period[axis]:
+        if site.sizes[axis] % effect.period[axis] or not site.sizes[axis]:
             plan.indivisible.append((site.node, axis, site.sizes[axis], effect.period[axis]))
             break
-    digit = Digit(effect.period)
+    if site.map.fine != (1, 1) and effect.cells != (1, 1):
+        return _coarser(site, effect)
+    digit = Digit((effect.period[0] // site.map.fine[0], effect.period[1] // site.map.fine[1]))  # whole pixels
     plan.digits[site.node] = digit
     if plan.frame is not None and effect.cells is None:
         follow_frame((*site.map.lattice, digit), plan)
@@ -245,6 +252,16 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     if isinstance(effect.value, tuple):
         return tuple(replace(value, lattice=(*value.lattice, digit)) for value in effect.value)
     return replace(effect.value, lattice=(*effect.value.lattice, digit))
+
+
+def _coarser(site: Site, effect: Effect) -> Any:
+    """A map that is finer than the input, sampled: its shifts are multiples of `fine`, so no origin needs to be chosen."""
+    if any(fine % p for fine, p in zip(site.map.fine, effect.period, strict=True)):
+        raise site.refuse(f"it samples with period {effect.period} a map of {site.map.fine} samples for each pixel")
+    fine = site.map.fine[0] // effect.period[0], site.map.fine[1] // effect.period[1]
+    if isinstance(effect.value, tuple):
+        return tuple(replace(value, fine=fine) for value in effect.value)
+    return None if effect.value is None else replace(effect.value, fine=fine)
 
 
 def _refuse_size(plan: Plan) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mass.axes import Pair, times
 
 
@@ -37,7 +40,8 @@ class Grid:
     """A tensor whose axes `dims` are the rows and columns of a map on `lattice`; a signal has columns alone.
 
     `pads` are rows and columns put before it, for the next window to take up; `window` is told of the indices of a max
-    pooling: the module that chose them. `batch` is the axis of images.
+    pooling: the module that chose them. `batch` is the axis of images. A map that is finer than the input has no digits
+    and `fine` samples for each pixel.
     """
 
     lattice: Lattice
@@ -45,6 +49,7 @@ class Grid:
     pads: Pair = (0, 0)
     window: Any = None
     batch: int = 0
+    fine: Pair = (1, 1)
 
     @property
     def axes(self) -> dict[int, int]:
@@ -53,7 +58,7 @@ class Grid:
 
     def moved(self, place: Callable[[int], int]) -> Grid:
         """The same map in a tensor that has each axis in another place."""
-        return Grid(self.lattice, tuple(map(place, self.dims)), batch=place(self.batch))
+        return Grid(self.lattice, tuple(map(place, self.dims)), batch=place(self.batch), fine=self.fine)
 
     def without(self, axes: Collection[int]) -> Grid:
         """The same map in a tensor that lacks some axes, none of them its own."""
@@ -167,17 +172,18 @@ def unify(first: Lattice, second: Lattice) -> str | None:
     return reason
 
 
-def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
-    """Take the finest digits of total period `factor` off a lattice: (the finer lattice, the digits taken off).
+def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice, Pair] | None:
+    """Take the finest digits of total period `factor` off a lattice: (the finer lattice, the digits taken off, what is left).
 
     Going up by r, a map moves by O div (S / r), which those digits spell, and keeps O mod (S / r). A digit that is only
-    partly taken off is read as two. None if the factor does not divide the stride digit by digit.
+    partly taken off is read as two. What is left of the factor when there are no more digits makes the map finer than the
+    input. None if the factor does not divide the stride digit by digit.
     """
     kept, taken = list(lattice), []  # type: ignore[var-annotated]
     left = factor
     while left != (1, 1):
         if not kept:
-            return None
+            break
         digit = kept.pop()
         (p, q), (r, s) = digit.period, left
         if r % p == 0 and s % q == 0:
@@ -191,4 +197,23 @@ def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice] | None:
             left = (1, 1)
         else:
             return None
-    return tuple(kept), tuple(taken)
+    return tuple(kept), tuple(taken), left
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a node's samples lie: its row and column axes, the (origin node, period) of each digit of its lattice, and how
+    many samples it has for each pixel of the input if it is finer."""
+
+    dims: tuple[int, ...]
+    digits: tuple[tuple[str, Pair], ...]
+    batch: int = 0
+    fine: Pair = (1, 1)
+
+    def total(self, origins: dict[str, Tensor]) -> tuple[Tensor, Pair]:
+        """Total origin O (B, 2) or zero, and total stride S."""
+        total, place = torch.zeros(2, dtype=torch.int64), (1, 1)
+        for name, period in self.digits:
+            total = total + origins[name] * torch.tensor(place, device=origins[name].device)
+            place = times(place, period)
+        return total, place

@@ -23,8 +23,17 @@ def name_of(node: fx.Node) -> str:
 
 def module_of(node: fx.Node) -> nn.Module | None:
     """The module that a node calls, if it calls one."""
+    if node.op != "call_module":
+        return None
     owner = node.graph.owning_module
-    return owner.get_submodule(str(node.target)) if node.op == "call_module" and owner is not None else None
+    assert owner is not None, "the graph belongs to several modules"
+    return owner.get_submodule(str(node.target))
+
+
+def returned(graph: fx.Graph) -> list[fx.Node]:
+    """The nodes whose values a graph returns, in whatever structure."""
+    found = graph.output_node().all_input_nodes
+    return [n for node in found for n in (node.all_input_nodes if node.target == "mass_output" else [node])]
 
 
 def nodes_in(arguments: Any) -> list[fx.Node]:

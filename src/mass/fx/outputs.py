@@ -9,8 +9,10 @@ from torch import fx
 
 from mass.axes import times
 from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.nodes import module_of
 from mass.fx.output_lattice import OriginDigit, OutputLattice
 from mass.fx.plan import Plan
+from mass.nn.structure import Rebuild, Slot, packed_leaves
 from mass.structure import leaves
 
 
@@ -32,8 +34,16 @@ def output_lattices(plan: Plan, chosen: Mapping[Digit, fx.Node]) -> dict[str, Ou
 
 def outputs_of(plan: Plan) -> Iterator[tuple[str, fx.Node]]:
     """Every node that the network returns, with its path in what it returns."""
-    output = next(node for node in plan.graph.graph.nodes if node.op == "output")
-    for path, node in leaves(output.args[0]):
+    graph = plan.graph.graph
+    returned: Any = graph.output_node().args[0]
+    rebuild = module_of(returned) if isinstance(returned, fx.Node) else None
+    if isinstance(rebuild, Rebuild):
+        nodes = list(returned.args)
+        yield from (
+            (path, nodes[slot.index]) for path, slot in packed_leaves(rebuild.structure) if isinstance(slot, Slot)
+        )
+        return
+    for path, node in leaves(returned):
         if isinstance(node, fx.Node):
             yield path, node
 

@@ -8,12 +8,11 @@ from torch import fx, nn
 
 from mass.axes import Pair, times
 from mass.fx.converted import Converted
-from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.nodes import is_in_place, module_of
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
-from mass.fx.verify import Positions
 from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
 
 
@@ -28,9 +27,10 @@ def _cells(plan: Plan) -> dict[Digit, Pair]:
     return found
 
 
-def _named(name: str, dims: tuple[int, ...]) -> str:
-    """A name for what works on these axes."""
-    return name if dims == (2, 3) else "_".join(map(str, (name, *dims)))
+def _named(name: str, module: Shift) -> str:
+    """A name for what works on these axes, by this scale."""
+    name = name if module.dims == (2, 3) else "_".join(map(str, (name, *module.dims)))
+    return name if module.scale == (1, 1) else f"{name}_by_{module.scale[0]}_{module.scale[1]}"
 
 
 class Rewriter:
@@ -75,7 +75,7 @@ class Rewriter:
                 self.shifted.clear()  # a view of any map may have been written to
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
-                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch)
+                node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch, value.fine)
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)
@@ -120,9 +120,9 @@ class Rewriter:
         origin = self._origin(self.plan.digits[node], maps[0], node)
         for source in maps:
             if (source, origin) not in self.shifted:
-                dims = self.plan.values[source].dims
-                name = _named("mass_shift", dims)
-                self.shifted[source, origin] = self._call(node, name, Shift(dims), (source, origin))
+                value = self.plan.values[source]
+                shift = Shift(value.dims, value.fine)
+                self.shifted[source, origin] = self._call(node, _named("mass_shift", shift), shift, (source, origin))
             node.replace_input_with(source, self.shifted[source, origin])
 
     def _restore(self, node: fx.Node) -> None:
@@ -130,8 +130,13 @@ class Rewriter:
         following = node.next
         value = self.plan.values.pop(node)
         self._path(value.lattice, following)
-        origin = self._total(self.plan.rises[node], following)
-        restored = self._call(following, _named("mass_restore", value.dims), Restore(value.dims), (node, origin))
+        digits, scale = self.plan.rises[node]
+        if not digits:  # from the input's own lattice to a finer one
+            self.plan.values[node] = value
+            return
+        origin = self._total(digits, following)
+        restore = Restore(value.dims, scale)
+        restored = self._call(following, _named("mass_restore", restore), restore, (node, origin))
         node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not restored)
         restored.meta["shape"] = node.meta.pop("shape")
         self.plan.values[restored] = value
@@ -158,7 +163,7 @@ class Rewriter:
         name = f"mass_origin_{len(self.roots) + 1}"
         dims = self.plan.values[source].dims
         cells = self._cells.get(root)
-        select = SelectOrigin(root.period, self.rule, cells, dims)
+        select = SelectOrigin(root.period, self.rule, cells, dims, self.plan.values[source].fine)
         if cells and any(digit.find()[0] is root for digit in self.plan.rigid):
             select.only = cells[0] * root.period[0], cells[1] * root.period[1]
         return self._call(before, name, select, args if total is None else (*args, total))

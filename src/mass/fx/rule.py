@@ -173,8 +173,8 @@ class Site:
     @property
     def sizes(self) -> Pair:
         """Height and width of the map that goes in, when every border wraps: the input's over the total stride."""
-        total = stride(self.map.lattice)
-        return self.image[0] // total[0], self.image[1] // total[1]
+        total, fine = stride(self.map.lattice), self.map.fine
+        return self.image[0] * fine[0] // total[0], self.image[1] * fine[1] // total[1]
 
     def image_axes(self, axes: int | None = 2) -> None:
         """Operations on windows of so many axes work on the last ones, others with channels on axis 1: refuse other maps."""
@@ -224,9 +224,8 @@ def rule(
         subclasses: classes of which all subclasses are traced as a whole, by this rule unless they have their own.
         options: fields of `Operation`.
 
-    >>> @rule(functions=["sinc"])                       # doctest: +SKIP
-    ... def sinc(site: Site) -> Effect:
-    ...     return Effect(site.map)                     # each position for itself: commutes with all shifts
+    Raises:
+        ValueError: for what has a rule already.
     """
 
     def register(function: Callable[[Site], Effect]) -> Callable[[Site], Effect]:

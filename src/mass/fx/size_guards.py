@@ -1,55 +1,57 @@
 """Tracing through decisions: what a model decides by its input's size is decided by the example's, and guarded.
 
 `torch.fx` hands a model symbols instead of tensors, so `if x.shape[2] % 32` cannot be answered. Here the question is put
-to the example: sizes are computed on fake tensors, which have shapes and no values, and only when somebody asks. What
-was decided is noted in the graph as a `Decision`, which refuses inputs for which the model would have decided
-otherwise. Sizes themselves stay symbols: a size that reaches an operation's arguments is computed anew at each input.
+to the example: what a symbol stands for is computed from it, in eval mode and only when somebody asks. What was decided
+is noted in the graph as a `Decision`, which refuses inputs for which the model would have decided otherwise. Sizes
+themselves stay symbols: a size that reaches an operation's arguments is computed anew at each input. What follows from
+the values of a tensor is never answered.
 """
 
 from __future__ import annotations
 
+import builtins
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mass.fx.interpreter import plain
+from mass.fx.symbols import Symbol
 from mass.nn.guards import Decision, Make
 
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
+# What may be asked of a tensor: none of it depends on its values.
+_ASKED = {"shape", "ndim", "size", "dim", "numel", "nelement", "dtype", "device", "layout", "is_cuda", "is_sparse",
+          "is_floating_point", "is_complex", "is_contiguous", "requires_grad", "element_size", "itemsize", "stride"}  # fmt: skip
+_tracing = threading.RLock()  # torch.fx patches torch.nn.Module for all threads
 
 
-def _decide(value: Any, outcome: bool, question: str) -> None:
+def _decide(value: Any, outcome: Any, question: str) -> None:
     """Stands for a `Decision` while the graph is made."""
 
 
 class SizedTracer(fx.Tracer):
-    """An `fx.Tracer` that answers what depends on sizes alone from an example."""
+    """An `fx.Tracer` that answers what does not depend on values from an example."""
 
     def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
         super().__init__()
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self._inputs = [self._mode.from_tensor(v) if isinstance(v, Tensor) else v for v in inputs]
+        self._inputs = inputs
         self._values: dict[fx.Node, Any] = {}
         self._computing = False
 
-    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        with _factories(self):
-            return super().trace(root, concrete_args)
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Symbol(node, self)
 
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
-        """Arguments that the example leaves at their defaults are no inputs: a model may ask whether they were given."""
-        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
-        for place in range(len(self._inputs) + 1, len(args)):
-            argument = args[place]
-            if isinstance(argument, fx.Proxy) and argument.node.args and not argument.node.users:
-                args[place] = argument.node.args[0]
-                self.graph.erase_node(argument.node)
-        return function, args
+    def create_arg(self, a: Any) -> Any:
+        return a.node if issubclass(type(a), fx.Proxy) else super().create_arg(a)  # a symbol says it is a tensor
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        with _tracing, _factories(self):
+            return super().trace(root, concrete_args)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         return forward(*args, **kwargs) if self._computing else super().call_module(m, forward, args, kwargs)
@@ -59,29 +61,45 @@ class SizedTracer(fx.Tracer):
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         value = self._value(obj.node)
-        if not isinstance(value, _SCALARS) or not self._from_sizes(obj.node):
+        if isinstance(value, tuple | list | dict):  # `if shape:`
+            return self._decided(obj, bool(value), "bool")
+        if not isinstance(value, _SCALARS) or not self._asked(obj.node):
             return super().to_bool(obj)
-        question = f"{getattr(obj.node.target, '__name__', obj.node.target)}({', '.join(self._shown(obj.node))})"
-        self.create_proxy("call_function", _decide, (obj, bool(value), question), {})
-        return bool(value)
+        return self._decided(obj, bool(value), "")
+
+    def number(self, obj: fx.Proxy, kind: type, name: str) -> Any:
+        """A symbol's number for the example, which other inputs must give too."""
+        value = self._value(obj.node)
+        if not isinstance(value, int | float) or not self._asked(obj.node):
+            raise fx.proxy.TraceError(f"the values of tensors are not known while tracing, {name}() asks for one")
+        return self._decided(obj, kind(value), name)
+
+    def value_of(self, obj: fx.Proxy) -> Any:
+        """What a symbol stands for, for the example; NotImplemented if that cannot be told."""
+        return self._value(obj.node)
+
+    def _decided(self, obj: fx.Proxy, outcome: Any, name: str) -> Any:
+        asked = f"{getattr(obj.node.target, '__name__', obj.node.target)}({', '.join(self._shown(obj.node))})"
+        self.create_proxy("call_function", _decide, (obj, outcome, f"{name}({asked})" if name else asked), {})
+        return outcome
 
     def iter(self, obj: Any) -> Iterator:
         value = self._value(obj.node)
         if not isinstance(value, tuple | list):
             return super().iter(obj)
-        return (obj[i] for i in range(len(value)))
+        return (obj[i] for i in range(builtins.len(value)))
 
     def _shown(self, node: fx.Node) -> list[str]:
         return [str(self._values.get(a, a) if isinstance(a, fx.Node) else a) for a in node.args]
 
-    def _from_sizes(self, node: fx.Node) -> bool:
-        """Whether a number follows from shapes: what asks for a dtype or a device must not freeze the answer."""
+    def _asked(self, node: fx.Node) -> bool:
+        """Whether a number follows from what tensors are, and not from their values."""
         seen, left = {node}, [node]
         while left:
             n = left.pop()
             if any(isinstance(self._values.get(a), Tensor) for a in n.all_input_nodes):
                 asked = n.args[1] if n.target is getattr else n.target
-                if asked not in ("shape", "ndim", "size", "dim", "numel"):
+                if asked not in _ASKED:
                     return False
                 continue  # what the tensor was computed from is of no matter
             left += [a for a in n.all_input_nodes if a not in seen]
@@ -89,7 +107,7 @@ class SizedTracer(fx.Tracer):
         return True
 
     def _value(self, node: fx.Node) -> Any:
-        """What a node is for the example: a number, a size, or a fake tensor; NotImplemented if it cannot be told."""
+        """What a node is for the example; NotImplemented if it cannot be told."""
         needed, left = {node}, [node]
         while left:
             new = [n for n in left.pop().all_input_nodes if n not in needed and n not in self._values]
@@ -97,7 +115,7 @@ class SizedTracer(fx.Tracer):
             left += new
         self._computing = True
         try:
-            with self._mode, torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 for n in self.graph.nodes:
                     if n in needed and n not in self._values:
                         self._values[n] = self._compute(n)
@@ -113,12 +131,13 @@ class SizedTracer(fx.Tracer):
         try:
             if node.op == "placeholder":
                 place = [n for n in self.graph.nodes if n.op == "placeholder"].index(node)
-                return self._inputs[place] if place < len(self._inputs) else args[0]
+                value = self._inputs[place]
+                return value.clone() if isinstance(value, Tensor) else value  # the model may write to it
             if node.op == "get_attr":
-                value: Any = self.root
+                owner: Any = self.root
                 for name in target.split("."):
-                    value = object.__getattribute__(value, name) if name in vars(value) else getattr(value, name)
-                return value
+                    owner = object.__getattribute__(owner, name) if name in vars(owner) else getattr(owner, name)
+                return owner.detach().clone() if isinstance(owner, Tensor) else owner
             if node.op == "call_module":
                 module = self.root.get_submodule(target)
                 modes = [(m, m.training) for m in module.modules()]
@@ -139,12 +158,18 @@ class SizedTracer(fx.Tracer):
 def _factories(tracer: fx.Tracer) -> Iterator[None]:
     """Meanwhile functions that make tensors take symbols as sizes."""
     plain = {name: getattr(torch, name) for name in _FACTORIES}
+    count = builtins.len
+
+    def symbolic_len(value: Any) -> Any:
+        """Of a tensor, a size that may change; of a shape, how many axes there are."""
+        is_symbol = issubclass(type(value), fx.Proxy) and value.tracer is tracer
+        return value.shape[0] if is_symbol and isinstance(value, Tensor) else count(value)
 
     def symbolic(function: Any) -> Any:
         def make(*args: Any, **kwargs: Any) -> Any:
             symbols: list[Any] = []
             torch.utils._pytree.tree_map(
-                lambda v: symbols.append(v) if isinstance(v, fx.Proxy) else None, (args, kwargs)
+                lambda v: symbols.append(v) if issubclass(type(v), fx.Proxy) else None, (args, kwargs)
             )
             return (
                 tracer.create_proxy("call_function", function, args, kwargs) if symbols else function(*args, **kwargs)
@@ -154,9 +179,11 @@ def _factories(tracer: fx.Tracer) -> Iterator[None]:
 
     for name, function in plain.items():
         setattr(torch, name, symbolic(function))
+    builtins.len = symbolic_len
     try:
         yield
     finally:
+        builtins.len = count
         for name, function in plain.items():
             setattr(torch, name, function)
 

@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from mass.errors import NotEquivariantError, check_batch
+from mass.errors import NotEquivariantError
 from mass.fx import size_guards
 from mass.fx.converted import Converted
+from mass.fx.example import Example, as_example
 from mass.fx.interpreter import Interpreter
 from mass.fx.rules import operation_of_module
 from mass.fx.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
+from mass.nn.structure import Container, Rebuild, Slot, pack
 
 
 class Untraceable(NotEquivariantError):
@@ -32,9 +34,9 @@ class Untraceable(NotEquivariantError):
 
 
 class _Tracer(SizedTracer):
-    def __init__(self, inputs: tuple[Any, ...] = (), opaque: frozenset[type] = frozenset()) -> None:
-        super().__init__(inputs)
-        self.opaque = opaque
+    def __init__(self, example: Example, opaque: frozenset[type] = frozenset()) -> None:
+        super().__init__(example.values)
+        self.example, self.opaque = example, opaque
         self.failed: nn.Module | None = None  # the innermost module whose forward could not be traced
         self.where = ""
 
@@ -45,6 +47,27 @@ class _Tracer(SizedTracer):
             return False  # its weight is computed: trace the computation
         return super().is_leaf_module(m, module_qualified_name)
 
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """One placeholder for each of the example's values; what it leaves out is no input, but its default."""
+        symbols = [self.create_proxy("placeholder", name, (), {}) for name in self.example.names(self.root)]
+        split = len(symbols) - len(self.example.keywords)
+
+        def forward(*values: Any) -> Any:
+            keywords = dict(zip(self.example.keywords, values[split:], strict=True))
+            return self._returned(root_fn(self.root, *values[:split], **keywords))
+
+        forward.__annotations__ = {}  # they would become the graph's
+        return forward, symbols
+
+    def _returned(self, value: Any) -> Any:
+        """Tensors in a structure that a graph cannot hold are put back into it by a module."""
+        found: list[Any] = []
+        structure = pack(value, lambda part: issubclass(type(part), fx.Proxy), found)
+        if _is_plain(structure):
+            return value
+        self.root.mass_output = Rebuild(structure)
+        return self.create_proxy("call_module", "mass_output", tuple(found), {})
+
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         try:
             return super().call_module(m, forward, args, kwargs)
@@ -52,6 +75,12 @@ class _Tracer(SizedTracer):
             if self.failed is None and not self._computing:
                 self.failed, self.where = m, f" in '{self.path_of_module(m)}' ({type(m).__name__})"
             raise
+
+
+def _is_plain(structure: Any) -> bool:
+    if not isinstance(structure, Container):
+        return isinstance(structure, Slot | int | float | str | None)
+    return structure.cls in (tuple, list, dict) and all(_is_plain(part) for part in structure.parts)
 
 
 class _Shapes(Interpreter):
@@ -72,19 +101,33 @@ def shape_of(value: Any) -> Any:
     return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
 
 
-_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+_DROPOUTS: dict[Any, Any] = {
+    F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d,
+    F.alpha_dropout: nn.AlphaDropout, F.feature_alpha_dropout: nn.FeatureAlphaDropout,
+}  # fmt: skip
 
 
-def _follow_training(evaluating: fx.GraphModule, training: fx.GraphModule) -> None:
-    """Functional dropout froze `training` as it was when traced: where the two traces differ, make it a module."""
-    pairs = list(zip(evaluating.graph.nodes, training.graph.nodes, strict=False))
-    for ours, theirs in pairs:
-        if ours.target in _DROPOUTS and (ours.args, ours.kwargs) != (theirs.args, theirs.kwargs):
-            p = ours.args[1] if len(ours.args) > 1 else ours.kwargs.get("p", 0.5)
-            dropout = _DROPOUTS[ours.target](p)
-            for module, node in ((evaluating, ours), (training, theirs)):
-                module.add_submodule(f"mass_{node.name}", dropout)
-                node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", node.args[:1], {}
+def _follow_training(evaluating: fx.GraphModule, training: fx.GraphModule, now: bool) -> None:
+    """Functional dropout froze `training` as it was when traced: where the two traces differ in it, make it a module.
+
+    Dropout that is always on, or never, is the same in both and stays.
+    """
+    for ours, theirs in zip(evaluating.graph.nodes, training.graph.nodes, strict=False):
+        if ours.target not in _DROPOUTS or theirs.target is not ours.target or _drops(ours) == _drops(theirs):
+            continue
+        dropout = _DROPOUTS[ours.target](_given(ours, 1, "p", 0.5), bool(_given(ours, 3, "inplace", False))).train(now)
+        for module, node in ((evaluating, ours), (training, theirs)):
+            module.add_submodule(f"mass_{node.name}", dropout)
+            source = _given(node, 0, "input", None)
+            node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", (source,), {}
+
+
+def _drops(node: fx.Node) -> bool:
+    return bool(_given(node, 2, "training", True))
+
+
+def _given(node: fx.Node, position: int, name: str, default: Any) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
 def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
@@ -100,9 +143,9 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: frozenset[type]) -> Converted:
+def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
     """The model's graph; modules of the classes in `opaque` stay whole."""
-    tracer = _Tracer(inputs, opaque)
+    tracer = _Tracer(example, opaque)
     try:
         graph = tracer.trace(model)
     except NotEquivariantError:
@@ -116,15 +159,19 @@ def _trace(model: nn.Module, inputs: tuple[Any, ...], opaque: frozenset[type]) -
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
         refusal = Untraceable("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)")
         raise refusal.within(tracer.failed) from error
-    return Converted(model, graph, class_name=f"Mass{type(model).__name__}")
+    graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
+    traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
+    if "mass_output" in model._modules:  # belongs to the graph
+        del model.mass_output
+    return traced
 
 
-def _trace_around(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Converted, frozenset[type]]:
+def _trace_around(model: nn.Module, example: Example) -> tuple[Converted, frozenset[type]]:
     """The model's graph, and the classes of modules that could not be traced and stayed whole in it."""
     opaque = frozenset[type]()
     while True:
         try:
-            return _trace(model, inputs, opaque), opaque
+            return _trace(model, example, opaque), opaque
         except Untraceable as refusal:
             if refusal.module is None or type(refusal.module) in opaque:
                 raise
@@ -138,13 +185,6 @@ def _signature(module: fx.GraphModule) -> list[str]:
     ]
 
 
-def as_inputs(example_input: Any) -> tuple[Any, ...]:
-    """The example as positional arguments, the first of them images (B, C, H, W), signals (B, C, L) or videos (B, C, T, H, W)."""
-    inputs = tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
-    check_batch(inputs[0] if inputs else None)  # type: ignore[arg-type]
-    return inputs
-
-
 def trace(model: nn.Module, example_input: Any) -> Converted:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
@@ -154,22 +194,22 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     Raises:
         NotEquivariantError: what could not be traced, and how to mark it as a leaf.
     """
-    inputs = as_inputs(example_input)
+    example = as_example(example_input)
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
     training = [(m, m.training) for m in original.modules()]
     difference = ""
-    traced, opaque = _trace_around(original.eval(), inputs)
+    traced, opaque = _trace_around(original.eval(), example)
     try:
-        traced_training = _trace(original.train(), inputs, opaque)
+        traced_training = _trace(original.train(), example, opaque)
     except NotEquivariantError as refusal:
         if model.training:
             raise
         difference = str(refusal)
     original.eval()
     if not difference:
-        _follow_training(traced, traced_training)
+        _follow_training(traced, traced_training, model.training)
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)
         difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
     if difference and model.training:
@@ -177,14 +217,11 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
         remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
         raise NotEquivariantError("", reason, remedy)
     as_modules(traced)
-    takes = sum(node.op == "placeholder" for node in traced.graph.nodes)
-    if len(inputs) > takes:
-        raise NotEquivariantError("", f"the model takes {takes} inputs, the example input has {len(inputs)}")
     with torch.no_grad():
         try:
-            _Shapes(traced).run(*inputs)
+            _Shapes(traced).run(*example.values)
         except Exception as error:
-            shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
+            shapes = ", ".join(str(tuple(x.shape)) for x in example.values if isinstance(x, Tensor))
             first = str(error).splitlines()[0].rstrip(".")
             raise NotEquivariantError(
                 "", f"the model does not run on the example input of shape {shapes}: {first}"
@@ -194,4 +231,5 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
         module.training = mode
     traced.training = model.training
     traced.evaluation_only = difference
+    traced.fixed = example.fixed(model)
     return traced

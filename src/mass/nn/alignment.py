@@ -17,15 +17,22 @@ from mass.functional.symmetrise import symmetrise
 
 
 class Shift(nn.Module):
-    """`shift` as a node of a converted network; `dims` are the axes of rows and columns."""
+    """`shift` as a node of a converted network.
 
-    def __init__(self, dims: Dims = (2, 3)) -> None:
+    Args:
+        dims: the axes of rows and columns.
+        scale: how many rows and columns of the map a step of the origin is: more than one where the map is finer.
+    """
+
+    def __init__(self, dims: Dims = (2, 3), scale: Pair = (1, 1)) -> None:
         super().__init__()
-        self.dims = dims
+        self.dims, self.scale = dims, scale
 
     def forward(self, x: Tensor, origin: Tensor) -> Tensor:
         if x.numel() == 0:  # a level of a pyramid that has no channels
             return x
+        if self.scale != (1, 1):
+            origin = torch.stack((origin[:, 0] * self.scale[0], origin[:, 1] * self.scale[1]), 1)
         return on_maps(lambda maps: shift(maps, origin), x, self.dims)
 
 
@@ -101,7 +108,8 @@ class SelectOrigin(ChoosesOrigin):
     """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
 
     With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
-    `dims` are the axes of rows and columns.
+    `dims` are the axes of rows and columns. A map that is finer than the input, `fine` samples for each pixel, is read
+    pixel by pixel: its shifts are whole pixels, and so are origins.
     """
 
     def __init__(
@@ -110,9 +118,10 @@ class SelectOrigin(ChoosesOrigin):
         rule: str = "l2",
         cells: tuple[int, int] | None = None,
         dims: Dims = (2, 3),
+        fine: Pair = (1, 1),
     ) -> None:
         super().__init__()
-        self.period, self.rule, self.cells, self.dims = period, rule, cells, dims
+        self.period, self.rule, self.cells, self.dims, self.fine = period, rule, cells, dims, fine
         self.only: tuple[int, int] | None = None  # the one size of map for which the factors that follow are right
 
     @property
@@ -120,17 +129,13 @@ class SelectOrigin(ChoosesOrigin):
         return self.rule != "zero"
 
     def read(self, x: Tensor) -> tuple[Tensor, Pair]:
-        return as_map(x, self.dims), self.period_of(x)
-
-    def period_of(self, x: Tensor) -> tuple[int, int]:
-        """The period on a map of this size."""
-        x = as_map(x, self.dims)
-        return self.period if self.cells is None else cell_size(x, self.cells)
+        x = _pixels(as_map(x, self.dims), self.fine)
+        return x, self.period if self.cells is None else cell_size(x, self.cells)
 
     def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
         if self.rule == "zero":
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
-        period, x = self.period_of(x), as_map(x, self.dims)
+        x, period = self.read(x)
         if self.only is not None and tuple(x.shape[2:]) != self.only:
             raise ValueError(
                 f"this map is {tuple(x.shape[2:])}, and was {self.only} for the example that the model was converted with: "
@@ -140,6 +145,14 @@ class SelectOrigin(ChoosesOrigin):
 
     def extra_repr(self) -> str:
         return f"period={self.period}, rule={self.rule!r}"
+
+
+def _pixels(x: Tensor, fine: Pair) -> Tensor:
+    """A map whose channels hold all samples of a pixel: (B, C, f H, g W) -> (B, C f g, H, W)."""
+    if fine == (1, 1):
+        return x
+    blocks = x.unflatten(3, (-1, fine[1])).unflatten(2, (-1, fine[0]))  # (B, C, H, f, W, g)
+    return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 class Symmetrise(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,12 +14,12 @@ from mass.functional.exact import exact_group_norm, exact_mean
 class ExactMean(nn.Module):
     """`exact_mean` as a module: what global average pooling becomes in a converted network."""
 
-    def __init__(self, dims: tuple[int, ...] = (2, 3), keepdim: bool = True) -> None:
+    def __init__(self, dims: tuple[int, ...] = (2, 3), keepdim: bool = True, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.dims, self.keepdim = tuple(dims), keepdim
+        self.dims, self.keepdim, self.dtype = tuple(dims), keepdim, dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        return exact_mean(x, self.dims, self.keepdim)
+        return exact_mean(x if self.dtype is None else x.to(self.dtype), self.dims, self.keepdim)
 
     def extra_repr(self) -> str:
         return f"dims={self.dims}, keepdim={self.keepdim}"
@@ -28,6 +29,9 @@ class ExactSum(ExactMean):
     """A sum over axes, the same bits in any order."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():  # integers and masks add exactly
+            return x.sum(self.dims, self.keepdim, dtype=self.dtype)
+        x = x if self.dtype is None else x.to(self.dtype)
         count = math.prod([x.shape[d] for d in self.dims])  # a list: torch.compile cannot look into a generator
         return (exact_mean(x.double(), self.dims, self.keepdim) * count).to(x.dtype)
 

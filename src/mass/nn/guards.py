@@ -18,12 +18,12 @@ class Decision(nn.Module):
 0 != 0 False); convert it with an example of this size.
     """
 
-    def __init__(self, outcome: bool, question: str) -> None:
+    def __init__(self, outcome: bool | float, question: str) -> None:
         super().__init__()
         self.outcome, self.question = outcome, question
 
     def forward(self, value: Any) -> None:
-        if bool(value) != self.outcome:
+        if type(self.outcome)(value) != self.outcome:
             raise ValueError(
                 "the model would decide otherwise at this size than for the example it was converted with "
                 f"(it found {self.question} {self.outcome}); convert it with an example of this size."

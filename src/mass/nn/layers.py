@@ -38,6 +38,7 @@ class MassConv2d(CircularConv2d):
         x (B, C, H, W), H and W multiples of the stride; origin (B, 2) int64, shared with a parallel branch, or None
         -> (B, C', H / stride, W / stride).
 
+    >>> import torch
     >>> conv = MassConv2d(3, 8, 3, stride=2, padding=1)
     >>> x = torch.randn(1, 3, 8, 8)
     >>> y, moved = conv(x), conv(x.roll((-1, -1), (2, 3)))
@@ -54,7 +55,14 @@ class MassConv2d(CircularConv2d):
 
 
 class MassMaxPool2d(CircularMaxPool2d):
-    """A shift-equivariant max pooling (paper, Figure 2). Arguments and shapes as `MassConv2d` and `nn.MaxPool2d`."""
+    """A shift-equivariant max pooling (paper, Figure 2). Arguments and shapes as `MassConv2d` and `nn.MaxPool2d`.
+
+    >>> import torch
+    >>> x = torch.tensor([[[[1.0, 5.0, 2.0, 3.0]]]])
+    >>> pool = MassMaxPool2d((1, 2))
+    >>> pool(x).flatten(), pool(x.roll(1, 3)).flatten()      # the same maxima, moved along
+    (tensor([5., 3.]), tensor([3., 5.]))
+    """
 
     def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +85,12 @@ class MassMaxPool2d(CircularMaxPool2d):
 
 
 class MassAvgPool2d(CircularAvgPool2d):
-    """A shift-equivariant average pooling. Arguments and shapes as `MassConv2d` and `nn.AvgPool2d`."""
+    """A shift-equivariant average pooling. Arguments and shapes as `MassConv2d` and `nn.AvgPool2d`.
+
+    >>> import torch
+    >>> MassAvgPool2d(2)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
 
     def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +110,7 @@ class MassPool2d(nn.Module):
             marked by `mass.mark_leaf` wraps by itself: its stride is taken.
         rule: as `select_origin`.
 
+    >>> import torch
     >>> MassPool2d(nn.LPPool2d(norm_type=2, kernel_size=3, stride=2))(torch.rand(1, 4, 8, 8)).shape
     torch.Size([1, 4, 4, 4])
     """

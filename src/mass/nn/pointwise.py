@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,13 @@ class Power(nn.Module):
         return elementwise(lambda values: values.pow(exponent), x)
 
 
+class PowerOf(nn.Module):
+    """`base ** x`, the base a number or a tensor of one element."""
+
+    def forward(self, base: Tensor | float, x: Tensor) -> Tensor:
+        return elementwise(lambda values: torch.pow(base, values), x)
+
+
 class GatedLinear(nn.Module):
     """`F.glu`: one half of the channels times the sigmoid of the other."""
 
@@ -57,11 +65,20 @@ class GatedLinear(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """A function along the channels, computed row by row of (B, H, W, C): every position by the same loop."""
+    """A function along the channels, computed row by row of (B, H, W, C): every position by the same loop.
 
-    def __init__(self, function: Callable[..., Tensor], dim: int) -> None:
+    Args:
+        function: takes a tensor and `dim`, and `options`.
+        dim: the axis of channels.
+        keeps: whether that axis is still there afterwards.
+    """
+
+    def __init__(
+        self, function: Callable[..., Tensor], dim: int, options: dict[str, Any] | None = None, keeps: bool = True
+    ) -> None:
         super().__init__()
-        self.function, self.dim = function, dim
+        self.function, self.dim, self.options, self.keeps = function, dim, options or {}, keeps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x.movedim(self.dim, -1).contiguous(), dim=-1).movedim(-1, self.dim)
+        y = self.function(x.movedim(self.dim, -1).contiguous(), dim=-1, **self.options)
+        return y.movedim(-1, self.dim) if self.keeps else y

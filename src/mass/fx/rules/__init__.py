@@ -6,6 +6,7 @@ single operations: `whole_map`, the period that any operation has at least, and 
 
 from mass.fx.rule import operation_of, operation_of_module
 from mass.fx.rules import (
+    along_channels,
     channels,
     conv,
     normalisation,
@@ -19,6 +20,7 @@ from mass.fx.rules import (
 )
 
 __all__ = [
+    "along_channels",
     "channels",
     "conv",
     "normalisation",

@@ -50,12 +50,17 @@ def unbind(site: Site) -> Effect:
 
 @rule(modules=[nn.Softmax], functions=["softmax"], arguments=("input", "dim"))
 def softmax(site: Site) -> Effect:
-    return Effect(site.map, swap=ChannelsLast(F.softmax, _axis(site, None)), inputs=(site.input,))
+    return Effect(site.map, swap=ChannelsLast(F.softmax, _axis(site, None), _dtype(site)), inputs=(site.input,))
 
 
 @rule(modules=[nn.LogSoftmax], functions=["log_softmax"], arguments=("input", "dim"))
 def log_softmax(site: Site) -> Effect:
-    return Effect(site.map, swap=ChannelsLast(F.log_softmax, _axis(site, None)), inputs=(site.input,))
+    return Effect(site.map, swap=ChannelsLast(F.log_softmax, _axis(site, None), _dtype(site)), inputs=(site.input,))
+
+
+def _dtype(site: Site) -> dict[str, object]:
+    dtype = None if site.module is not None else site.node.kwargs.get("dtype")
+    return {} if dtype is None else {"dtype": dtype}
 
 
 @rule(modules=[nn.GLU], functions=["glu"], arguments=("input", "dim"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+import math
+
+from torch import fx, nn
 
 from mass.fx.nodes import is_in_place
 from mass.fx.rule import Effect, Recast, Site, operation_of_module, rule
-from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Power
+from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Power, PowerOf
 
 
 @rule(
@@ -15,9 +17,50 @@ from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Po
 )
 @rule(modules=[nn.PReLU], functions=["prelu"], arguments=("input", "weight"), weights=("weight",))
 @rule(functions=["add", "sub", "rsub", "mul", "truediv", "div", "addcmul", "lerp", "maximum", "minimum"])
+@rule(
+    functions=[
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "logical_xor",
+        "and",
+        "or",
+        "xor",
+        "invert",
+        "floordiv",
+        "floor",
+        "ceil",
+        "round",
+        "trunc",
+        "frac",
+        "mod",
+        "fmod",
+        "remainder",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "nan_to_num",
+        "float_power",
+    ]
+)
 @rule(functions=["neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal", "clamp", "clip"])
 @rule(functions=["eq", "ne", "gt", "ge", "lt", "le", "where", "masked_fill"])
-@rule(functions=["contiguous", "clone", "detach", "float", "half", "type"])
+@rule(
+    functions=[
+        "contiguous",
+        "clone",
+        "detach",
+        "float",
+        "half",
+        "double",
+        "bfloat16",
+        "type",
+        "long",
+        "int",
+        "short",
+        "bool",
+    ]
+)
 @rule(modules=[nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout])
 @rule(modules=["StochasticDepth", "DropPath"])  # they read self.training: traced through, one of the two would stay
 @rule(modules=[nn.LocalResponseNorm], functions=["local_response_norm"])
@@ -64,6 +107,11 @@ def batch_norm_with_activation(site: Site) -> Effect:
 
 @rule(functions=["pow"], arguments=("input", "exponent"))
 def power(site: Site) -> Effect:
+    exponent, base = site.given("exponent"), site.given("input")
+    if isinstance(exponent, fx.Node) and site.values.get(exponent):
+        if isinstance(base, fx.Node) and math.prod(base.meta["shape"] or (1,)) > 1:
+            raise site.refuse("a map to the power of a map")
+        return Effect(site.map, swap=PowerOf(), inputs=(base, exponent))
     if site.argument("exponent") in (1, 2, 3, 0.5):  # products and a square root: the same everywhere
         return Effect(site.map)
     return Effect(site.map, swap=Power(), inputs=(site.input, site.given("exponent")))

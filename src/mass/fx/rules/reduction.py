@@ -21,18 +21,11 @@ def extreme(site: Site) -> Effect:
 def mean(site: Site) -> Effect:
     dims = _axes(site)
     value = _reduced(site, dims)
-    if site.map.batch in dims or "dtype" in site.node.kwargs:
+    if site.map.batch in dims:
         raise _in_order(site, dims)
-    swap = site.becomes(dims, bool(site.argument("keepdim", False)))
+    swap = site.becomes(dims, bool(site.argument("keepdim", False)), site.node.kwargs.get("dtype"))
     change = f"exact {name_of(site.node)}" if value is None else ""
     return Effect(value, swap=swap, inputs=(site.input,), change=change)
-
-
-@rule(functions=["std", "var"], arguments=_REDUCTION)
-def deviation(site: Site) -> Effect:
-    dims = _axes(site)
-    _reduced(site, dims)
-    raise _in_order(site, dims)
 
 
 def _axes(site: Site) -> tuple[int, ...]:

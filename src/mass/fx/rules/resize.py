@@ -44,6 +44,10 @@ def interpolate(site: Site) -> Effect:
         return swap if dims == (2, 3) else OnMaps(swap, dims)
 
     if after != before and not (before[0] % after[0] or before[1] % after[1]) and not site.argument("antialias"):
+        if not _by_ratio(site, before, after):
+            raise site.refuse(
+                f"interpolation by {site.argument('scale_factor')} from {before} to {after} samples between"
+            )
         period = before[0] // after[0], before[1] // after[1]
         effect = windowed(site, period, False, on_axes(CircularDownsample(period, mode)))
         effect.change += ", half-pixel centres" if mode != "nearest" else ""
@@ -62,6 +66,15 @@ def interpolate(site: Site) -> Effect:
     breaks = "" if mode == "nearest" else "repeats the border"
     resizes = size is not None
     return Effect(site.map, up=factor, swap=swap, inputs=inputs, change=change, breaks=breaks, resizes=resizes)
+
+
+def _by_ratio(site: Site, before: Any, after: Any) -> bool:
+    """Whether samples lie as the two sizes say: a given factor is taken as it is, 0.4 is not 1 / 2."""
+    factor = site.argument("scale_factor")
+    if factor is None or site.argument("recompute_scale_factor"):
+        return True
+    factors = factor[-2:] if isinstance(factor, tuple | list) else (factor, factor)
+    return all(abs(f * b - a) < 1e-6 for f, b, a in zip(factors, before, after, strict=True))
 
 
 def _size_of(site: Site) -> Any:

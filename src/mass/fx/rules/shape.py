@@ -26,7 +26,7 @@ def reshape(site: Site) -> Effect:
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
     if len(found) == 1 + len(site.map.dims):
-        return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0]))
+        return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0], fine=site.map.fine))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
     return Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks="weights differ by position")
@@ -44,6 +44,19 @@ def permute(site: Site) -> Effect:
 def transpose(site: Site) -> Effect:
     a, b = (site.argument(name) % len(site.shape) for name in ("dim0", "dim1"))
     return Effect(site.map.moved(lambda d: {a: b, b: a}.get(d, d)))
+
+
+@rule(functions=["movedim", "moveaxis"], arguments=("input", "source", "destination"))
+def movedim(site: Site) -> Effect:
+    rank = len(site.shape)
+    source, destination = (
+        [d % rank for d in ((given,) if isinstance(given, int) else given)]
+        for given in (site.argument("source"), site.argument("destination"))
+    )
+    order = [d for d in range(rank) if d not in source]
+    for to, d in sorted(zip(destination, source, strict=True)):
+        order.insert(to, d)
+    return Effect(site.map.moved(order.index))
 
 
 @rule(functions=["roll"], arguments=("input", "shifts", "dims"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from mass.errors import as_pair
-from mass.fx.lattice import Grid
 from mass.fx.rule import FRAME, Effect, Outright, Site, rule
 from mass.nn.unpooling import PoolIndices, Unpool
 
@@ -24,7 +25,7 @@ def max_pool_with_indices(site: Site) -> Effect:
     pool = nn.MaxPool2d(**{name: value for name, value in given.items() if value is not None})
     site.image_axes()
     window = PoolIndices(pool, site.map.pads)
-    value = Grid(site.map.lattice, site.map.dims), Grid(site.map.lattice, site.map.dims, window=window)
+    value = replace(site.map, pads=(0, 0)), replace(site.map, pads=(0, 0), window=window)
     change = "origin from the features, indices inside the window"
     return Effect(value, window.stride, window, (site.input,), change=change, breaks=FRAME)
 

@@ -54,11 +54,12 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
     joins = Joins()
-    if any(joins.unify(values[0].lattice, v.lattice) for v in values):
+    if any(v.fine != values[0].fine or joins.unify(values[0].lattice, v.lattice) for v in values):
         return None
     if len({tuple(n.meta["shape"][d] for d in v.dims) for n, v in zip(maps, values, strict=True)}) > 1:
         return None
-    digit = Digit(site.sizes)
+    fine = values[0].fine
+    digit = Digit((site.sizes[0] // fine[0], site.sizes[1] // fine[1]))  # whole pixels
     lattice = (*values[0].lattice, digit)
     if plan.frame is not None:
         joins.unify(plan.frame, lattice)
@@ -72,9 +73,9 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     before, after = maps[0].meta["shape"], node.meta["shape"]
     effect = Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks=refusal.reason)
     if node.meta["real"] and _keeps_rows_and_columns(before, after, values[0]):
-        effect.value = Grid(values[0].lattice, values[0].dims)
+        effect.value = Grid(values[0].lattice, values[0].dims, fine=values[0].fine)
         effect.change += " and is moved back"
-        plan.rises[node] = (digit,)
+        plan.rises[node] = (digit,), fine
     else:
         plan.flattened[node] = (lattice,)
         plan.kept_in_frame[node] = refusal
@@ -98,8 +99,9 @@ def leave_frame(node: fx.Node, plan: Plan) -> bool:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))
-        if risen is not None:
-            kept, plan.rises[node] = risen
+        if risen is not None and risen[2] == (1, 1):
+            kept, taken, _ = risen
+            plan.rises[node] = taken, (1, 1)
             plan.values[node] = Grid(kept, dims)
             plan.effects[node] = Effect(plan.values[node], change="moved back")
             return True

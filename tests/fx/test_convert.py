@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import mass
 from companion.networks import calibrated
 from mass.fx.converted import Converted
-from mass.nn.alignment import SelectOrigin
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean
 from mass.nn.pooling import CircularMaxPool2d
@@ -71,18 +70,10 @@ def test_zero_origin_is_the_circular_network(resnet):
 
 def test_aligned_input_needs_no_conversion(converted, resnet):
     """The operations are untouched: an image at its own origin gives what the circular network gives."""
-    first = next(m for m in converted.modules() if isinstance(m, SelectOrigin))
-    assert first.period == (2, 2)
-    origins = []
-    handles = [
-        m.register_forward_hook(lambda m, a, o: origins.append(o))
-        for m in converted.modules()
-        if isinstance(m, SelectOrigin)
-    ]
-    logits = converted(X)
-    for handle in handles:
-        handle.remove()
-    total = sum(o * 2**k for k, o in enumerate(origins))
+    with mass.record_origins(converted) as passes:
+        logits = converted(X)
+    assert all(found.period == (2, 2) for found in passes[0])
+    total = sum(found.origin * 2**k for k, found in enumerate(passes[0]))
     assert torch.equal(mass.convert(resnet, X, origin="zero")(mass.shift(X, total)), logits)
 
 

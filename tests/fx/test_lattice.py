@@ -43,11 +43,11 @@ def test_digits():
 
 def test_rise_takes_the_finest_digits():
     a, b = Digit((2, 2)), Digit((4, 4))
-    kept, taken = rise((a, b), (4, 4))
+    kept, taken, _ = rise((a, b), (4, 4))
     assert kept == (a,) and taken == (b,)
-    kept, taken = rise((a, b), (2, 2))
+    kept, taken, _ = rise((a, b), (2, 2))
     assert stride(kept) == (4, 4) and taken[0].find() == (b, (2, 2)) and kept[1].find() == (b, (1, 1))
-    assert rise((a,), (4, 4)) is None
+    assert rise((a,), (4, 4)) == ((), (a,), (2, 2))  # finer than the input
     assert rise((Digit((3, 3)),), (2, 2)) is None
 
 

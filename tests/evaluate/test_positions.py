@@ -1,6 +1,7 @@
 """Positions have a reference: what lies at a place in a coarse output, in pixels of the input, moves with the image."""
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -172,6 +173,47 @@ def test_at_other_sizes(model, size):
     assert torch.equal((still[""].origin - t) % stride, moved[""].origin)
 
 
+@dataclasses.dataclass
+class Found:
+    heat: torch.Tensor
+    boxes: torch.Tensor
+
+
+class Structured(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.boxes = nn.Conv2d(3, 2, 4, 4), nn.Linear(2 * 8 * 12, 4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return {"first": Found(y, self.boxes(y.flatten(1))), "rest": [y.argmax(1)]}
+
+
+def test_dataclasses_and_label_maps():
+    torch.manual_seed(0)
+    converted = mass.convert(Structured().eval(), X)
+    for kept in (converted, copy.deepcopy(converted)):
+        _, found = run(kept, X)
+        assert {path: (o.axes, o.stride) for path, o in found.items()} == {
+            "first.heat": ((2, 3), (4, 4)),
+            "first.boxes": ((), (32, 48)),
+            "rest[0]": ((1, 2), (4, 4)),
+        }
+    assert mass.certify(converted, X, 4)
+
+
+def test_maps_finer_than_the_input():
+    torch.manual_seed(0)
+    converted = mass.convert(nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ConvTranspose2d(4, 1, 2, 2)).eval(), X)
+    t = torch.tensor([5, 11])
+    (y, still), (z, moved) = run(converted, X), run(converted, mass.shift(X, t))
+    assert still[""].stride == (0.5, 0.5) and not still[""].origin.any()
+    for centre in (False, True):
+        before, after = still[""].to_pixels(peak(y), centre=centre), moved[""].to_pixels(peak(z), centre=centre)
+        assert torch.equal(after, (before - t) % SIZE)
+    assert mass.certify(converted, X, 4)
+
+
 def test_signals_and_controls():
     signal = torch.randn(2, 1, 64)
     _, found = run(mass.convert(nn.Conv1d(1, 2, 5, 4, 2).eval(), signal), signal)
@@ -214,7 +256,7 @@ N, O = torch.zeros(2, 5, 2), torch.zeros(2, 2).long()
         (lambda: mass.to_pixels(N > 0, 8, O, (32, 32)), TypeError, "got torch.bool"),
         (lambda: mass.to_pixels(N, 8, O[:1], (32, 32)), ValueError, r"origin must have shape \(2, 2\)"),
         (lambda: mass.to_pixels(N, 8, O.float(), (32, 32)), TypeError, "int64"),
-        (lambda: mass.to_pixels(N, 0, O, (32, 32)), ValueError, "stride must be at least 1"),
+        (lambda: mass.to_pixels(N, 0, O, (32, 32)), ValueError, "stride must be a positive number"),
         (lambda: mass.to_pixels(N, 8, O, "large"), TypeError, "size must be an int or a pair"),
         (
             lambda: mass.OutputOrigin((), (8, 8), None, (32, 32)).to_pixels(N),

@@ -1,0 +1,75 @@
+"""The example a model is converted with: what it is called with, by position and by keyword."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mass.errors import NotEquivariantError, check_batch
+
+Inputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Arguments of a model, images first.
+
+    Attributes:
+        values: all of them; keywords: the names of the last ones, those given by keyword.
+    """
+
+    values: Inputs
+    keywords: tuple[str, ...] = ()
+
+    def call(self, model: nn.Module, values: Inputs) -> Any:
+        """The model called with other values in the place of the example's."""
+        split = len(self.values) - len(self.keywords)
+        return model(*values[:split], **dict(zip(self.keywords, values[split:], strict=True)))
+
+    def names(self, model: nn.Module) -> tuple[str, ...]:
+        """The model's own names of these arguments.
+
+        Raises:
+            NotEquivariantError: if it takes more or fewer arguments.
+        """
+        signature = inspect.signature(model.forward)
+        split = len(self.values) - len(self.keywords)
+        plain = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+        try:
+            signature.bind(*self.values[:split], **dict.fromkeys(self.keywords))
+        except TypeError as error:
+            required = [p for p in plain if p.default is p.empty]
+            takes = str(len(plain)) if len(required) == len(plain) else f"{len(required)} to {len(plain)}"
+            reason = f"the model takes {takes} inputs, the example input has {len(self.values)} ({error})"
+            raise NotEquivariantError("", reason, "give the model's inputs as a tuple, or by name as a dict") from error
+        positional = [p.name for p in plain[:split]] + [f"{rest}_{k}" for k in range(split - len(plain))]
+        return (*positional, *self.keywords)
+
+    def fixed(self, model: nn.Module) -> dict[str, Any]:
+        """The model's other arguments, which are what they are by default from then on."""
+        given = self.names(model)
+        parameters = inspect.signature(model.forward).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
+
+
+def as_example(example_input: Any) -> Example:
+    """An example as given: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
+
+    Raises:
+        TypeError, ValueError: if its first value is no batch of images (B, C, H, W), signals or videos.
+    """
+    if isinstance(example_input, Example):
+        return example_input
+    if isinstance(example_input, Mapping):
+        example = Example(tuple(example_input.values()), tuple(example_input))
+    elif isinstance(example_input, tuple | list):
+        example = Example(tuple(example_input))
+    else:
+        example = Example((example_input,))
+    check_batch(example.values[0] if example.values else None)  # type: ignore[arg-type]
+    return example

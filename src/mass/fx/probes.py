@@ -1,0 +1,101 @@
+"""Inputs on which a conversion is tried: the example, noise, a constant, a single bright pixel, a sparse image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mass.axes import POSITIONS, as_map, sizes_along
+from mass.functional.position_hash import layout_hash
+from mass.fx.example import Inputs
+
+
+class Probes:
+    """Variations of an example input; what is no image in it stays as it is.
+
+    Args:
+        inputs: the example, its images first.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.rank, self.dims = inputs[0].ndim, POSITIONS[inputs[0].ndim]
+        self.size = sizes_along(inputs[0].shape, self.dims)
+        self._generator = torch.Generator().manual_seed(0)
+
+    def is_image(self, value: Any) -> bool:
+        """Whether an input has the first one's axes and positions: it moves when the image does."""
+        return (
+            isinstance(value, Tensor) and value.ndim == self.rank and sizes_along(value.shape, self.dims) == self.size
+        )
+
+    def noise(self) -> Inputs:
+        return self._images(lambda x: self._normal(x))
+
+    def constant(self) -> Inputs:
+        return self._images(lambda x: torch.full_like(x, 0.5))
+
+    def pixel(self) -> Inputs:
+        """Black, with one bright pixel in every channel."""
+
+        def make(x: Tensor) -> Tensor:
+            x = torch.zeros_like(x)
+            x[..., x.shape[-2] // 3 if len(self.dims) > 1 else slice(None), x.shape[-1] // 2] = 2.0
+            return x
+
+        return self._images(make)
+
+    def sparse(self) -> Inputs:
+        """Black, with noise at a tenth of the positions: no shift leaves it as it is."""
+        return self._images(lambda x: self._normal(x) * (self._uniform(x) < 0.1))
+
+    def moving(self) -> Inputs:
+        """The example, if shifts change it: noise takes the place of images with a symmetry, or that are not finite."""
+
+        def make(x: Tensor) -> Tensor:
+            return self._normal(x) if not x.isfinite().all() or _has_symmetry(as_map(x, self.dims)) else x
+
+        return self._images(make)
+
+    def shifted(self, inputs: Inputs, t: tuple[int, int]) -> Inputs:
+        """All images circularly shifted by t: position n holds what was at n + t."""
+        by = [-steps for steps in t[2 - len(self.dims) :]]
+        return tuple(x.roll(by, self.dims) if self.is_image(x) else x for x in inputs)
+
+    def doubled(self) -> Inputs:
+        """Noise with twice as many rows and columns; masks and labels repeat."""
+        repeats = [2 if d in self.dims else 1 for d in range(self.rank)]
+        larger = tuple(x.repeat(repeats) if self.is_image(x) else x for x in self.inputs)
+        return tuple(self._normal(x) if self.is_image(v) and v.is_floating_point() else x
+                     for v, x in zip(self.inputs, larger, strict=True))  # fmt: skip
+
+    def of_batch(self, count: int) -> Inputs | None:
+        """The example's first images, or repeated, as a batch of another size; None where other inputs depend on it."""
+        batch = len(self.inputs[0])
+        rest = [x for x in self.inputs[1:] if isinstance(x, Tensor) and x.ndim and len(x) != batch]
+        if any(len(x) != 1 for x in rest):
+            return None
+        return tuple(_rows(x, count, batch) for x in self.inputs)
+
+    def _images(self, make: Any) -> Inputs:
+        return tuple(make(x) if self.is_image(x) and x.is_floating_point() else x for x in self.inputs)
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return torch.randn(x.shape, generator=self._generator, dtype=torch.float64).to(x)
+
+    def _uniform(self, x: Tensor) -> Tensor:
+        return torch.rand(x.shape, generator=self._generator, dtype=torch.float64).to(x)
+
+
+def _rows(x: Any, count: int, batch: int) -> Any:
+    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) != batch:
+        return x
+    return x[torch.arange(count, device=x.device) % batch]
+
+
+def _has_symmetry(images: Tensor) -> bool:
+    """Whether some circular shift leaves one of the images as it is."""
+    layouts = layout_hash(images).flatten(1).sort(1).values
+    return bool((layouts[:, 1:] == layouts[:, :-1]).any())

@@ -1,0 +1,78 @@
+"""The first equality of a conversion: the traced graph is the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mass.errors import NotEquivariantError
+from mass.fx.converted import Converted
+from mass.fx.example import Example, Inputs
+from mass.fx.probes import Probes
+from mass.motion import alike, distance
+from mass.structure import leaves
+
+
+def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
+    """Equality 1: the traced graph gives what the model gives, on the example and on other inputs.
+
+    Tried in eval mode on the example, on noise, a constant and a bright pixel, as batches of one and two; and, where the
+    model was traced for training too, on noise in train mode, random numbers drawn alike.
+
+    Raises:
+        NotEquivariantError: naming the output that differs.
+    """
+    inputs = example.values
+    ours, theirs, probes = copy.deepcopy(model), copy.deepcopy(traced), Probes(inputs)
+    tried = [("the example", inputs), ("noise", probes.noise()), ("a constant", probes.constant()),
+             ("a bright pixel", probes.pixel())]  # fmt: skip
+    tried += [(f"a batch of {n}", batch) for n in (1, 2) if n != len(inputs[0]) and (batch := probes.of_batch(n))]
+    for training in (False, True) if not getattr(traced, "evaluation_only", "") else (False,):
+        for module in (ours, theirs):
+            module.train(training)
+        for what, values in tried if not training else tried[1:2]:
+            expected = _outcome(lambda *given: example.call(ours, given), values)
+            if isinstance(expected, Exception):
+                continue  # the model does not take this
+            found = _outcome(theirs, values)
+            if isinstance(found, ValueError) and "would decide otherwise" in str(found):
+                continue  # said in a sentence when it runs
+            _require_same(expected, found, f"on {what}" + (" in train mode" if training else ""))
+
+
+def _outcome(module: Callable[..., Any], inputs: Inputs) -> Any:
+    """What a module returns, or the exception that it raises; random numbers are drawn alike at every call."""
+    devices = sorted({x.device.index for x in inputs if isinstance(x, Tensor) and x.is_cuda})
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        torch.manual_seed(0)
+        try:
+            return module(*(x.clone() if isinstance(x, Tensor) else x for x in inputs))
+        except Exception as error:  # noqa: BLE001 - any of them is an outcome to compare
+            return error
+
+
+def _require_same(expected: Any, found: Any, where: str) -> None:
+    remedy = "rewrite what depends on it in tensor operations, or mark the module with mass.mark_leaf"
+    if isinstance(found, Exception):
+        reason = f"the traced graph fails {where}, where the model does not: {str(found).splitlines()[0].rstrip('.')}"
+        raise NotEquivariantError("", reason, remedy) from found
+    ours, theirs = list(leaves(expected)), list(leaves(found))
+    if [path for path, _ in ours] != [path for path, _ in theirs]:
+        reason = f"the traced graph returns {len(theirs)} values {where}, the model {len(ours)}"
+        raise NotEquivariantError("", reason, remedy)
+    for (path, one), (_, other) in zip(ours, theirs, strict=True):
+        name = f"output '{path}'" if path else "its output"
+        if isinstance(one, Tensor) and isinstance(other, Tensor):
+            if one.dtype != other.dtype or not alike(one, other, 1e-5):
+                difference, scale = distance(one, other) if one.shape == other.shape else (torch.nan, torch.nan)
+                reason = (
+                    f"the traced graph is not the model: {where}, {name} differs by {difference:.2g} (of {scale:.2g})"
+                )
+                raise NotEquivariantError("", reason, remedy)
+        elif type(one) is not type(other) or (isinstance(one, bool | int | float | str) and one != other):
+            reason = f"the traced graph is not the model: {where}, {name} is {other!r} where the model gives {one!r}"
+            raise NotEquivariantError("", reason, remedy)
