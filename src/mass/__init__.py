@@ -12,9 +12,11 @@ from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
 from mass import onnx as onnx
 from mass.baselines.aps import APS
 from mass.errors import NotEquivariantError
-from mass.evaluate.certify import Certificate, certify
+from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
+from mass.evaluate.certify import certify
 from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
 from mass.evaluate.origins import RecordedOrigin, record_origins
+from mass.evaluate.positions import OutputOrigin, output_origins, to_pixels
 from mass.functional.origin import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
 from mass.fx.convert import convert
@@ -29,6 +31,7 @@ __all__ = [
     "PROTOCOLS",
     "RULES",
     "Certificate",
+    "ComparedOutput",
     "Explanation",
     "MassAvgPool2d",
     "MassConv2d",
@@ -36,6 +39,8 @@ __all__ = [
     "MassMaxUnpool2d",
     "MassPool2d",
     "NotEquivariantError",
+    "Outcome",
+    "OutputOrigin",
     "Protocol",
     "RecordedOrigin",
     "certify",
@@ -45,9 +50,11 @@ __all__ = [
     "explain",
     "margin",
     "mark_leaf",
+    "output_origins",
     "record_origins",
     "restore",
     "segmentation_consistency",
     "select_origin",
     "shift",
+    "to_pixels",
 ]

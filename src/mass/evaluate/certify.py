@@ -1,265 +1,262 @@
 """Certificates: does this model give the same output for these images wherever they lie?
 
 A converted network is exact by construction, up to the kernels it runs on. `certify` checks the construction and the
-kernels together, bit by bit: all residues of the total stride, each with a random multiple of it added. Shifts
-are compared at equal batch size with each image in the same row, because kernels may treat rows differently.
+kernels together, bit by bit: all shifts that the model can tell apart, or a sample of them. Shifts are compared at equal
+batch size with each image in the same row, because kernels may treat rows differently.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mass.axes import POSITIONS, Dims, as_map, on_maps, sizes_along
-from mass.errors import as_pair, check_batch
-from mass.evaluate.batches import not_finite
+from mass.axes import Pair
+from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
+from mass.evaluate.comparison import STAYS, OutputComparison
+from mass.evaluate.inputs import ModelInputs, model_inputs
 from mass.evaluate.origins import RecordedOrigin, record_origins
+from mass.evaluate.progress import Progress
+from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
 from mass.functional.origin import margin
-from mass.functional.position_rank import read_layout
-from mass.functional.shift import shift
+from mass.fx.converted import Converted
 from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
+from mass.structure import leaves
 
 # Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
 _GROSS = 1e-3
 
 
-@dataclass
-class Certificate:
-    """What `certify` found, per image.
-
-    Attributes:
-        identical: bool (B,): every output equal, bit for bit, under every shift tried.
-        max_difference: float64 (B,): largest absolute difference of an output; NaN where outputs are not finite.
-        margin: float64 (B,): smallest relative gap between the best and the second-best phase over all origins chosen
-            (a diagnostic: how near a flip the energies alone came); NaN where the model chooses none.
-        symmetry: per image None, or the translation symmetry of the input up to which a dense output is equivariant.
-        shifts: the shifts tried.
-        verdict: the same in one sentence.
-    """
-
-    identical: Tensor
-    max_difference: Tensor
-    margin: Tensor
-    symmetry: list[tuple[int, int] | None]
-    shifts: list[tuple[int, int]]
-    verdict: str
-
-    def __str__(self) -> str:
-        margins = self.margin[self.margin.isfinite()]
-        lines = [
-            self.verdict,
-            f"  images            {len(self.identical)}, identical: {int(self.identical.sum())}",
-            f"  circular shifts   {len(self.shifts)} each",
-            f"  max difference    {self.max_difference.max().item():.3g}",
-        ]
-        if len(margins):
-            lines.append(f"  smallest margin   {margins.min().item():.2g}")
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def all_residues(size: tuple[int, int], stride: tuple[int, int]) -> list[tuple[int, int]]:
-    """Every shift in [0, stride)^2, each with a random multiple of the stride added that stays within `size`."""
-    generator = torch.Generator().manual_seed(0)
-    shifts = []
-    for i in range(min(stride[0], size[0])):
-        for j in range(min(stride[1], size[1])):
-            steps = [
-                int(torch.randint(n // s or 1, (), generator=generator)) for n, s in zip(size, stride, strict=True)
-            ]
-            shifts.append((i + steps[0] * stride[0], j + steps[1] * stride[1]))
-    return shifts
-
-
-def _given(shifts: int | Iterable[tuple[int, int]], size: tuple[int, int]) -> list[tuple[int, int]]:
-    """So many random shifts, or those that were given."""
-    if isinstance(shifts, int):
-        generator = torch.Generator().manual_seed(0)
-        draw = [torch.randint(n, (max(shifts, 0),), generator=generator).tolist() for n in size]
-        tried = list(zip(*draw, strict=True))
-    else:
-        tried = [tuple(pair) if isinstance(pair, Iterable) else () for pair in shifts]
-    if not tried:
-        raise ValueError("no shifts were given; give at least one, or None for all residues.")
-    if any(len(pair) != 2 for pair in tried):
-        raise TypeError("shifts must be None, an int, or pairs (rows, columns).")
-    return [(int(pair[0]), int(pair[1])) for pair in tried]
-
-
-def _tensors(output: object, dims: Dims = (2, 3)) -> list[Tensor]:
-    """All tensors of a structured output; those with an input's axes of positions as maps, label maps as of one channel."""
-    if isinstance(output, Tensor):
-        if dims != (2, 3) and POSITIONS.get(output.ndim) == dims:
-            return [as_map(output, dims)]
-        return [output[:, None] if output.ndim == 3 and len(dims) == 2 else output]
-    values = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    return [tensor for value in values for tensor in _tensors(value, dims)]
-
-
-def _candidates(y: Tensor, size: tuple[int, int], t: tuple[int, int]) -> Iterable[Tensor]:
-    """What `y` may have become under an input shift by t: itself, for logits; moved along, for a dense output.
-
-    An output of stride r lies on a lattice whose origin is not told: k = (t + O' - O) / r with O, O' in [0, r).
-    """
-    if y.ndim != 4 or y.shape[2:] == (1, 1) or size[0] % y.shape[2] or size[1] % y.shape[3]:
-        yield y
-        return
-    r = size[0] // y.shape[2], size[1] // y.shape[3]
-    rows, columns = (range((t[a] - r[a]) // r[a] + 1, (t[a] + r[a] - 1) // r[a] + 1) for a in (0, 1))
-    for k in itertools.product(rows, columns):
-        yield _roll(y, k)
-
-
-def _shifted(images: Tensor, t: tuple[int, int]) -> Tensor:
-    by = torch.tensor(t, device=images.device)
-    return on_maps(lambda maps: shift(maps, by), images, POSITIONS[images.ndim])
-
-
-def _roll(y: Tensor, by: tuple[int, int]) -> Tensor:
-    return y.roll((-by[0], -by[1]), (2, 3))
-
-
-def _same(a: Tensor, b: Tensor) -> Tensor:
-    return ((a == b) | (a.isnan() & b.isnan())).flatten(1).all(1).cpu()
-
-
-def _symmetries(x: Tensor) -> list[tuple[int, int]]:
-    """Circular shifts, other than none, that leave one image (1, C, H, W) as it is: the nearest first."""
-    layout = read_layout(x)[0]
-    height, width = layout.shape
-    found = [(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)]
-    return sorted(found, key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))
-
-
-def certify(model: nn.Module, images: Tensor, shifts: int | Iterable[tuple[int, int]] | None = None) -> Certificate:
+def certify(
+    model: nn.Module,
+    images: Tensor | tuple | Mapping[str, Any] | Iterable,
+    shifts: str | int | Iterable[Pair] | None = None,
+    *,
+    stop: bool = False,
+    progress: bool | None = None,
+) -> Certificate:
     """Compare a model's outputs, bit by bit, on images and on their circular shifts.
 
+    `bool(certificate)` is the verdict, so a test says `assert mass.certify(model, images)`. The certificate says which
+    outputs were compared as what, and CERTIFIED only where all residues were tried; a sample is IDENTICAL. Before all
+    shifts the model runs twice on the same images: one that gives something else is named as not deterministic.
+
     Args:
-        model: any model; evaluated in eval mode without gradients. Outputs (B, classes) must stay, dense outputs
-            (B, C, H, W) must move along, coarser maps must move along on their lattice.
-        images: a batch (B, C, H, W); or videos (B, C, T, H, W), or signals (B, C, L), whose shifts are (0, t).
-        shifts: None for all residues of the model's total stride (32 for a model that was not converted), each plus a
-            random multiple of it; an int for so many random shifts; or pairs (rows, columns).
+        model: any model; evaluated in eval mode without gradients. Every tensor of its output, in nested dicts, sequences,
+            named tuples and dataclasses, is compared: what has the image's rows and columns or a multiple of them, on any
+            two neighbouring axes, must move along; coarser maps and tokens must move along on their lattice, or
+            stay; all else must stay.
+        images: what it is called with. A tensor: images (B, C, H, W), videos (B, C, T, H, W), or signals (B, C, L), whose
+            shifts are (0, t). A tuple: positional inputs, images first. A dict: keyword inputs; the first floating-point
+            tensor with three axes or more is the images. Other inputs of their axes and size, as masks, move along. Anything
+            else that can be iterated, a list or a `DataLoader`, holds batches: each is a tensor, a dict, or (x, y, …)
+            of which x is taken, a tensor, tuple or dict.
+        shifts: None for all residues that the model can tell apart: those of the total stride of every origin that it
+            chooses, all shifts of the image where an origin has the whole map as period, or the model was not
+            converted. More than 4,096 are sampled, unless this is 'all'. Each residue has a random multiple added. Or
+            an int for so many random shifts; or pairs (rows, columns).
+        stop: at the first shift under which an output differs.
+        progress: a line on stderr with the time left; by default on a terminal, once it has taken some seconds.
 
     Raises:
-        TypeError, ValueError: for anything but a non-empty floating-point batch. NaN and infinity are reported
-        in the certificate.
+        TypeError, ValueError: for anything but non-empty floating-point batches, and for a model whose output holds no
+        tensor. NaN and infinity are reported in the certificate.
 
-    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> bool(certify(model, torch.rand(2, 3, 16, 16), shifts=4).identical.any())
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> x = torch.rand(2, 3, 16, 16)
+    >>> bool(certify(model, x, shifts=4))
     False
+    >>> import mass
+    >>> certificate = certify(mass.convert(model, x), x)
+    >>> certificate.outcome.name, certificate.verdict
+    ('CERTIFIED', 'CERTIFIED: bit-identical output for 2 of 2 images under all 16 residues modulo 4 x 4.')
     """
-    check_batch(images)
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    dims = POSITIONS[images.ndim]
-    size = sizes_along(images.shape, dims)
-    stride = as_pair(getattr(model, "total_stride", (32, 32) if len(dims) > 1 else (1, 32)), "total_stride")
-    tried = all_residues(size, stride) if shifts is None else _given(shifts, size)
-    count = len(images)
-    identical, difference = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.float64)
-    symmetry: list[tuple[int, int] | None] = [None] * count
-    explained = torch.ones(count, dtype=torch.bool)  # every deviation is one of the input's own symmetries
-    own: dict[int, list[tuple[int, int]]] = {}  # the symmetries of images, as far as they are asked for
-    worst: tuple[int, int] | None = None
+    line, found = Progress(progress), list[_Batch]()
+    if not isinstance(shifts, int | str | None):
+        shifts = list(shifts)
     with evaluating(model):
-        with record_origins(model, margin) as passes:
-            reference = _tensors(model(images), dims)
-        if any(len(y) not in (1, count) for y in reference):
+        try:
+            for k, inputs in enumerate(model_inputs(images)):
+                line.begin(f"batch {k + 1}, " if found else "")
+                found.append(_Batch(model, inputs, shifts))
+                if not found[-1].run(stop, line) and (stop or not found[-1].repeats):
+                    break
+        finally:
+            line.end()
+    return _certificate(model, found, stop)
+
+
+@dataclass
+class _Batch:
+    """One batch under all shifts."""
+
+    model: nn.Module
+    inputs: ModelInputs
+    shifts: str | int | Shifts | None
+    outputs: list[OutputComparison] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
+    origins: list[RecordedOrigin] = field(default_factory=list)
+    residues: Pair = (1, 1)
+    tried: Shifts = field(default_factory=list)
+    repeats: bool = True
+    same_structure: bool = True
+
+    def run(self, stop: bool, line: Progress) -> bool:
+        """Whether every output is what it should be under every shift."""
+        with record_origins(self.model, lambda maps, period: (margin(maps, period), maps.shape[2:])) as passes:
+            self._first(self.inputs.call(self.model))
+        self.origins = passes[0] if passes else []
+        sizes = [(kept[0], kept[1]) for kept in (origin.kept[1] for origin in self.origins)]
+        self.residues = told_apart(self.model, self.origins, sizes, self.inputs.size)
+        planned = shifts_to_try(self.shifts, self.inputs.size, self.residues)
+        self.repeats = self._see((0, 0))
+        if not self.repeats:
+            return False
+        holds = True
+        for done, t in enumerate(planned, 1):
+            self.tried.append(t)
+            holds &= self._see(t)
+            line.step(done, len(planned))
+            if stop and not holds:
+                break
+        return holds
+
+    def _first(self, output: Any) -> None:
+        """What the outputs are: all tensors, and numbers beside them."""
+        found = list(leaves(output))
+        tensors = [y for _, y in found if isinstance(y, Tensor)]
+        count = len(self.inputs.images)
+        if not tensors:
             raise ValueError(
-                f"the model returns {len(reference[0])} rows for {tuple(images.shape)}; for a single image add the batch axis."
+                f"no tensor was found in the model's output, of type {type(output).__name__}: nothing to compare."
             )
-        for t in tried:
-            moved = _tensors(model(_shifted(images, t)), dims)
-            for y, z in zip(reference, moved, strict=True):
-                same, distance = _compare(y, z, size, t)
-                worst = t if (distance > difference).any() else worst
-                difference = torch.maximum(difference, distance)
-                for row in (~same & explained).nonzero().flatten().tolist():
-                    if row not in own:
-                        own[row] = _symmetries(as_map(images[row : row + 1], dims))
-                    found = _own_symmetry(own[row], size, y[row : row + 1], z[row : row + 1], t)
-                    known = [g for g in (symmetry[row], found) if g is not None]
-                    symmetry[row] = min(known, key=own[row].index, default=None)
-                    explained[row] &= found is not None
-                identical &= same
-    broken = sorted({*not_finite(images), *(row for y in reference if y.is_floating_point() for row in not_finite(y))})
-    difference[broken] = torch.nan
-    identical[broken] = False
-    symmetry = [s if bool(explained[row]) else None for row, s in enumerate(symmetry)]
-    largest = max((y.double().abs().nan_to_num(0, 0, 0).max().item() for y in reference), default=0.0)
-    verdict = _verdict(
-        identical, difference, symmetry, broken, worst, largest, len(tried), stride if shifts is None else None
+        if all(y.ndim > 0 and len(y) not in (1, count) for y in tensors):
+            raise ValueError(
+                f"the model returns {len(tensors[0])} rows for {tuple(self.inputs.images.shape)}; for a single image add the "
+                "batch axis."
+            )
+        for path, y in found:
+            value = _as_tensor(y)
+            if value is not None:
+                self.outputs.append(OutputComparison(path, value.clone(), self.inputs))
+            elif not isinstance(y, str | None):
+                self.not_compared.append(f"'{path}' ({type(y).__name__})")
+
+    def _see(self, t: Pair) -> bool:
+        """Compare all outputs under a shift."""
+        found = {path: _as_tensor(y) for path, y in leaves(self.inputs.call(self.model, t))}
+        known = {output.path for output in self.outputs}
+        self.same_structure &= known >= {path for path, y in found.items() if y is not None}
+        holds = [output.see(found.get(output.path), t) for output in self.outputs]
+        return all(holds) and self.same_structure
+
+    @property
+    def count(self) -> int:
+        return len(self.inputs.images)
+
+    def identical(self) -> Tensor:
+        same = torch.stack([output.best.identical for output in self.outputs]).all(0)
+        return same & self.same_structure
+
+    def difference(self) -> Tensor:
+        largest = torch.stack([output.best.difference for output in self.outputs]).amax(0)
+        return largest if self.same_structure else torch.full_like(largest, torch.inf)
+
+    def not_finite(self) -> list[int]:
+        return sorted({*self.inputs.not_finite(), *(row for output in self.outputs for row in output.not_finite())})
+
+    def symmetry(self) -> list[Pair | None]:
+        """Per image, the symmetry that explains why outputs differ; None where they do not, or nothing explains it."""
+        found: list[Pair | None] = []
+        for row in range(self.count):
+            of_row = [o.best.symmetry.get(row) for o in self.outputs if not o.best.identical[row]]
+            explained = [g for g in of_row if g is not None]
+            whole = len(explained) == len(of_row) and bool(explained) and self.same_structure
+            found.append(min(explained, key=self.inputs.symmetries(row).index) if whole else None)
+        return found
+
+    def margins(self) -> Tensor:
+        """Per image, the smallest margin of the origins chosen by energies; NaN where none is."""
+        selected = [o for o in self.origins if isinstance(self.model.get_submodule(o.name), SelectOrigin)]
+        margins = [kept for kept in (origin.kept[0].cpu() for origin in selected) if len(kept) == self.count]
+        return torch.stack(margins).amin(0) if margins else torch.full((self.count,), torch.nan, dtype=torch.float64)
+
+    def compared(self) -> list[ComparedOutput]:
+        """Every output, and as what it was compared."""
+        inner = getattr(self.model, "_orig_mod", self.model)
+        lattices = inner.outputs if isinstance(inner, Converted) else {}
+        found = []
+        for output in self.outputs:
+            motion, size = output.best.motion, self.inputs.size
+            stride = None
+            if motion.axes and all(n <= whole for n, whole in zip(motion.shape, size, strict=True)):
+                stride = size[0] // motion.shape[0], size[1] // motion.shape[1]
+            lattice = lattices.get(output.path)
+            whole = motion == STAYS and lattice is not None and not lattice.axes
+            stayed = output.stayed_put and not bool(output.best.identical.all())
+            found.append(ComparedOutput(output.path, tuple(output.y.shape), motion, stride, whole, stayed))
+        return found
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    """A tensor, or a number as one."""
+    return (
+        value if isinstance(value, Tensor) else torch.tensor(value) if isinstance(value, bool | int | float) else None
     )
-    return Certificate(identical, difference, _smallest_margin(model, passes[0], count), symmetry, tried, verdict)
 
 
-def _compare(y: Tensor, z: Tensor, size: tuple[int, int], t: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Per image, whether an output is what the shift t should have made of it, and else by how much it is off."""
-    same, least = torch.zeros(len(y), dtype=torch.bool), torch.full((len(y),), torch.inf, dtype=torch.float64)
-    for expected in _candidates(y, size, t):
-        same |= _same(expected, z)
-        distance = (expected.double() - z.double()).abs().flatten(1).amax(1).cpu()
-        least = torch.where(distance.isnan() | (distance < least), distance, least)
-    return same, least.masked_fill(same, 0.0)
+def _certificate(model: nn.Module, batches: list[_Batch], stop: bool) -> Certificate:
+    first = batches[0]
+    identical = torch.cat([batch.identical() for batch in batches])
+    difference = torch.cat([batch.difference() for batch in batches])
+    symmetry = [g for batch in batches for g in batch.symmetry()]
+    starts = [sum(batch.count for batch in batches[:k]) for k in range(len(batches))]
+    broken = [start + row for start, batch in zip(starts, batches, strict=True) for row in batch.not_finite()]
+    difference[broken], identical[broken] = torch.nan, False
+    outputs = first.compared()
+    shifts = first.tried if all(batch.tried == first.tried for batch in batches) else batches[-1].tried
+    return Certificate(
+        outcome=_outcome(batches, identical, symmetry, broken, outputs),
+        identical=identical,
+        max_difference=difference,
+        margin=torch.cat([batch.margins() for batch in batches]),
+        symmetry=symmetry,
+        shifts=shifts,
+        residues=first.residues,
+        outputs=outputs,
+        not_compared=first.not_compared,
+        not_finite=broken,
+        worst=next((o.best.worst for batch in batches for o in batch.outputs if o.best.worst), None),
+        stopped=stop and not bool(identical.all()),
+    )
 
 
-def _own_symmetry(
-    symmetries: list[tuple[int, int]], size: tuple[int, int], y: Tensor, z: Tensor, t: tuple[int, int]
-) -> tuple[int, int] | None:
-    """The nearest symmetry g of an image for which its dense output moved by t + g instead of t."""
-    if y.ndim != 4 or y.shape[2:] == (1, 1):
-        return None
-    for g in symmetries:
-        by = (t[0] + g[0]) % size[0], (t[1] + g[1]) % size[1]
-        if any(bool(_same(expected, z).all()) for expected in _candidates(y, size, by)):
-            return g
-    return None
-
-
-def _verdict(
+def _outcome(
+    batches: list[_Batch],
     identical: Tensor,
-    difference: Tensor,
-    symmetry: list[tuple[int, int] | None],
+    symmetry: list[Pair | None],
     broken: list[int],
-    worst: tuple[int, int] | None,
-    largest: float,
-    tried: int,
-    residues: tuple[int, int] | None,
-) -> str:
-    count = len(identical)
-    extent = f"{tried} circular shifts" + (
-        f" (all residues of the total stride {residues[0]} x {residues[1]})" if residues else ""
-    )
+    outputs: list[ComparedOutput],
+) -> Outcome:
+    """What it comes to."""
     if broken:
-        return f"NOT CERTIFIED: image {broken[0]} gives NaN or infinity ({len(broken)} of {count} images); nothing can be said of it."
+        return Outcome.NOT_FINITE
+    if not all(batch.repeats for batch in batches):
+        return Outcome.NONDETERMINISTIC
     if bool(identical.all()):
-        return f"CERTIFIED: bit-identical output for {count} of {count} images under {extent}."
+        complete = all(are_all(batch.tried, batch.residues) for batch in batches)
+        return Outcome.CERTIFIED if complete else Outcome.IDENTICAL
     if all(bool(same) or g is not None for same, g in zip(identical, symmetry, strict=True)):
-        row, g = next((row, g) for row, g in enumerate(symmetry) if g is not None)
-        return (
-            f"CERTIFIED up to the input's own symmetry: image {row} looks the same when moved by {g}, so no choice of origin is "
-            f"equivariant for it; convert with symmetrise=True to average over such choices ({extent})."
-        )
-    changed = (
-        f"{int((~identical).sum())} of {count} images change, by up to {difference.max().item():.3g} (shift {worst})"
-    )
-    if difference.max().item() <= _GROSS * largest:
-        return (
-            f"NOT CERTIFIED: {changed}, a matter of rounding: a kernel rounds differently by position. On the CPU set "
-            "MKL_CBWR=AVX2,STRICT in the environment before Python starts, or use a PyTorch built with oneDNN."
-        )
-    return f"NOT CERTIFIED: {changed}: the model samples another grid when the image moves."
-
-
-def _smallest_margin(model: nn.Module, found: list[RecordedOrigin], count: int) -> Tensor:
-    """Per image, the smallest margin of the origins chosen by energies; NaN where none is."""
-    selected = [origin.kept for origin in found if isinstance(model.get_submodule(origin.name), SelectOrigin)]
-    margins = [kept.cpu() for kept in selected if len(kept) == count]
-    return torch.stack(margins).amin(0) if margins else torch.full((count,), torch.nan, dtype=torch.float64)
+        return Outcome.UP_TO_SYMMETRY
+    if any(output.stayed for output in outputs):
+        return Outcome.STAYED
+    floating = [o for batch in batches for o in batch.outputs if o.y.is_floating_point() or o.y.is_complex()]
+    largest = max((o.best.difference.max().item() / (o.scale or 1.0) for o in floating), default=torch.inf)
+    same_structure = all(batch.same_structure for batch in batches)
+    return Outcome.ROUNDING if same_structure and 0 < largest <= _GROSS else Outcome.OTHER_PHASE

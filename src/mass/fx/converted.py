@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -11,8 +12,9 @@ from torch.fx.graph_module import reduce_graph_module
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
+from mass.fx.output_lattice import OutputLattice
 
-_OWN = ("total_stride", "evaluation_only", "fixed")
+_OWN = ("total_stride", "evaluation_only", "fixed", "outputs")
 _STATE = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 
 
@@ -24,11 +26,13 @@ class Converted(fx.GraphModule):
 
     Attributes:
         total_stride: what the input's height and width must be multiples of.
+        outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
         fixed: arguments of the model that are no inputs of the converted network, with their values.
         evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
     """
 
     total_stride: Pair = (1, 1)
+    outputs: Mapping[str, OutputLattice] = MappingProxyType({})
     evaluation_only: str = ""
     fixed: dict[str, Any] = MappingProxyType({})  # type: ignore[assignment]
 

@@ -10,6 +10,7 @@ from mass.axes import Pair, times
 from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.nodes import is_in_place, module_of
+from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
 from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
@@ -78,6 +79,7 @@ class Rewriter:
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)
+        self.module.outputs = output_lattices(self.plan, self.roots)
         return self.module
 
     def _swap(self, node: fx.Node) -> None:

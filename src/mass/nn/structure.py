@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -70,6 +70,22 @@ def unpack(structure: Any, values: tuple[Any, ...]) -> Any:
     if structure.cls is dict or not all(isinstance(name, str) for name in structure.names):
         return structure.cls(zip(structure.names, parts, strict=True))
     return structure.cls(**dict(zip(structure.names, parts, strict=True)))
+
+
+def packed_leaves(structure: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """As `mass.structure.leaves` of what `unpack` would make of it, without making it.
+
+    >>> list(packed_leaves(pack({"scores": 1.5, "maps": (2.5,)}, lambda value: isinstance(value, float), [])))
+    [('scores', Slot(index=0)), ('maps[0]', Slot(index=1))]
+    """
+    if not isinstance(structure, Container):
+        yield path, structure
+        return
+    for k, part in enumerate(structure.parts):
+        if structure.names is None:
+            yield from packed_leaves(part, f"{path}[{k}]")
+        else:
+            yield from packed_leaves(part, f"{path}.{structure.names[k]}" if path else str(structure.names[k]))
 
 
 class Rebuild(nn.Module):

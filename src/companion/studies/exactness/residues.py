@@ -22,7 +22,7 @@ from companion.core.paths import find_root
 from companion.core.provenance import provenance
 from companion.data.hard_images import awkward_images
 from companion.models.random_weights import FAMILIES, calibrated
-from mass.evaluate.certify import all_residues
+from mass.evaluate.shifts import all_residues
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

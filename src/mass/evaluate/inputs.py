@@ -1,0 +1,133 @@
+"""What a model is called with, and which of it moves: a tensor, positional inputs, keyword inputs, or batches of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mass.axes import POSITIONS, Dims, Pair, as_map, on_maps, sizes_along
+from mass.errors import check_batch
+from mass.evaluate.batches import not_finite
+from mass.functional.position_rank import read_layout
+from mass.functional.shift import shift
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """One batch of inputs of a model.
+
+    Attributes:
+        args, kwargs: as the model takes them.
+        images: the first images among them. Whatever else has their axes and sizes, a mask say, moves along; so does a
+            map of labels (B, H, W) beside images (B, C, H, W). All other inputs stay as they are.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    images: Tensor
+    _symmetries: dict[int, list[Pair]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, value: Any) -> ModelInputs:
+        """Read one batch: a tensor, a tuple of positional inputs with images first, or a mapping of keyword inputs."""
+        if isinstance(value, Mapping):
+            kwargs = {str(name): part for name, part in value.items()}
+            found = [v for v in kwargs.values() if isinstance(v, Tensor) and v.is_floating_point() and v.ndim >= 3]
+            if not found:
+                raise ValueError(f"there are no images among the keyword inputs {', '.join(kwargs) or '(none)'}.")
+            check_batch(found[0])
+            return cls((), kwargs, found[0])
+        args = value if isinstance(value, tuple) else (value,)
+        if not args:
+            raise ValueError("there are no images: the tuple of inputs is empty.")
+        check_batch(args[0])
+        return cls(args, {}, args[0])
+
+    @property
+    def dims(self) -> Dims:
+        """The axes of positions of the images."""
+        return POSITIONS[self.images.ndim]
+
+    @property
+    def size(self) -> Pair:
+        """Height and width of the images."""
+        return sizes_along(self.images.shape, self.dims)
+
+    @property
+    def moving(self) -> list[Tensor]:
+        """All inputs that move."""
+        return [v for v in (*self.args, *self.kwargs.values()) if self._moves(v)]
+
+    def call(self, model: nn.Module, t: Pair = (0, 0)) -> Any:
+        """What the model returns for these inputs moved by t. It is given copies: it may write to them."""
+        by = torch.tensor(t)
+
+        def given(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return self._shifted(value, by) if self._moves(value) and any(t) else value.clone()
+
+        return model(*map(given, self.args), **{name: given(value) for name, value in self.kwargs.items()})
+
+    def _moves(self, value: Any) -> bool:
+        if not isinstance(value, Tensor):
+            return False
+        if value.ndim == self.images.ndim:
+            return sizes_along(value.shape, self.dims) == self.size
+        return self.images.ndim == 4 and value.shape == (len(self.images), *self.size)
+
+    def _shifted(self, value: Tensor, by: Tensor) -> Tensor:
+        if value.ndim == self.images.ndim and value.is_floating_point():
+            return on_maps(lambda maps: shift(maps, by.to(maps.device)), value, self.dims)
+        dims = self.dims if value.ndim == self.images.ndim else (1, 2)
+        return value.roll((-by[2 - len(dims) :]).tolist(), dims)
+
+    def not_finite(self) -> list[int]:
+        """Indices of images with NaN or infinity."""
+        return not_finite(self.images)
+
+    def symmetries(self, row: int) -> list[Pair]:
+        """Circular shifts, other than none, that leave all that moves of one image as it is: the nearest first."""
+        if row not in self._symmetries:
+            self._symmetries[row] = self._find_symmetries(row)
+        return self._symmetries[row]
+
+    def _find_symmetries(self, row: int) -> list[Pair]:
+        found: set[Pair] | None = None
+        for value in self.moving:
+            one = value[row if len(value) > row else 0][None]
+            one = one if one.is_floating_point() else one.double()
+            layout = read_layout(one[:, None] if one.ndim < self.images.ndim else as_map(one, self.dims))[0]
+            here = {(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)}
+            found = here if found is None else found & here
+        height, width = self.size
+        return sorted(found or (), key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))
+
+
+def model_inputs(images: Any) -> Iterator[ModelInputs]:
+    """The batches of what `mass.certify` takes as `images`.
+
+    A tensor, a tuple and a mapping are one batch. Anything else is an iterable of batches, each a tensor, a mapping, or
+    a tuple or list (x, y, …) as data loaders give them: x, itself one of the three, is what the model is called with.
+    """
+    if isinstance(images, Tensor | tuple | Mapping):
+        yield ModelInputs.of(images)
+        return
+    if not isinstance(images, Iterable):
+        raise TypeError(
+            f"expected a tensor of shape (B, C, H, W), a tuple or dict of inputs, or batches, got {type(images).__name__}."
+        )
+    size: Pair | None = None
+    for batch in images:
+        first = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        inputs = ModelInputs.of(first)
+        if size not in (None, inputs.size):
+            raise ValueError(f"batches of images of {size} and of {inputs.size}; certify one size at a time.")
+        size = inputs.size
+        yield inputs
+    if size is None:
+        raise ValueError("there are no images: the iterable is empty.")

@@ -1,0 +1,84 @@
+"""Which circular shifts are tried: all that a model can tell apart, or a sample of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+from mass.axes import Pair
+from mass.errors import as_pair
+from mass.evaluate.origins import RecordedOrigin
+from mass.fx.converted import Converted
+from mass.nn.alignment import ChoosesOrigin
+
+Shifts = list[Pair]
+MOST = 4096  # residues that are all tried without being asked for
+_LEAST = 4  # rows and columns of residues at least: a network without strides has one, which would show little
+
+
+def all_residues(size: Pair, stride: Pair) -> Shifts:
+    """Every shift in [0, stride)^2, each with a random multiple of the stride added that stays within `size`."""
+    generator = torch.Generator().manual_seed(0)
+    shifts = []
+    for i in range(min(stride[0], size[0])):
+        for j in range(min(stride[1], size[1])):
+            steps = [
+                int(torch.randint(n // s or 1, (), generator=generator)) for n, s in zip(size, stride, strict=True)
+            ]
+            shifts.append((i + steps[0] * stride[0], j + steps[1] * stride[1]))
+    return shifts
+
+
+def told_apart(model: nn.Module, origins: list[RecordedOrigin], maps: list[Pair], size: Pair) -> Pair:
+    """Shifts that differ by a multiple of this look the same to all origins of a model: what its residues are of.
+
+    Args:
+        origins: what the model chose in one pass, and `maps`: the height and width of what each was read off.
+
+    An origin of period P on a map of h rows is one of P H / h positions of the input; one whose period is the whole map
+    tells all shifts apart. So does, for all that is known, a model that was not converted, or that could not be heard.
+    """
+    inner = getattr(model, "_orig_mod", model)  # of a compiled model
+    choosers = sum(isinstance(m, ChoosesOrigin) and m.chooses for m in inner.modules())
+    if not isinstance(inner, Converted) or len({origin.name for origin in origins}) < choosers:
+        return size
+    found = as_pair(inner.total_stride, "total_stride")
+    for origin, shape in zip(origins, maps, strict=True):
+        reach = [Fraction(n * p, h).numerator for n, p, h in zip(size, origin.period, shape, strict=True)]
+        found = math.lcm(found[0], reach[0]), math.lcm(found[1], reach[1])
+    rows, columns = (min(n, s * -(-_LEAST // s)) for n, s in zip(size, found, strict=True))
+    return rows, columns
+
+
+def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair) -> Shifts:
+    """All residues, a sample of them if there are too many, so many random shifts, or those that were given."""
+    if isinstance(shifts, str) and shifts != "all":
+        raise ValueError(f"shifts must be None, 'all', an int, or pairs (rows, columns), got {shifts!r}.")
+    if shifts is None or isinstance(shifts, str):
+        if shifts is None and math.prod(residues) > MOST:
+            return all_residues(size, (32, 32) if size[0] > 1 else (1, 1024))
+        return all_residues(size, residues)
+    if isinstance(shifts, int):
+        generator = torch.Generator().manual_seed(0)
+        draw = [torch.randint(n, (max(shifts, 0),), generator=generator).tolist() for n in size]
+        tried = list(zip(*draw, strict=True))
+    else:
+        tried = [tuple(pair) if isinstance(pair, Iterable) else () for pair in shifts]
+    if not tried:
+        raise ValueError("no shifts were given; give at least one, or None for all residues.")
+    if any(len(pair) != 2 for pair in tried):
+        raise TypeError("shifts must be None, an int, or pairs (rows, columns).")
+    return [(int(pair[0]), int(pair[1])) for pair in tried]
+
+
+def are_all(tried: Shifts, residues: Pair) -> bool:
+    """Whether these shifts meet every residue.
+
+    >>> are_all([(0, 0), (3, 2), (0, 3), (1, 1)], (2, 2)), are_all([(0, 0)], (2, 2))
+    (True, False)
+    """
+    return len({(i % residues[0], j % residues[1]) for i, j in tried}) == math.prod(residues)

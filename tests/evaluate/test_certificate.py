@@ -1,0 +1,327 @@
+"""What a certificate may say: tables of models, outputs and inputs, right and wrong, with the sentence each gets."""
+
+import collections
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import mass
+from mass import Outcome
+from mass.evaluate.comparison import readings
+from mass.evaluate.progress import Progress
+from mass.evaluate.shifts import all_residues
+
+X = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+Pair = collections.namedtuple("Pair", "logits mask")
+
+
+@dataclasses.dataclass
+class Prediction:
+    mask: Any
+
+
+def circular(*sizes, **settings):
+    return nn.Conv2d(*sizes, padding_mode="circular", **settings)
+
+
+class Returns(nn.Module):
+    """A map at the image's resolution that moves along, and what a function makes of it and of the image."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = circular(3, 4, kernel_size=3, padding=1), function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+def strided():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 2, 2)).eval()
+
+
+FINE = {
+    "logits": (lambda y: y.amax((2, 3)), "(2, 4) stays"),
+    "one number an image": (lambda y: y.amax((1, 2, 3)), "(2,) stays"),
+    "channels first": (lambda y: y, "(2, 4, 16, 24) moves along axes 2 and 3"),
+    "channels last": (lambda y: y.permute(0, 2, 3, 1), "(2, 16, 24, 4) moves along axes 1 and 2"),
+    "labels": (lambda y: y.argmax(1), "(2, 16, 24) moves along axes 1 and 2"),
+    "a boolean mask": (lambda y: y[:, 0] > 0, "(2, 16, 24) moves along axes 1 and 2"),
+    "complex numbers": (lambda y: torch.complex(y, -y), "(2, 4, 16, 24) moves along axes 2 and 3"),
+    "twice as fine": (
+        lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3),
+        "(2, 4, 32, 48) moves along axes 2 and 3",
+    ),
+    "tokens": (lambda y: y.flatten(2).mT, "(2, 384, 4) moves along axis 1"),
+    "none of a kind": (lambda y: y[:, :0].amax((2, 3)), "(2, 0) stays"),
+    "a dataclass": (lambda y: Prediction(y), "'mask' (2, 4, 16, 24) moves along axes 2 and 3"),
+    "a named tuple": (lambda y: Pair(y.amax((2, 3)), y.argmax(1)), "'mask' (2, 16, 24) moves along axes 1 and 2"),
+    "nested": (lambda y: {"a": [y, {"b": (y > 0,)}]}, "'a[1].b[0]' (2, 4, 16, 24) moves along axes 2 and 3"),
+    "a number": (lambda y: {"y": y, "n": 3}, "'n' () stays"),
+    "one for all images": (lambda y: {"y": y, "anchors": torch.arange(5)}, "'anchors' (5,) stays"),
+    "an object beside it": (
+        lambda y: {"y": y, "o": object(), "s": "text", "n": None},
+        "not compared      'o' (object)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_outputs_that_are_right(name):
+    function, line = FINE[name]
+    certificate = mass.certify(Returns(function), X, 5)
+    assert certificate, certificate
+    assert certificate.outcome is Outcome.IDENTICAL and certificate.max_difference.max() == 0
+    assert line in str(certificate), certificate
+
+
+def noise(y):
+    return y + torch.rand_like(y)
+
+
+still = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(1))
+
+WRONG = {
+    "a mask that stays": (lambda y: {"mask": still}, Outcome.STAYED, r"output 'mask' \(2, 4, 16, 24\) has the image's rows"),
+    "labels that stay": (lambda y: still.argmax(1), Outcome.STAYED, r"the output \(2, 16, 24\) has the image's rows"),
+    "channels last that stay": (lambda y: still.permute(0, 2, 3, 1), Outcome.STAYED, "stays where it is"),
+    "a finer map that stays": (lambda y: still.repeat(1, 1, 2, 2), Outcome.STAYED, "stays where it is"),
+    "a finer map that moves by t": (lambda y: y.repeat(1, 1, 2, 2) + still.repeat(1, 1, 2, 2), Outcome.OTHER_PHASE, "2 of 2"),
+    "in a dataclass": (lambda y: Prediction(still), Outcome.STAYED, "output 'mask'"),
+    "logits that move": (lambda y: y[:, :, 0, 0], Outcome.OTHER_PHASE, "samples another grid"),
+    "labels of one corner": (lambda y: (y[:, 0, :3, :5] > 0), Outcome.OTHER_PHASE, "change, by up to 1 "),
+    "as many as are positive": (lambda y: [y[0, 0, 0][y[0, 0, 0] > 0], y], Outcome.OTHER_PHASE, "change, in shape"),
+    "more entries, at times": (lambda y: [y] * (1 + int(y[0, 0, 0, 0] > 0)), Outcome.OTHER_PHASE, "change, in shape"),
+    "dropout that stays on": (lambda y: nn.functional.dropout(y, 0.5, True), Outcome.NONDETERMINISTIC, "not deterministic"),
+    "noise": (noise, Outcome.NONDETERMINISTIC, "without any shift 2 of 2 images change"),
+    "infinite": (lambda y: y / 0, Outcome.NOT_FINITE, "image 0 gives NaN or infinity"),
+    "rounded by position": (
+        lambda y: (y.double() * torch.linspace(1, 1 + 1e-9, 24, dtype=torch.float64)).amax((2, 3)),
+        Outcome.ROUNDING,
+        "a matter of rounding",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_outputs_that_are_wrong(name):
+    function, outcome, sentence = WRONG[name]
+    certificate = mass.certify(Returns(function), X, [(1, 3), (4, 4), (7, 5), (0, 9)])
+    assert not certificate and certificate.outcome is outcome, certificate
+    assert certificate.verdict.startswith("NOT CERTIFIED: ")
+    with pytest.raises(AssertionError, match=sentence):
+        assert certificate, certificate.verdict
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "dims", "axes"),
+    [
+        ((2, 21, 32, 48), (32, 48), (2, 3), [(2, 3)]),
+        ((2, 4, 4, 4), (16, 16), (2, 3), [(2, 3), (1, 2), ()]),
+        ((2, 16, 16, 16), (16, 16), (2, 3), [(2, 3), (1, 2)]),
+        ((2, 64, 1, 1), (32, 32), (2, 3), [()]),
+        ((2, 32, 48, 3, 7), (32, 48), (2, 3), [(1, 2)]),
+        ((2, 32, 48), (32, 48), (2, 3), [(1, 2)]),
+        ((2, 16, 24), (32, 48), (2, 3), [(), (1, 2), (2, 2)]),
+        ((2, 64, 64), (32, 32), (2, 3), [(), (1, 2), (1, 1), (2, 2)]),
+        ((2, 3, 5, 8, 12), (16, 24), (3, 4), [(3, 4), ()]),
+        ((2, 8, 100), (400,), (2,), [(2,), (1,), ()]),
+        ((2, 100), (400,), (2,), [(), (1,)]),
+        ((2, 8, 400), (400,), (2,), [(2,), (1,)]),
+        ((2, 7, 7, 9), (32, 48), (2, 3), [()]),
+        ((2,), (32, 48), (2, 3), [()]),
+    ],
+)
+def test_how_a_shape_may_be_read(shape, size, dims, axes):
+    assert [motion.axes for motion in readings(shape, (1, *size)[-2:], dims)] == axes
+
+
+def test_coarse_maps_move_on_their_lattice_or_stay():
+    converted = mass.convert(strided(), X)
+    certificate = mass.certify(converted, X)
+    assert certificate.outcome is Outcome.CERTIFIED
+    assert "output            (2, 4, 4, 6) moves along axes 2 and 3, on its lattice of stride 4 x 4" in str(certificate)
+    assert certificate.outputs[0].stride == (4, 4)
+    assert not mass.certify(strided(), X, 6)
+
+    class Framed(nn.Module):
+        def forward(self, x):
+            first = mass.select_origin(x, (16, 24))
+            return mass.shift(x, first)[:, :, ::4, ::4]
+
+    assert "(2, 3, 4, 6) stays" in str(mass.certify(Framed(), X, 6))
+
+
+def test_a_claim_is_as_strong_as_its_check():
+    converted = mass.convert(strided(), X)
+    certificate = mass.certify(converted, X)
+    assert (
+        certificate.verdict == "CERTIFIED: bit-identical output for 2 of 2 images under all 16 residues modulo 4 x 4."
+    )
+    sampled = mass.certify(converted, X, 3)
+    assert sampled and sampled.outcome is Outcome.IDENTICAL
+    assert sampled.verdict == (
+        "IDENTICAL: the same bits for 2 of 2 images under 3 sampled shifts, of 16 residues modulo 4 x 4."
+    )
+    assert mass.certify(converted, X, all_residues((16, 24), (4, 4))).outcome is Outcome.CERTIFIED
+
+
+def test_the_whole_map_tells_all_shifts_apart():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 2, 3, 1, 1), nn.Flatten(), nn.Linear(2 * 16 * 24, 4)).eval()
+    converted = mass.convert(plain, X)
+    certificate = mass.certify(converted, X)
+    assert certificate.residues == (16, 24) and len(set(certificate.shifts)) == 384
+    assert "under all 384 residues modulo 16 x 24" in certificate.verdict
+    note = "(2, 4) stays; computed from the whole map at its origin: coordinates in it are relative to that origin"
+    assert note in str(certificate) and certificate.outputs[0].from_whole_map
+    assert "The output is computed from the whole map at its origin" in mass.explain(plain, X).summary
+    assert "whole map" not in mass.explain(strided(), X).summary
+    compiled = torch.compile(converted, backend="eager")
+    assert mass.certify(compiled, X, 2).residues == (16, 24)
+    assert mass.certify(nn.Sequential(strided(), nn.Flatten()), X, 2).residues == (16, 24)  # nothing is known of it
+
+
+def test_too_many_residues_are_sampled_unless_all_are_asked_for():
+    x = torch.randn(1, 1, 80, 64)
+    certificate = mass.certify(nn.Identity(), x)
+    assert certificate.outcome is Outcome.IDENTICAL and len({(i % 32, j % 32) for i, j in certificate.shifts}) == 1024
+    assert "under 1,024 sampled shifts, of 5,120 residues modulo 80 x 64" in certificate.verdict
+    assert mass.certify(nn.Identity(), x, "all").outcome is Outcome.CERTIFIED
+
+
+def test_a_network_without_strides_is_certified_under_more_than_one_shift():
+    converted = mass.convert(nn.Conv2d(3, 4, 3, padding=1).eval(), X)
+    assert "all 16 residues modulo 4 x 4" in mass.certify(converted, X).verdict
+
+
+def test_up_to_the_symmetry_of_the_input():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ConvTranspose2d(4, 2, 4, 4)).eval()
+    x = torch.randn(1, 3, 6, 24).repeat(1, 1, 4, 1)
+    certificate = mass.certify(mass.convert(model, x), x)
+    assert certificate and certificate.outcome is Outcome.UP_TO_SYMMETRY
+    assert (
+        certificate.verdict.startswith("CERTIFIED up to the input's own symmetry")
+        and certificate.symmetry[0][0] % 6 == 0
+    )
+    assert mass.certify(mass.convert(model, x), x, [(1, 2), (2, 5)]).verdict.startswith("IDENTICAL up to")
+    assert mass.certify(mass.convert(model, x, symmetrise=True), x).outcome is Outcome.CERTIFIED
+
+
+class Gated(nn.Module):
+    """Images and a mask, moved alike, and a number for each image."""
+
+    def forward(self, x, mask, gain=None):
+        y = x * mask.to(x.dtype).view(len(x), -1, *x.shape[2:])
+        return y if gain is None else y * gain[:, None, None, None]
+
+
+MASK, GAIN = X[:, :1] > 0, torch.tensor([2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (X, MASK),
+        (X, MASK, GAIN),
+        (X, MASK[:, 0]),  # labels (B, H, W)
+        {"x": X, "mask": MASK},
+        {"gain": GAIN, "mask": MASK, "x": X},
+        [{"x": X, "mask": MASK}] * 2,
+        [((X, MASK), torch.tensor([1, 2]))],
+        iter([[{"x": X[:1], "mask": MASK[:1]}, 0], [{"x": X[1:], "mask": MASK[1:]}, 1]]),
+    ],
+)
+def test_what_a_model_is_called_with(inputs):
+    certificate = mass.certify(Gated(), inputs, 3)
+    assert certificate and len(certificate.identical) in (2, 4), certificate
+
+
+def test_data_loaders():
+    x = torch.randn(5, 3, 16, 24)
+    loader = DataLoader(TensorDataset(x, torch.arange(5)), batch_size=2)
+    certificate = mass.certify(mass.convert(strided(), x), loader)
+    assert certificate.outcome is Outcome.CERTIFIED and certificate.identical.tolist() == [True] * 5
+    assert certificate.margin.shape == certificate.max_difference.shape == (5,) and len(certificate.symmetry) == 5
+    x[3, 0, 0, 0] = torch.nan
+    certificate = mass.certify(mass.convert(strided(), x), loader, 2)
+    assert certificate.identical.tolist() == [True, True, True, False, True]
+    assert "image 3 gives NaN or infinity (1 of 5 images)" in certificate.verdict
+
+
+def test_a_model_may_write_to_its_input():
+    class Writes(nn.Module):
+        def forward(self, x):
+            return x.mul_(2).amax((2, 3))
+
+    x = X.clone()
+    assert mass.certify(Writes(), x, 3) and torch.equal(x, X)
+
+
+def test_stop_at_the_first_difference():
+    calls = []
+    model = strided()
+    model.register_forward_hook(lambda *_: calls.append(1))
+    certificate = mass.certify(model, [X, X], 100, stop=True)
+    assert len(certificate.shifts) == 1 and len(calls) == 3 and not certificate
+    assert "stopped at the first difference" in str(certificate)
+    assert len(mass.certify(mass.convert(strided(), X), X, 7, stop=True).shifts) == 7
+    assert len(mass.certify(Returns(noise), [X, X], 7).shifts) == 0
+
+
+def test_progress_is_one_line_that_goes_away(capsys):
+    mass.certify(nn.Identity(), X, 3)
+    assert capsys.readouterr().err == ""
+    mass.certify(nn.Identity(), X, 3, progress=True)
+    written = capsys.readouterr().err
+    assert "certify: 1 of 3 shifts, " in written and written.endswith("\r") and "\n" not in written
+    mass.certify(nn.Identity(), [X, X], 3, progress=True)
+    assert "certify: batch 2, 3 of 3 shifts, 0 s left" in capsys.readouterr().err
+    assert not Progress().shown  # stderr is no terminal here
+
+
+def test_certificates_are_kept():
+    certificate = mass.certify(mass.convert(strided(), X), X)
+    for kept in (pickle.loads(pickle.dumps(certificate)), copy.deepcopy(certificate)):
+        assert kept and str(kept) == repr(kept) == str(certificate) and kept.outcome is certificate.outcome
+    assert repr(certificate).splitlines() == [
+        certificate.verdict,
+        "  images            2, identical: 2",
+        "  circular shifts   16 each",
+        "  output            (2, 4, 4, 6) moves along axes 2 and 3, on its lattice of stride 4 x 4",
+        "  max difference    0",
+        f"  smallest margin   {certificate.margin.min().item():.2g}",
+    ]
+
+
+def returns(value):
+    return Returns(lambda y: value)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: mass.certify(returns(3.0), X), ValueError, "no tensor was found in the model's output, of type float"),
+        (lambda: mass.certify(returns({"a": [object()]}), X), ValueError, "of type dict: nothing to compare"),
+        (lambda: mass.certify(returns(X[0]), X), ValueError, "3 rows for .*add the batch axis"),
+        (lambda: mass.certify(Gated(), ()), ValueError, "the tuple of inputs is empty"),
+        (lambda: mass.certify(Gated(), {}), ValueError, r"no images among the keyword inputs \(none\)"),
+        (lambda: mass.certify(Gated(), {"mask": MASK}), ValueError, "no images among the keyword inputs mask"),
+        (lambda: mass.certify(Gated(), []), ValueError, "there are no images: the iterable is empty"),
+        (lambda: mass.certify(Gated(), 5), TypeError, "or batches, got int"),
+        (lambda: mass.certify(Gated(), (MASK, X)), TypeError, "expected floating-point values, got torch.bool"),
+        (lambda: mass.certify(nn.Identity(), [X, X[..., :8]], 2), ValueError, "certify one size at a time"),
+        (lambda: mass.certify(nn.Identity(), X, "some"), ValueError, "shifts must be None, 'all', an int"),
+        (lambda: mass.certify(nn.Identity(), X, [(1, 2, 3)]), TypeError, "pairs"),
+    ],
+)
+def test_wrong_inputs(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
