@@ -53,6 +53,8 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         return None
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
+    if 0 in site.sizes:  # a stride before it is larger than its map, which is refused by its size
+        return None
     joins = Joins()
     if any(v.fine != values[0].fine or joins.unify(values[0].lattice, v.lattice) for v in values):
         return None
