@@ -13,24 +13,30 @@ MIRROR :=
 PROFILE :=
 RECORDS :=
 DATA :=
+MINUTES :=
+OUT :=
+RESUME :=
 
 # What the library's tests need besides torch; with NumPy 2.4 the interpreter of Triton 3.6 fails.
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch test test-slow lab census residues decoders bench docs release clean
+.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 
 repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets]
-	@exec $(PYTHON) -m companion.repro --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
+	@exec $(PYTHON) -m companion.pipeline.reproduce --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
 
 publish: $(INSTALLED) ## records to results/, figures, notebooks, README's tables  [PROFILE=quick] [RECORDS=folder of runs]
-	@exec $(PYTHON) -m companion.publish --profile "$(PROFILE)" $(if $(RECORDS),--records "$(RECORDS)")
+	@exec $(PYTHON) -m companion.publishing.publish --profile "$(PROFILE)" $(if $(RECORDS),--records "$(RECORDS)")
 
 fetch: $(INSTALLED) ## inputs alone  [DATA="cifar10 voc-subset"] [MIRROR=folder]
 	@exec $(PYTHON) -m companion.fetch $(DATA) --mirror "$(MIRROR)"
+
+stages: $(INSTALLED) ## dvc.yaml, written anew from the studies
+	@exec $(PYTHON) -m companion.pipeline.stages
 
 ifndef TORCH
 test: $(INSTALLED) ## lint, types, contracts of imports, tests  [TORCH=2.11: the library's tests under another torch]
@@ -60,28 +66,32 @@ lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py
 
 census: $(INSTALLED) ## the zoo: do the networks in use convert, and stay the same to the bit  (`make publish PROFILE=bench` publishes)
-	$(PYTHON) benchmarks/zoo.py
+	$(PYTHON) -m companion.studies.zoo.census
 
 residues: $(INSTALLED) ## the slow sweep of exactness: torchvision's families at full size, all residues, awkward images
-	$(PYTHON) benchmarks/residues.py
+	$(PYTHON) -m companion.studies.exactness.residues
 
 decoders: $(INSTALLED) ## segmentation architectures x encoders: do they convert, and move along bit for bit
-	$(PYTHON) benchmarks/decoders.py
+	$(PYTHON) -m companion.studies.going_back_up.benchmarks.decoders
 
 bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
-	$(PYTHON) benchmarks/speed.py
-	$(PYTHON) benchmarks/training.py
+	$(PYTHON) -m companion.studies.cost.benchmarks.speed
+	$(PYTHON) -m companion.studies.cost.benchmarks.training
+
+gpu: $(INSTALLED) ## a piece of GPU time: exactness, speed, Table 2; resumable  MINUTES=25 OUT=folder [RESUME=folder]
+	@[ -n "$(MINUTES)" ] && [ -n "$(OUT)" ] || { echo "Say how long and where to: make gpu MINUTES=25 OUT=folder" >&2; exit 1; }
+	$(PYTHON) -m companion.studies.gpu --minutes "$(MINUTES)" --out "$(OUT)" $(if $(RESUME),--resume "$(RESUME)")
 
 docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
-	@$(PYTHON) -m companion.docs
+	@$(PYTHON) -m companion.publishing.site
 
 release: $(INSTALLED) ## dist: a source archive of the last commit that runs without git, and its checksum
-	@$(PYTHON) -m companion.release
+	@$(PYTHON) -m companion.publishing.release
 
 install: $(INSTALLED) ## only build .venv from requirements.lock
 
 clean: ## remove what runs and tools wrote (not .venv, data, checkpoints, DVC's cache)
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info
 
 # An environment knows its own path: one that was copied or moved along with the tree is built anew.
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))

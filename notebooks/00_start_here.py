@@ -24,24 +24,27 @@ profile = "quick"
 import pandas as pd
 
 import mass
-from companion import plots
-from companion.data import normalize, photographs
-from companion.models import imagenet_classes, mobilenet_v2
-from companion.run import Run
-from companion.slider import draw_predictions, predictions, slider
+from companion.data.images import photographs
+from companion.data.normalisation import normalize
+from companion.figures.common import image_row
+from companion.figures.style import use_style
+from companion.models.pretrained import imagenet_classes, mobilenet_v2
+from companion.pipeline.run import Run
+from companion.studies.start_here import figures
+from companion.studies.start_here.slider import draw_predictions, predictions, slider
 
 run = Run("00_start_here", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
-# ## The problem, in one picture
+# ## The problem, in one figure
 #
 # Two photographs, moved along the diagonal by 0 to 32 pixels. What leaves on one side comes back on the other
 # (a *circular* shift), so nothing is lost: a shift-invariant network would give a flat line.
 
 # %%
 images, classes = photographs(run.settings.size), imagenet_classes()
-plots.image_row(images, ["temple", "flower"])
+image_row(images, ["temple", "flower"])
 
 # %%
 plain = mobilenet_v2()
@@ -60,7 +63,7 @@ for name, image in zip(["temple", "flower"], images, strict=True):
             rows.append({"panel": f"{name}: '{classes[answer]}'", "shift": shift, "method": method, "p": p})
 
 # %%
-fig = plots.lines_over_shifts(pd.DataFrame(rows), "p", "One pixel moves a plain network's answer", "probability")
+fig = figures.lines_over_shifts(pd.DataFrame(rows), "p", "One pixel moves a plain network's answer", "probability")
 run.figure(fig, "probability_over_shifts")
 fig
 
@@ -107,8 +110,8 @@ mass.explain(plain, normalize(images))
 # %% [markdown]
 # ## Move it yourself
 #
-# In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Where nobody can
-# drag it, the strip below shows the same.)
+# In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Where nobody
+# can drag it, the strip below shows the same.)
 
 # %%
 slider({"plain": plain, "MASS": converted}, images[1], classes)
@@ -119,7 +122,7 @@ captions = {}
 for method, model in (("plain", plain), ("MASS", converted)):
     found = [predictions(model, images[1].roll((-i, -j), (1, 2))).max(0) for i, j in moves]
     captions[method] = [f"{classes[int(label)]} {p:.4f}" for p, label in found]
-fig = plots.strip(images[1], captions, moves)
+fig = figures.strip(images[1], captions, moves)
 run.figure(fig, "strip")
 fig
 
@@ -144,8 +147,9 @@ except mass.NotEquivariantError as refusal:
 # ## Summary
 #
 # * A plain network's answer depends on where the object lies on the network's sampling grid.
-# * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular shift.
+# * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular
+#   shift.
 # * `mass.certify(model, images)` proves it on your images; `mass.explain(model, x)` says what was changed and why.
 #
-# Next: **01** why networks are not invariant · **02** the layer · **03** whole networks · **06** weight transfer on ImageNet
-# images · **13** the paper beside this companion.
+# Next: **01** why networks are not invariant · **02** the layer · **03** whole networks · **06** weight transfer on
+# ImageNet images · **13** the paper beside this companion.

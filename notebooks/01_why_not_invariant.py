@@ -10,8 +10,8 @@
 # # Why CNNs are not shift-invariant (paper, sections 2 and 3)
 #
 # Convolution commutes with shifts, so a convolutional network should recognise a thing wherever it is. It does not, and
-# there are two causes: **sampling** (layers with a stride) and **borders** (zero padding). This notebook shows both, from
-# the sampling theorem to a pretrained network, and measures how much each of them spoils.
+# there are two causes: **sampling** (layers with a stride) and **borders** (zero padding). This notebook shows both,
+# from the sampling theorem to a pretrained network, and measures how much each of them spoils.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -21,20 +21,23 @@ import pandas as pd
 import torch
 
 import mass
-from companion import plots, theory_figures
-from companion.commute import block_ends, example_layers, feature_distances, layer_errors
-from companion.data import normalize, photographs
-from companion.models import mobilenet_v2
-from companion.run import Run
-from companion.sampling import contrast_kept, residual_by_filter, waves
+from companion.data.images import photographs
+from companion.data.normalisation import normalize
+from companion.figures.style import use_style
+from companion.models.pretrained import mobilenet_v2
+from companion.pipeline.run import Run
+from companion.studies.why_not_invariant import figures
+from companion.studies.why_not_invariant.commute import block_ends, example_layers, feature_distances, layer_errors
+from companion.studies.why_not_invariant.sampling import contrast_kept, residual_by_filter, waves
 
 run = Run("01_why_not_invariant", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## Two definitions
 #
-# A circular shift moves an image and lets what leaves on one side come back on the other, so that nothing is lost (eq. 1):
+# A circular shift moves an image and lets what leaves on one side come back on the other, so that nothing is lost (eq.
+# 1):
 # $$S_{h,w}(x)[n, m] = x[(n + h) \bmod H,\ (m + w) \bmod W]$$
 
 # %%
@@ -42,23 +45,25 @@ x = torch.arange(6.0).view(1, 1, 1, 6)
 x.flatten(), mass.shift(x, torch.tensor((0, 1))).flatten()
 
 # %% [markdown]
-# An operation $f$ is **equivariant** when a shift of the input is a shift of the output, $f(S(x)) = S'(f(x))$ (eq. 2), and
-# **invariant** when the output does not change at all, $f(S(x)) = f(x)$. One follows from the other: the average over all
-# positions of an equivariant map is invariant. So all that matters is whether every layer before it is equivariant.
+# An operation $f$ is **equivariant** when a shift of the input is a shift of the output, $f(S(x)) = S'(f(x))$ (eq. 2),
+# and **invariant** when the output does not change at all, $f(S(x)) = f(x)$. One follows from the other: the average
+# over all positions of an equivariant map is invariant. So all that matters is whether every layer before it is
+# equivariant.
 #
 # An edge filter, in three versions, on an image and on the image moved by one pixel along both axes. The last column is
 # what remains after the best shift $S'$ of the output, with its norm relative to $f(x)$:
 
 # %%
 grey = photographs(run.settings.small).mean(1, keepdim=True)[1:]  # (1, 1, H, W)
-fig = theory_figures.two_definitions(grey)
+fig = figures.two_definitions(grey)
 run.figure(fig, "two_definitions")
 fig
 
 # %% [markdown]
 # * With circular padding the filter commutes with the shift: nothing remains.
 # * Zero padding marks the frame, and the frame does not move with the image: the **border** remains.
-# * A stride of 2 leaves something at *every* edge in the image. That is **sampling**, and the rest of this notebook is mostly about it.
+# * A stride of 2 leaves something at *every* edge in the image. That is **sampling**, and the rest of this notebook is
+#   mostly about it.
 
 # %% [markdown]
 # ## The sampling theorem
@@ -73,54 +78,58 @@ fig
 
 # %%
 signals = {"6 cycles": waves(64, {6: 1.0}), "6 and 26 cycles": waves(64, {6: 1.0, 26: 0.6})}
-fig = theory_figures.sampled_twice(signals)
+fig = figures.sampled_twice(signals)
 run.figure(fig, "sampled_twice")
 fig
 
 # %% [markdown]
-# Above, both halves of the samples give the same wave. Below, the even samples see an amplitude of 1 + 0.6 and the odd ones of
-# 1 - 0.6: *the same signal, moved by one sample, looks four times as strong*. No layer behind can tell it from a stronger signal.
+# Above, both halves of the samples give the same wave. Below, the even samples see an amplitude of 1 + 0.6 and the odd
+# ones of 1 - 0.6: *the same signal, moved by one sample, looks four times as strong*. No layer behind can tell it from
+# a stronger signal.
 
 # %% [markdown]
 # ## Max pooling
 #
-# Zhang (2019) gives an example of eight values. Max pooling gives 0 1 0 1 or, when the signal is moved by one, 1 1 1 1. It is
-# two steps in one: a maximum at every position, which commutes with shifts, and sampling, which does not.
+# Zhang (2019) gives an example of eight values. Max pooling gives 0 1 0 1 or, when the signal is moved by one, 1 1 1 1.
+# It is two steps in one: a maximum at every position, which commutes with shifts, and sampling, which does not.
 
 # %%
 x = torch.tensor([0.0, 0, 1, 1, 0, 0, 1, 1])
-fig = theory_figures.pooled_twice(x)
+fig = figures.pooled_twice(x)
 run.figure(fig, "pooled_twice")
 fig
 
 # %% [markdown]
 # ## Polyphase components
 #
-# Sampling with stride 2 keeps one of four *polyphase components*, the one that starts at (0, 0). A shift of the image does
-# not destroy them: it makes them change places (frames of one colour hold the same pixels, up to a shift; see the norms).
+# Sampling with stride 2 keeps one of four *polyphase components*, the one that starts at (0, 0). A shift of the image
+# does not destroy them: it makes them change places (frames of one colour hold the same pixels, up to a shift; see the
+# norms).
 
 # %%
-fig = theory_figures.polyphase_components(grey[..., 16:40, 16:40])
+fig = figures.polyphase_components(grey[..., 16:40, 16:40])
 run.figure(fig, "polyphase_components")
 fig
 
 # %% [markdown]
 # This is the whole idea of the methods that are exact. If the component is chosen by what it *holds*, not by where it
-# starts, the same one is kept whatever the shift. Polyphase sampling does so with the output, MASS with the input (notebook 02).
+# starts, the same one is kept whatever the shift. Polyphase sampling does so with the output, MASS with the input
+# (notebook 02).
 
 # %% [markdown]
 # ## Blur reduces it, and does not remove it
 #
-# The classical remedy is to blur before sampling. Binomial filters $\binom{N}{k} / 2^N$ are what BlurPool uses. A
-# small network (random weights, three times convolution, ReLU, maximum and sampling by 2, then the average over all positions)
-# is shown a photograph at all 64 shifts that its total stride of 8 can tell apart. How far do its outputs move?
+# The classical remedy is to blur before sampling. Binomial filters $\binom{N}{k} / 2^N$ are what BlurPool uses. A small
+# network (random weights, three times convolution, ReLU, maximum and sampling by 2, then the average over all
+# positions) is shown a photograph at all 64 shifts that its total stride of 8 can tell apart. How far do its outputs
+# move?
 
 # %%
 small = photographs(run.settings.small)[1]  # (3, H, W)
 residual = pd.DataFrame(residual_by_filter(small, [0, *run.settings.filters], run.settings.seeds))
 mean = residual.groupby("size")["residual"].mean()
 kept = pd.DataFrame(contrast_kept(small, run.settings.filters))
-fig = theory_figures.blur_curves(residual[residual["size"] > 0], kept, mean[0])
+fig = figures.blur_curves(residual[residual["size"] > 0], kept, mean[0])
 run.figure(fig, "blur")
 fig
 
@@ -137,12 +146,13 @@ mean.rename({0: "MASS", 1: "no blur"}).rename("residual, %").to_frame().map("{:.
 # %% [markdown]
 # ## Which layers commute with shifts?
 #
-# One layer of each kind, a photograph, a shift by one and by two pixels: how far is $f(S(x))$ from the *best* $S'(f(x))$? 0 is
-# below a thousandth of a percent. In the last column a margin of 4 positions is left out, so that zero padding cannot be felt.
+# One layer of each kind, a photograph, a shift by one and by two pixels: how far is $f(S(x))$ from the *best*
+# $S'(f(x))$? 0 is below a thousandth of a percent. In the last column a margin of 4 positions is left out, so that zero
+# padding cannot be felt.
 
 # %%
 errors = layer_errors(example_layers(), normalize(photographs(run.settings.small))[1:])
-fig = theory_figures.error_table(errors)
+fig = figures.error_table(errors)
 run.figure(fig, "layers")
 fig
 
@@ -154,17 +164,19 @@ for layer, row in errors.iterrows():
     )
 
 # %% [markdown]
-# * What has no stride commutes, once its padding is circular: the paper's section 3. Zero padding is a matter of the border only.
-# * What has a stride commutes with shifts by its stride, and with no other. Averages and blurs suffer a little less than maxima and
-#   strided convolutions, but they suffer: after a shift by one, a map of stride 2 would have to move by *half* a position.
+# * What has no stride commutes, once its padding is circular: the paper's section 3. Zero padding is a matter of the
+#   border only.
+# * What has a stride commutes with shifts by its stride, and with no other. Averages and blurs suffer a little less
+#   than maxima and strided convolutions, but they suffer: after a shift by one, a map of stride 2 would have to move by
+#   *half* a position.
 # * MASS layers commute with all shifts, at any stride.
 
 # %% [markdown]
 # ## In a real network, layer by layer
 #
-# MobileNetV2 with its official weights, on a photograph that moves along its rows; the distance of features after each block,
-# again from the best $S'$. Three versions with the same weights: plain, which has both causes; circular padding, which has
-# only the sampling; MASS, which has neither.
+# MobileNetV2 with its official weights, on a photograph that moves along its rows; the distance of features after each
+# block, again from the best $S'$. Three versions with the same weights: plain, which has both causes; circular padding,
+# which has only the sampling; MASS, which has neither.
 
 # %%
 x = normalize(photographs(run.settings.size))[1:]  # (1, 3, H, W)
@@ -175,47 +187,52 @@ shifts = [(0, t) for t in range(run.settings.max_shift + 1)]
 found = pd.DataFrame(feature_distances(models, names, x, shifts))
 
 # %%
-fig = theory_figures.distances_by_depth(found)
+fig = figures.distances_by_depth(found)
 run.figure(fig, "by_depth")
 fig
 
 # %% [markdown]
-# Left, one pixel: plain and circular padding lie close together, so what is lost here is lost by **sampling**; it is there after the first
-# strided layer and never goes away. Right, a shift by which the layer's own grid comes back onto itself: with circular padding
-# nothing remains (its line lies under that of MASS), so what the plain network still loses is the **border** alone. It walks inwards with every layer, and at the
-# end it is the larger of the two. Both causes have to be removed; MASS is zero on both sides.
+# Left, one pixel: plain and circular padding lie close together, so what is lost here is lost by **sampling**; it is
+# there after the first strided layer and never goes away. Right, a shift by which the layer's own grid comes back onto
+# itself: with circular padding nothing remains (its line lies under that of MASS), so what the plain network still
+# loses is the **border** alone. It walks inwards with every layer, and at the end it is the larger of the two. Both
+# causes have to be removed; MASS is zero on both sides.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
-fig = theory_figures.distances_by_shift(shown)
+fig = figures.distances_by_shift(shown)
 run.figure(fig, "by_shift")
 fig
 
 # %% [markdown]
-# The same over all shifts from 0 to 32. Behind a total stride of $S$ the network with circular padding is exactly equivariant to
-# shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end $S = 32$: of the 1,024 shifts by 0 … 31, only the one that moves nothing is harmless.
+# The same over all shifts from 0 to 32. Behind a total stride of $S$ the network with circular padding is exactly
+# equivariant to shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end $S = 32$: of
+# the 1,024 shifts by 0 … 31, only the one that moves nothing is harmless.
 
 # %%
 for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])].itertuples():
-    run.record(model="mobilenet_v2", method=row.method, dataset="photographs", layer=row.layer, stage=f"shift {row.shift}",
-               size=run.settings.size, stride=row.stride, feature_distance=row.distance)  # fmt: skip
+    run.record(model="mobilenet_v2", method=row.method, dataset="photographs", layer=row.layer,
+               stage=f"shift {row.shift}", size=run.settings.size, stride=row.stride,
+               feature_distance=row.distance)  # fmt: skip
 
 # %% [markdown]
 # ## What data augmentation can do, and cannot
 #
-# Training on shifted images teaches a network to give them one answer, and on images like those it was trained on, it helps. The
-# paper's objection is that it "only works on in-distribution data, and does not guarantee shift equivariance in
-# out-of-distribution data". The figures above say why: the layers that lose the information stay as they are, and the weights
-# learn to make up for it *on the images they saw*. Nothing holds them to it elsewhere: on another camera, another defect, a
-# rare class. MobileNetV2 above *was* trained on random crops.
+# Training on shifted images teaches a network to give them one answer, and on images like those it was trained on, it
+# helps. The paper's objection is that it "only works on in-distribution data, and does not guarantee shift equivariance
+# in out-of-distribution data". The figures above say why: the layers that lose the information stay as they are, and
+# the weights learn to make up for it *on the images they saw*. Nothing holds them to it elsewhere: on another camera,
+# another defect, a rare class. MobileNetV2 above *was* trained on random crops.
 #
 # An architecture that is equivariant has nothing to learn here: what holds for one image holds for all.
 
 # %% [markdown]
 # ## Summary
 #
-# * Convolutions with circular padding, pointwise layers and normalisation commute with shifts. Sampling and zero padding do not.
-# * Sampling keeps one polyphase component of $s^2$, and a shift changes which. What lies above Nyquist makes them differ.
+# * Convolutions with circular padding, pointwise layers and normalisation commute with shifts. Sampling and zero
+#   padding do not.
+# * Sampling keeps one polyphase component of $s^2$, and a shift changes which. What lies above Nyquist makes them
+#   differ.
 # * Blur makes them more alike, at the price of detail; it cannot make them equal.
 # * In a pretrained network sampling and borders spoil comparable amounts. Removing one of the two is not enough.
 #

@@ -26,14 +26,16 @@ import pandas as pd
 import torch
 
 import mass
-from companion import plots
-from companion.awkward import awkward_images
-from companion.measure import grids_by_method, phase_rounding, rule_agreement
-from companion.paper_figures import digit, figure_1, figure_2, phase_energies
-from companion.run import Run
+from companion.data.hard_images import awkward_images
+from companion.data.images import digit
+from companion.figures.common import heatmaps, image_row
+from companion.figures.style import use_style
+from companion.pipeline.run import Run
+from companion.studies.mass_layer.figures import energy_table, figure_1, figure_2
+from companion.studies.mass_layer.measurements import grids_by_method, phase_rounding, rule_agreement
 
 run = Run("02_mass_layer", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The origin is read off the features
@@ -43,7 +45,7 @@ plots.use_style()
 
 # %%
 x = digit()  # (1, 1, 8, 8)
-energies = phase_energies(x)  # (2, 2)
+energies = energy_table(x)  # (2, 2)
 energies, mass.select_origin(x, 2)
 
 # %%
@@ -68,8 +70,8 @@ fig
 # %% [markdown]
 # ## Figure 2: max pooling, polyphase sampling, MASS
 #
-# Polyphase sampling (APS) also follows the features, but it *is* the pooling: three of four values are dropped, whatever
-# they are. MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
+# Polyphase sampling (APS) also follows the features, but it *is* the pooling: three of four values are dropped,
+# whatever they are. MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
 
 # %%
 fig = figure_2(digit(channels=2))
@@ -80,7 +82,8 @@ fig
 # ## In code
 #
 # `MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` take the arguments of their `torch.nn` namesakes; `MassPool2d` wraps
-# any other pooling. The outputs of an image and of the moved image are one map, bit for bit, up to a shift; by how much?
+# any other pooling. The outputs of an image and of the moved image are one map, bit for bit, up to a shift; by how
+# much?
 
 # %%
 layer = mass.MassConv2d(3, 8, kernel_size=3, stride=2, padding=1)
@@ -89,36 +92,37 @@ y, z = layer(image), layer(mass.shift(image, torch.tensor((5, 7))))
 [(i, j) for i in range(32) for j in range(48) if torch.equal(y.roll((-i, -j), (2, 3)), z)]
 
 # %% [markdown]
-# The map `z` is the map `y`, moved by (2, 3) or (3, 4) or in between: half of (5, 7), rounded by the origins.
-# Selecting needs no gradient; shifting has the opposite shift as its gradient, so the layer trains as the plain one does.
+# The map `z` is the map `y`, moved by (2, 3) or (3, 4) or in between: half of (5, 7), rounded by the origins. Selecting
+# needs no gradient; shifting has the opposite shift as its gradient, so the layer trains as the plain one does.
 
 # %% [markdown]
 # ## When phases tie
 #
 # Norms are sums, and sums cannot tell everything apart. Two equal objects at odd distance give two phases the *same*
-# values; a mirrored image gives two phases the same values in another order, and float sums then differ by rounding alone.
-# What remains is to choose by index, which does not move with the image. That is how published methods break.
+# values; a mirrored image gives two phases the same values in another order, and float sums then differ by rounding
+# alone. What remains is to choose by index, which does not move with the image. That is how published methods break.
 
 # %%
 names = ["two equal objects", "mirrored about an edge", "one square on black", "lattice with equal defects"]
 images = awkward_images(run.settings.size, run.settings.size)
-plots.image_row([images[n][0] for n in names], names)
+image_row([images[n][0] for n in names], names)
 
 # %% [markdown]
-# How far is the best phase ahead of the second best? 0 is a tie, exactly; the unit of float32 rounding is 6e-8, of bfloat16
-# 4e-3. On photographs the first origin is chosen with room to spare in float32, but not in bfloat16.
+# How far is the best phase ahead of the second best? 0 is a tie, exactly; the unit of float32 rounding is 6e-8, of
+# bfloat16 4e-3. On photographs the first origin is chosen with room to spare in float32, but not in bfloat16.
 
 # %%
 pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 
 # %% [markdown]
-# MASS compares integers (|x| in 15 bits, then the next 15), which add up the same in any order; a tie is settled by
-# the *layout*, what the map looks like from each position. Positions are compared by a hash of the whole map as read
-# from there, and the largest wins: no rounding, no index. What ties even then is a symmetry of the image, and then every
+# MASS compares integers (|x| in 15 bits, then the next 15), which add up the same in any order; a tie is settled by the
+# *layout*, what the map looks like from each position. Positions are compared by a hash of the whole map as read from
+# there, and the largest wins: no rounding, no index. What ties even then is a symmetry of the image, and then every
 # choice gives the same result.
 #
-# Below, a ResNet-18 (random weights, calibrated on photographs), plain and made equivariant in three ways, on thirteen images: the share of
-# circular shifts under which *another grid* is picked, so that logits change by far more than rounding.
+# Below, a ResNet-18 (random weights, calibrated on photographs), plain and made equivariant in three ways, on thirteen
+# images: the share of circular shifts under which *another grid* is picked, so that logits change by far more than
+# rounding.
 
 # %%
 rows = []
@@ -129,7 +133,7 @@ tables = {
     d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
     for d, t in found.groupby("dtype", sort=False)
 }
-fig = plots.heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
+fig = heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
 run.figure(fig, "another_grid")
 fig
 
@@ -141,9 +145,9 @@ for row in rows:
 found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
 
 # %% [markdown]
-# "Layer by layer" replaces each strided layer on its own and compares floating-point norms: the straightforward reading of
-# the paper. APS compares floats as well, of dense outputs; in bfloat16 its norms tie on photographs. In the last table,
-# "any bit" counts rounding too: MASS has none, since reductions add exactly and kernels treat positions alike.
+# "Layer by layer" replaces each strided layer on its own and compares floating-point norms: the straightforward reading
+# of the paper. APS compares floats as well, of dense outputs; in bfloat16 its norms tie on photographs. In the last
+# table, "any bit" counts rounding too: MASS has none, since reductions add exactly and kernels treat positions alike.
 
 # %% [markdown]
 # ## Does the rule matter?
@@ -154,24 +158,26 @@ found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean
 
 # %%
 agreement = rule_agreement(mass.RULES, size=run.settings.size, seed=run.settings.seed)
-fig = plots.heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
+fig = heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
 run.figure(fig, "rule_agreement")
 fig
 
 # %% [markdown]
-# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Whether a network's
-# accuracy depends on the rule is measured in notebook 06.
+# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Whether a
+# network's accuracy depends on the rule is measured in notebook 06.
 
 # %% [markdown]
 # ## Beside other answers
 #
-# * **APS** (Chaman & Dokmanić, 2021) samples the output where MASS moves the input: the operation runs densely, at stride 1,
-#   and one phase is kept. LPS learns which. Both pay for the dense operation.
-# * **BlurPool** (Zhang, 2019) filters before sampling. It makes the answer *smoother* in the shift, not invariant to it.
-# * **Group equivariant subsampling** (Xu et al., 2021) is the same idea for any group: an equivariant map to the cosets,
-#   sampling from there, and the coset handed on to the decoder. MASS is its case of translations, applied to whole operations.
-# * **Canonicalisation** moves the input once, in front of the network. It needs one origin for the whole grid at once, and
-#   the network's own borders still mark the frame. MASS moves each map by less than a stride, where it is needed.
+# * **APS** (Chaman & Dokmanić, 2021) samples the output where MASS moves the input: the operation runs densely, at
+#   stride 1, and one phase is kept. LPS learns which. Both pay for the dense operation.
+# * **BlurPool** (Zhang, 2019) filters before sampling. It makes the answer *smoother* in the shift, not invariant to
+#   it.
+# * **Group equivariant subsampling** (Xu et al., 2021) is the same idea for any group: an equivariant map to the
+#   cosets, sampling from there, and the coset handed on to the decoder. MASS is its case of translations, applied to
+#   whole operations.
+# * **Canonicalisation** moves the input once, in front of the network. It needs one origin for the whole grid at once,
+#   and the network's own borders still mark the frame. MASS moves each map by less than a stride, where it is needed.
 
 # %% [markdown]
 # ## Summary

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Whole networks: lattices (paper, section 4.3, Figure 3, Table 1)
 #
-# Replacing every strided layer by its MASS counterpart makes most networks shift-invariant. Not all: where branches run in
-# parallel, each picks its own origin, and their sum mixes two grids. The paper does not say so, and its ResNet-18 does
-# not show it. This notebook does, and derives the rule that repairs it: **what meets must live on one lattice**.
+# Replacing every strided layer by its MASS counterpart makes most networks shift-invariant. Not all: where branches run
+# in parallel, each picks its own origin, and their sum mixes two grids. The paper does not say so, and its ResNet-18
+# does not show it. This notebook does, and derives the rule that repairs it: **what meets must live on one lattice**.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -27,23 +27,24 @@ from torch.utils.data import DataLoader
 import mass
 
 # %%
-from companion import plots
-from companion.architectures import block_of, origins_of, relative_error, survey, table_1
-from companion.data import labelled_images, normalize, photographs
-from companion.examples import AddsRamp
-from companion.layerwise import layer_by_layer
-from companion.margin_figures import margin_histograms
-from companion.margins import margins, summary
-from companion.measure import random_shifts
-from companion.models import mobilenet_v2
-from companion.networks import calibrated
-from companion.paper_figures import figure_3, lattice_points
-from companion.run import Run
+from companion.data.images import labelled_images, photographs
+from companion.data.normalisation import normalize
+from companion.figures.style import use_style
+from companion.measures.margins import margins, summary
+from companion.measures.origins import output_and_origins
+from companion.measures.shifts import random_shifts
+from companion.models.layer_by_layer import layer_by_layer
+from companion.models.pretrained import mobilenet_v2
+from companion.models.random_weights import calibrated
+from companion.pipeline.run import Run
+from companion.studies.lattices.architectures import block_of, relative_error, survey, table_1
+from companion.studies.lattices.examples import AddsRamp
+from companion.studies.lattices.figures import figure_3, lattice_points, margin_histograms
 from mass.fx.trace import trace
 
 # %%
 run = Run("03_lattices", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## Table 1, generated
@@ -57,8 +58,8 @@ table_1()
 # %% [markdown]
 # ## Where samples lie
 #
-# Behind downsamplings with periods $P_1, P_2, …$ and origins $o_1, o_2, …$ a map lives on a *lattice*: its position $n$ lies
-# at input position $O + S n$, with
+# Behind downsamplings with periods $P_1, P_2, …$ and origins $o_1, o_2, …$ a map lives on a *lattice*: its position $n$
+# lies at input position $O + S n$, with
 # $$S = P_1 P_2 \cdots \qquad O = o_1 + P_1 o_2 + P_1 P_2 o_3 + \dots$$
 # Below, the sampling points of three stages of a converted ResNet-18, on an image and on the image moved by (9, 14).
 # The points move along with the flower: the same petals are sampled.
@@ -70,7 +71,7 @@ image = photographs(size)[1]
 shown = {"image": image, "moved": mass.shift(image[None], torch.tensor((9, 14)))[0]}
 
 # %%
-origins = {name: [o[0] for o in origins_of(converted, x[None])] for name, x in shown.items()}
+origins = {name: [o[0] for o in output_and_origins(converted, x[None])[1]] for name, x in shown.items()}
 fig = lattice_points(shown, origins, stages=(3, 4, 5))
 run.figure(fig, "lattices")
 fig
@@ -78,9 +79,9 @@ fig
 # %% [markdown]
 # ## What breaks when branches disagree
 #
-# ResNet-50's downsampling block adds two strided branches: a 3 x 3 convolution of a *reduced* map, and a shortcut from the map
-# itself. They see different maps, so on their own they choose different origins. ResNet-18's branches see the same map and
-# hide the mistake.
+# ResNet-50's downsampling block adds two strided branches: a 3 x 3 convolution of a *reduced* map, and a shortcut from
+# the map itself. They see different maps, so on their own they choose different origins. ResNet-18's branches see the
+# same map and hide the mistake.
 
 # %%
 rows = []
@@ -154,8 +155,8 @@ except mass.NotEquivariantError as refusal:
 # %% [markdown]
 # ## Architectures
 #
-# The smallest members of torchvision's convolutional families, random weights calibrated on photographs: operations with
-# a period, origins they share, and whether logits are the same bits under random circular shifts.
+# The smallest members of torchvision's convolutional families, random weights calibrated on photographs: operations
+# with a period, origins they share, and whether logits are the same bits under random circular shifts.
 
 # %%
 names = [
@@ -173,9 +174,9 @@ pd.DataFrame(rows).set_index("network")
 # %% [markdown]
 # ## Certificates: all residues
 #
-# A converted network's answer can depend on a shift only through its residue modulo the total stride: 32 x 32 = 1,024 cases, and
-# then nothing is left to sample. `mass.certify` without a number tries them all, each with a random multiple of 32 added, and
-# only then says CERTIFIED (a sample of shifts is IDENTICAL).
+# A converted network's answer can depend on a shift only through its residue modulo the total stride: 32 x 32 = 1,024
+# cases, and then nothing is left to sample. `mass.certify` without a number tries them all, each with a random multiple
+# of 32 added, and only then says CERTIFIED (a sample of shifts is IDENTICAL).
 
 # %%
 settings = run.settings
@@ -190,8 +191,9 @@ certificate
 # %% [markdown]
 # ## How near to a tie?
 #
-# The certificate names a smallest margin: by how much the best phase was ahead of the second best. Below, for every image and
-# origin of two networks. Rounding decides for a method that adds energies up in a precision whose line lies to the right of the image:
+# The certificate names a smallest margin: by how much the best phase was ahead of the second best. Below, for every
+# image and origin of two networks. Rounding decides for a method that adds energies up in a precision whose line lies
+# to the right of the image:
 
 # %%
 images, dataset = labelled_images(settings.images, settings.size)
@@ -212,17 +214,19 @@ for row in table.reset_index().to_dict("records"):
 table
 
 # %% [markdown]
-# * On real images margins of 1% are usual. Half of them lie within bfloat16's rounding, and of 1,300 (profile reduced) the nearest
-#   comes to 2e-7 of a tie, where sums in float32 flip. That is why energies are summed as integers here.
-# * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one: *every*
-#   image is a near-tie there, and the rule's choice is arbitrary, though it moves along. Trained weights tell positions apart.
+# * On real images margins of 1% are usual. Half of them lie within bfloat16's rounding, and of 1,300 (profile reduced)
+#   the nearest comes to 2e-7 of a tie, where sums in float32 flip. That is why energies are summed as integers here.
+# * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one:
+#   *every* image is a near-tie there, and the rule's choice is arbitrary, though it moves along. Trained weights tell
+#   positions apart.
 # * Exactness does not hang on margins: `tests/test_attacks.py` drives them below 1e-6 by gradients, and nothing moves.
 
 # %% [markdown]
 # ## Summary
 #
 # * A map behind aligned downsamplings lives on a lattice $(S, O)$; maps that meet must share it.
-# * Parallel branches from one lattice share one origin. Layer-by-layer replacement moves ResNet-50's logits by a tenth and hides in ResNet-18.
+# * Parallel branches from one lattice share one origin. Layer-by-layer replacement moves ResNet-50's logits by a tenth
+#   and hides in ResNet-18.
 # * The rule is inferred from the graph, and the result is proved node by node.
 # * Certificates try all residues; images come near to ties, and integers do not mind.
 #

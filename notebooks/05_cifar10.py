@@ -9,12 +9,13 @@
 # %% [markdown]
 # # CIFAR-10 (paper, section 5.1.1, Table 2)
 #
-# Nine ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy, or bring some?
-# And what the paper's reviewers asked: are the differences larger than those between seeds, does the selection rule matter, does noise
-# upset it, and would showing the network shifted pictures not have done as well?
+# Nine ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy,
+# or bring some? And what the paper's reviewers asked: are the differences larger than those between seeds, does the
+# selection rule matter, does noise upset it, and would showing the network shifted images not have done as well?
 #
-# The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The profile `reduced`
-# trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try everything out. The table says which.
+# The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The
+# profile `reduced` trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try
+# everything out. The table says which.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -22,29 +23,31 @@ profile = "quick"
 # %%
 import pandas as pd
 
-from companion import cifar_figures as figures
-from companion import plots
-from companion.accuracy import evaluate
-from companion.corruptions import CORRUPTIONS, corrupt
-from companion.datasets import DATASETS
-from companion.evaluate import trained, transferred
-from companion.labelled import Split
-from companion.methods import METHODS
-from companion.run import Run
-from companion.significance import gains
-from companion.stability import stability
-from companion.sweep import curves, fine_tuned, run_all, table_2
+from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.data.datasets import DATASETS
+from companion.data.labelled import Split
+from companion.figures.style import use_style
+from companion.measures.accuracy import top1_and_consistency
+from companion.measures.noise import stability
+from companion.measures.paired_t import paired_gains
+from companion.models.methods import METHODS
+from companion.pipeline.run import Run
+from companion.studies.cifar10 import figures
+from companion.studies.cifar10.recipes import fine_tuned, table_2_recipes
+from companion.training.record_run import trained, transferred
+from companion.training.sweep import curves, run_all
 from mass import RULES
 
 # %%
 run = Run("05_cifar10", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## The methods
 #
-# Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method; with one seed they
-# start from the same weights (DDAC's three among themselves) and see the same pictures in the same order.
+# Every one is made from the same zero-padded network by a conversion, so two of them differ in nothing but the method;
+# with one seed they start from the same weights (DDAC's three among themselves) and see the same images in the same
+# order.
 
 # %%
 figures.describe_methods(run.settings.methods)
@@ -52,31 +55,32 @@ figures.describe_methods(run.settings.methods)
 # %% [markdown]
 # ## Training
 #
-# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips: `companion/train.py`, one loop. Runs that
-# are finished are found in `checkpoints/` and taken as they are; a run that was killed goes on where it was.
+# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips:
+# `companion/training/train.py`, one loop. Runs that are finished are found in `checkpoints/` and taken as they are; a
+# run that was killed goes on where it was.
 
 # %%
-recipes = table_2(run.settings)
+recipes = table_2_recipes(run.settings)
 records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(**record)
-print(
-    f"{len(records)} runs on {run.settings.dataset}, {run.settings.epochs} epochs each, tested on {records[0]['n']:,} pictures"
-)
+runs = f"{len(records)} runs on {run.settings.dataset}, {run.settings.epochs} epochs each"
+print(f"{runs}, tested on {records[0]['n']:,} images")
 
 # %% [markdown]
 # ## Table 2
 #
-# Top-1 on the test pictures as they are and on circularly shifted ones; circular consistency (eq. 4): do two random shifts in
-# {0, …, 31} give one label? Beside it what the paper prints for its own 250 epochs and five runs: not to be compared with fewer.
+# Top-1 on the test images as they are and on circularly shifted ones; circular consistency (eq. 4): do two random
+# shifts in {0, …, 31} give one label? Beside it what the paper prints for its own 250 epochs and five runs: not to be
+# compared with fewer.
 
 # %%
 net = run.settings.nets[0]
-figures.table_2(records, net)
+figures.table_of_runs(records, net)
 
 # %% [markdown]
-# A method that moves with the picture has one accuracy: the two columns are equal for MASS, to the last picture. For the others the
-# second is what a user gets, whose pictures are not framed as the test set's are.
+# A method that moves with the image has one accuracy: the two columns are equal for MASS, to the last image. For
+# the others the second is what a user gets, whose images are not framed as the test set's are.
 
 # %%
 fig = figures.learning_curves(curves(recipes, run.checkpoints), net)
@@ -91,11 +95,11 @@ fig
 # %% [markdown]
 # ## Which gains are real?
 #
-# Differences to the baseline, seed by seed, with the 95% interval of their mean (Student's t). An interval that holds zero does not tell
-# the two apart; with one seed there is no interval, and no verdict.
+# Differences to the baseline, seed by seed, with the 95% interval of their mean (Student's t). An interval that holds
+# zero does not tell the two apart; with one seed there is no interval, and no verdict.
 
 # %%
-differences = gains([record for record in records if record["net"] == net])
+differences = paired_gains([record for record in records if record["net"] == net])
 fig = figures.gain_bars(differences, "Baseline")
 run.figure(fig, "gains")
 fig
@@ -106,8 +110,9 @@ differences.round(3)
 # %% [markdown]
 # ## Would augmentation have done?
 #
-# A network that is shown randomly shifted pictures learns to answer alike, on pictures like those. Nothing holds it to that elsewhere:
-# here on test pictures that are noisy, blurred, compressed, dark or pale, none of which it was trained on.
+# A network that is shown randomly shifted images learns to answer alike, on images like those. Nothing holds it to
+# that elsewhere: here on test images that are noisy, blurred, compressed, dark or pale, none of which it was trained
+# on.
 
 # %%
 data = DATASETS[run.settings.dataset](run.root)
@@ -124,7 +129,7 @@ corrupted = []
 for kind in kinds:
     split = Split(corrupt(probed.images, kind), probed.labels)
     for method in ("baseline", "baseline-shifts", "aps", "mass"):
-        numbers = evaluate(networks[method], split.batches(500), prepare=data.normalize)
+        numbers = top1_and_consistency(networks[method], split.batches(500), prepare=data.normalize)
         corrupted.append({"corruption": kind, "method": METHODS[method].printed, **numbers})
         run.record(net=net, protocol="mass", dataset=run.settings.dataset, input=f"corrupted: {kind}", **corrupted[-1])
 
@@ -137,20 +142,20 @@ fig
 pd.DataFrame(corrupted).pivot_table(index="method", columns="corruption", values="consistency", sort=False).round(2)
 
 # %% [markdown]
-# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the picture, because nothing
-# about it was learned.
+# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the image,
+# because nothing about it was learned.
 
 # %% [markdown]
 # ## Does the selection rule matter?
 #
-# MASS was trained with the paper's rule, the largest l2 norm. Here the trained network chooses by other rules, without further training:
-# every one is covariant, so consistency cannot fall; accuracy can.
+# MASS was trained with the paper's rule, the largest l2 norm. Here the trained network chooses by other rules, without
+# further training: every one is covariant, so consistency cannot fall; accuracy can.
 
 # %%
 rules = []
 for rule in RULES:
     model = METHODS["mass"].with_rule(networks["mass"], rule)
-    numbers = evaluate(model, data.test.batches(500), prepare=data.normalize)
+    numbers = top1_and_consistency(model, data.test.batches(500), prepare=data.normalize)
     rules.append({"rule": rule, **numbers})
     run.record(net=net, method="MASS", protocol="mass", dataset=run.settings.dataset, **rules[-1])
 pd.DataFrame(rules).set_index("rule").round(2)
@@ -158,8 +163,9 @@ pd.DataFrame(rules).set_index("rule").round(2)
 # %% [markdown]
 # ## And noise?
 #
-# Consistency asks what happens when the picture moves and nothing else does. Noise may tip the balance between two phases: an origin
-# that moves is another grid, as it would be for the plain network after a shift. Stability is to be reported beside consistency.
+# Consistency asks what happens when the image moves and nothing else does. Noise may tip the balance between two
+# phases: an origin that moves is another grid, as it would be for the plain network after a shift. Stability is to be
+# reported beside consistency.
 
 # %%
 noisy = []
@@ -177,18 +183,18 @@ fig
 # %% [markdown]
 # ## Without training: the small sibling of Tables 3 and 4
 #
-# A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%), gets its padding
-# and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small learning rate; so is the plain network, as
-# a control.
+# A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%),
+# gets its padding and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small
+# learning rate; so is the plain network, as a control.
 
 # %%
 weights = run.root / run.settings.trained_weights
 net_name = run.settings.trained_net
-names = {"baseline-zero": "plain", "baseline": "circular padding", "mass": "MASS", "aps": "APS"}
+names = {method: METHODS[method].transferred for method in ("baseline-zero", "baseline", "mass", "aps")}
 transfer = []
 for method, name in names.items():
     model = transferred(method, net_name, weights)
-    numbers = evaluate(model, data.test.batches(500), prepare=data.normalize)
+    numbers = top1_and_consistency(model, data.test.batches(500), prepare=data.normalize)
     transfer.append({"method": name, "training": "none", **numbers})
     run.record(net=net_name, protocol="mass", dataset=run.settings.dataset, stage="transferred", **transfer[-1])
 
@@ -206,17 +212,18 @@ pd.DataFrame(transfer).pivot_table(
 # %% [markdown]
 # ## What training costs
 #
-# Pictures per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only roughly.
-# `benchmarks/training.py` measures methods side by side.
+# Images per second, the median over a run's epochs, as they happened to be trained: several at once, so compare only
+# roughly. `make bench` measures methods side by side.
 
 # %%
 speed = pd.DataFrame(records).groupby("method", sort=False)["images_per_s"].median()
-(speed["Baseline"] / speed).round(2).rename("seconds per picture, baseline = 1").to_frame()
+(speed["Baseline"] / speed).round(2).rename("seconds per image, baseline = 1").to_frame()
 
 # %% [markdown]
 # ## Summary
 #
-# * MASS answers alike wherever the picture lies, whatever it was trained on, for how long, and by which rule it chooses.
+# * MASS answers alike wherever the image lies, whatever it was trained on, for how long, and by which rule it
+#   chooses.
 # * Augmentation with shifts raises consistency and guarantees nothing.
 # * Which gains in accuracy are real is a question for seeds; the intervals above answer it for the runs that there are.
 # * Weights of others transfer; a few epochs repair what circular borders and moved grids cost.

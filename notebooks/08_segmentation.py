@@ -9,42 +9,43 @@
 # %% [markdown]
 # # Semantic segmentation (paper, section 5.2, Table 5)
 #
-# A label for every pixel: does the mask move along when the picture moves? DeepLabV3+ on an encoder with published ImageNet weights,
-# trained on PASCAL VOC 2012, with five ways of downsampling and one recipe.
+# A label for every pixel: does the mask move along when the image moves? DeepLabV3+ on an encoder with published
+# ImageNet weights, trained on PASCAL VOC 2012, with five ways of downsampling and one recipe.
 #
-# The paper trains 30,000 iterations on 10,582 pictures: `make repro PROFILE=paper`, on a GPU, with the whole of VOC in `data/voc2012`. The
-# profile `reduced` takes a part of VOC, smaller pictures and few iterations on a CPU; `quick` scenes of digits, to try everything out.
-# (Into some pictures of that part a detector's boxes are drawn; all methods see the same.)
+# The paper trains 30,000 iterations on 10,582 images: `make repro PROFILE=paper`, on a GPU, with the whole of VOC in
+# `data/voc2012`. The profile `reduced` takes a part of VOC, smaller images and few iterations on a CPU; `quick`
+# scenes of digits, to try everything out. (Into some images of that part a detector's boxes are drawn; all methods
+# see the same.)
 
 # %% tags=["parameters"]
 profile = "quick"
 
 # %%
-from companion import plots
-from companion import segmentation_figures as figures
-from companion.datasets import DATASETS
-from companion.evaluate import trained
-from companion.going_up import disagreement
-from companion.mask_figures import disagreements
-from companion.methods import METHODS
-from companion.run import Run
-from companion.sweep import curves, run_all, table_5
-from companion.voc import palette
+from companion.data.datasets import DATASETS
+from companion.data.voc import palette
+from companion.figures.masks import disagreements
+from companion.figures.style import use_style
+from companion.measures.dense_outputs import disagreement
+from companion.models.methods import METHODS
+from companion.pipeline.run import Run
+from companion.studies.segmentation import figures
+from companion.studies.segmentation.recipes import table_5_recipes
+from companion.training.record_run import trained
+from companion.training.sweep import curves, run_all
 
 run = Run("08_segmentation", profile)
-plots.use_style()
+use_style()
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# Training crops are scaled by 0.5 to 2 and flipped; what lies outside a picture is not counted, nor are the pixels at an object's border
-# (white). Testing takes whole pictures, framed.
+# Training crops are scaled by 0.5 to 2 and flipped; what lies outside an image is not counted, nor are the pixels at
+# an object's border (white). Testing takes whole images, framed.
 
 # %%
 data = DATASETS[run.settings.dataset](run.root)
-print(
-    f"{run.settings.dataset}: {data.count:,} pictures to train on, {len(data.test):,} to test, {len(data.classes)} classes"
-)
+counts = f"{data.count:,} images to train on, {len(data.test):,} to test, {len(data.classes)} classes"
+print(f"{run.settings.dataset}: {counts}")
 fig = figures.examples([data.framed(index, run.settings.size) for index in run.settings.shown], data.classes)
 run.figure(fig, "examples")
 fig
@@ -52,11 +53,12 @@ fig
 # %% [markdown]
 # ## Training
 #
-# SGD, momentum 0.9, weight decay 1e-4, the rate falling as a power of 0.9, a tenth of it for the encoder: the recipe that the paper names,
-# through the loop that trained notebook 05. Every method starts from the same weights and sees the same crops.
+# SGD, momentum 0.9, weight decay 1e-4, the rate falling as a power of 0.9, a tenth of it for the encoder: the recipe
+# that the paper names, through the loop that trained notebook 05. Every method starts from the same weights and sees
+# the same crops.
 
 # %%
-recipes = table_5(run.settings)
+recipes = table_5_recipes(run.settings)
 records = run_all(recipes, run.root, run.checkpoints, run.settings.jobs)
 for record in records:
     run.record(model=run.settings.net, **{name: value for name, value in record.items() if name != "net"})
@@ -67,16 +69,17 @@ fig
 # %% [markdown]
 # ## Table 5
 #
-# mIoU on the pictures as they are. Beside it whether masks move along: mASCC (eq. 5), the share of pixels with one label under two shifts
-# in {0, …, 511}, by LPS's protocol under five shifts of at most 32 pixels; and the share of pictures whose *scores* move along to the bit.
+# mIoU on the images as they are. Beside it whether masks move along: mASCC (eq. 5), the share of pixels with one
+# label under two shifts in {0, …, 511}, by LPS's protocol under five shifts of at most 32 pixels; and the share of
+# images whose *scores* move along to the bit.
 
 # %%
-figures.table_5(records)
+figures.table_of_runs(records)
 
 # %% [markdown]
-# Circular padding and anti-aliasing make masks agree more; only a grid that moves with the picture makes them agree everywhere, and
-# only origins that rounding cannot tip make them agree always: look at the last column of APS. MASS gives back, on the way up, the origins
-# it took on the way down: 100%, to the bit, after however much training.
+# Circular padding and anti-aliasing make masks agree more; only a grid that moves with the image makes them agree
+# everywhere, and only origins that rounding cannot tip make them agree always: look at the last column of APS. MASS
+# gives back, on the way up, the origins it took on the way down: 100%, to the bit, after however much training.
 
 # %%
 fig = figures.accuracy_against_consistency(records)
@@ -84,10 +87,10 @@ run.figure(fig, "miou-against-mascc")
 fig
 
 # %% [markdown]
-# ## The picture that convinces
+# ## The figure that convinces
 #
-# One test picture: its mask, the mask of the moved picture moved back, and how often a pixel has another label after a shift. White is
-# always, black is never.
+# One test image: its mask, the mask of the moved image moved back, and how often a pixel has another label after a
+# shift. White is always, black is never.
 
 # %%
 image, labels = data.framed(run.settings.shown[0], run.settings.size)
@@ -103,14 +106,16 @@ run.figure(fig, "disagreement")
 fig
 
 # %% [markdown]
-# The plain network redraws outlines, and now and then whole objects, when nothing has happened but a shift by a pixel or two. In an
-# inspection line that is a defect that comes and goes.
+# The plain network redraws outlines, and now and then whole objects, when nothing has happened but a shift by a pixel
+# or two. In an inspection line that is a defect that comes and goes.
 
 # %% [markdown]
 # ## Summary
 #
-# * The mask of a converted network moves with its picture, to the bit; mASCC is 100 by every protocol, because nothing about it was learned.
-# * What that costs in mIoU, or brings, is in the table; at this profile's scale it is not to be compared with the paper's.
+# * The mask of a converted network moves with its image, to the bit; mASCC is 100 by every protocol, because nothing
+#   about it was learned.
+# * What that costs in mIoU, or brings, is in the table; at this profile's scale it is not to be compared with the
+#   paper's.
 # * `quick` and `reduced` say nothing of how well DeepLabV3+ segments: they were trained for too short a time.
 #
 # Next: **13**, the paper's tables and figures beside ours.

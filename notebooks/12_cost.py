@@ -19,25 +19,27 @@ profile = "quick"
 # %%
 import pandas as pd
 
-from companion import cost, cost_figures, plots
-from companion.run import Run
+from companion.figures.style import use_style
+from companion.pipeline.run import Run
+from companion.studies.cost import figures, measurements
 from mass import native
 
 run = Run("12_cost", profile)
 settings = run.settings
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## One selection
 #
-# An exact energy needs the map's maximum first, then the squares. As a chain of PyTorch operators it is a dozen passes with a
-# temporary each. Compiled, it is one reading, or two at worst: squares are added at the scale of what was largest so far, and if
-# that rises, those before are added again; a scale is a power of two. A sum reads as much, a copy moves twice that. Before
-# each of them another 128 MB are written, so that all find the map in memory, as in a network, and not in a cache.
+# An exact energy needs the map's maximum first, then the squares. As a chain of PyTorch operators it is a dozen passes
+# with a temporary each. Compiled, it is one reading, or two at worst: squares are added at the scale of what was
+# largest so far, and if that rises, those before are added again; a scale is a power of two. A sum reads as much, a
+# copy moves twice that. Before each of them another 128 MB are written, so that all find the map in memory, as in a
+# network, and not in a cache.
 
 # %%
 shape = (settings.batch, 64, settings.size // 2, settings.size // 2)
-energies = cost.energy_pass(shape, settings.rounds)
+energies = measurements.energy_pass(shape, settings.rounds)
 for name, row in energies.iterrows():
     run.record(image="x".join(map(str, shape)), method=name, milliseconds=row["ms"], mb_per_ms=row["MB per ms"])
 energies.round(2)
@@ -52,16 +54,16 @@ energies.round(2)
 # %% [markdown]
 # ## A whole network: bytes counted, times measured
 #
-# Every part that conversion put into a network, with the bytes that it must move and the time that they take at the speed
-# of a copy. A border that wraps is a copy of the map with a few rows more; a shift in front of it is done in the same copy.
-# Max pooling and depthwise convolution do not appear: they read the map where it lies.
+# Every part that conversion put into a network, with the bytes that it must move and the time that they take at the
+# speed of a copy. A border that wraps is a copy of the map with a few rows more; a shift in front of it is done in the
+# same copy. Max pooling and depthwise convolution do not appear: they read the map where it lies.
 
 # %%
-tables = {name: cost.parts(name, settings.size, settings.batch, settings.rounds) for name in settings.networks}
+tables = {name: measurements.parts(name, settings.size, settings.batch, settings.rounds) for name in settings.networks}
 pd.concat(tables, names=["network"]).round(2)
 
 # %%
-fig = cost_figures.predicted_and_measured(tables)
+fig = figures.predicted_and_measured(tables)
 run.figure(fig, "predicted_and_measured")
 fig
 
@@ -73,33 +75,37 @@ fig
 # ## What each change bought
 #
 # Forward time over the plain network's, all in one run: first with PyTorch's operators alone, then with one compiled
-# kernel more at a time. Circular padding alone (the frame's own grid, all kernels) is the floor: whatever wraps pays it.
+# kernel more at a time. Circular padding alone (the frame's own grid, all kernels) is the floor: whatever wraps pays
+# it.
 
 # %%
-changes = pd.DataFrame([cost.changes(n, settings.size, settings.batch, settings.rounds) for n in settings.networks])
+changes = pd.DataFrame(
+    [measurements.changes(n, settings.size, settings.batch, settings.rounds) for n in settings.networks]
+)
 for name, row in changes.iterrows():
     for step, ratio in row.items():
         run.record(net=name, method=step, size=settings.size, batch=settings.batch, ratio=ratio)
 changes.round(2)
 
 # %%
-fig = cost_figures.after_each_change(changes)
+fig = figures.after_each_change(changes)
 run.figure(fig, "after_each_change")
 fig
 
 # %% [markdown]
 # Pooling can fall below the plain network's own: PyTorch's float32 max pooling of maps with channels first is no vector
-# code. A wrapped convolution is dearer than a zero-padded one by what the latter leaves out: at 7 x 7 a 3 x 3 window meets
-# the border in a fifth of its products, and oneDNN skips them.
+# code. A wrapped convolution is dearer than a zero-padded one by what the latter leaves out: at 7 x 7 a 3 x 3 window
+# meets the border in a fifth of its products, and oneDNN skips them.
 
 # %% [markdown]
 # ## How it grows
 #
-# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same readings.
+# Bytes grow with the area and with the batch, and not with the stride: the energies of 256 phases are the same
+# readings.
 
 # %%
-growth = cost.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
-fig = cost_figures.growing(growth)
+growth = measurements.growth(settings.sides, settings.batches, settings.strides, settings.rounds)
+fig = figures.growing(growth)
 run.figure(fig, "growth")
 fig
 
@@ -111,7 +117,10 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # ## Summary
 #
 # * Exactness is paid in bytes: one to two readings per selection, one copy per border; a shift rides along.
-# * A selection takes longer than a sum of its map; on the first maps of a network at its usual size, less long than a copy.
-# * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What must not
-#   creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph breaks.
-# * On a GPU selection and padding are Triton kernels of the same bits; times beside the plain network have not been measured there.
+# * A selection takes longer than a sum of its map; on the first maps of a network at its usual size, less long than a
+#   copy.
+# * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What
+#   must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph
+#   breaks.
+# * On a GPU selection and padding are Triton kernels of the same bits; times beside the plain network have not been
+#   measured there.

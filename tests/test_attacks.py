@@ -1,7 +1,7 @@
 """Images made to break exactness, and what they break: sums that are rounded, and not f(shift(x)) == f(x).
 
 The attacks are recipes: near-ties of every origin of a network, found by gradients and by bisection, symmetric images with
-one bit changed, magnitudes from denormal to huge, NaN beside numbers. `benchmarks/attacks.py` searches wider.
+one bit changed, magnitudes from denormal to huge, NaN beside numbers. `companion.studies.exactness.attacks` searches wider.
 """
 
 import pytest
@@ -10,12 +10,12 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 import mass
-from companion.attacks import at_the_flip, next_up, toward_tie
-from companion.awkward import awkward_images
-from companion.layerwise import layer_by_layer
-from companion.margins import origin_maps, phase_energies
-from companion.measure import random_shifts
-from companion.networks import calibrated
+from companion.data.hard_images import awkward_images
+from companion.measures.near_ties import at_the_flip, next_up, toward_tie
+from companion.measures.origins import origin_maps, phase_energies
+from companion.measures.shifts import random_shifts
+from companion.models.layer_by_layer import layer_by_layer
+from companion.models.random_weights import calibrated
 from mass.functional.origin import RULES
 
 SIZE = (64, 96)

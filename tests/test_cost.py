@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mass
-from companion.networks import calibrated
+from companion.models.random_weights import calibrated
 from mass import native
 from mass.functional import conv, origin
 

@@ -10,7 +10,7 @@ origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 
 from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
 from mass import onnx as onnx
-from mass.baselines import APS
+from mass.baselines.aps import APS
 from mass.errors import NotEquivariantError
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.certify import certify

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from mass.baselines import APS, LPS, BlurPool2d, DDAC2d, PolyphaseScores, convert_to_aps, convert_to_lps
-from mass.baselines.blurpool import binomial_filter
+from mass.baselines.aps import APS, convert_to_aps
+from mass.baselines.blurpool import BlurPool2d, binomial_filter
+from mass.baselines.ddac import DDAC2d
+from mass.baselines.lps import LPS, PolyphaseScores, convert_to_lps
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4))  # of a map, in strides
 

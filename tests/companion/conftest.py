@@ -20,7 +20,7 @@ import time
 import matplotlib.pyplot as plt
 import torch
 
-from companion.run import Run
+from companion.pipeline.run import Run
 
 run = Run("02_mass_layer", profile)
 run.record(method="first", value=torch.rand(()), n=run.settings.shifts)

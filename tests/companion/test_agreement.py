@@ -1,6 +1,5 @@
 """The files that describe the project agree with each other."""
 
-import ast
 import json
 import re
 import tomllib
@@ -15,15 +14,16 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from ruamel.yaml import YAML
 
-from companion.config import NOTEBOOKS
-from companion.sources import FILES
+from companion.core.published import topic_of
+from companion.fetching.catalogue import FILES
+from companion.pipeline.settings import NOTEBOOKS
+from companion.pipeline.stages import pipeline, shared_code
+from companion.studies import all_studies
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
-# How a notebook is run and its inputs found, as opposed to what it computes with: no stage depends on it.
-PLUMBING = {"errors", "files", "manifest", "paths", "run", "sources"}
 
 
 def sources() -> list[Path]:
@@ -39,7 +39,7 @@ def test_every_notebook_is_a_stage_with_settings():
 def test_stage(name):
     assert PIPELINE[name]["foreach"] == "${profiles}"
     stage = PIPELINE[name]["do"]
-    assert stage["desc"] and stage["cmd"] == "${python} -m companion.runner " + name + " --profile ${item}"
+    assert stage["desc"] and stage["cmd"] == "${python} -m companion.pipeline.execute " + name + " --profile ${item}"
     assert stage["params"] == ["${item}." + name]
     kept = [out for out in stage["outs"] if isinstance(out, dict)]  # what takes long to make
     assert kept in ([], [{"checkpoints/${item}/" + name: {"persist": True}}])
@@ -65,24 +65,30 @@ def test_notebook_source(path):
     assert f'Run("{path.stem}", profile)' in path.read_text()
 
 
-def imported(path: Path, known: frozenset[str] = frozenset()) -> set[str]:
-    """The companion's modules that a file computes with, and those that they compute with."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "companion":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("companion."):
-            found.add(node.module.removeprefix("companion."))
-    found -= PLUMBING
-    for module in found - known:
-        found |= imported(ROOT / "src/companion" / f"{module}.py", known | found)
-    return found
+def test_dvc_yaml_is_what_the_studies_say():
+    assert (ROOT / "dvc.yaml").read_text(encoding="utf-8") == pipeline(ROOT), "run `make stages`"
+
+
+def test_a_study_is_its_folder():
+    folders = {path.parent.name for path in (ROOT / "src/companion/studies").glob("*/study.py")}
+    assert folders >= {topic_of(name) for name in NOTEBOOKS} and len(folders) == len(all_studies())
+
+
+def test_a_stage_depends_on_what_its_notebook_imports():
+    assert {"src/companion/figures", "src/companion/paper"} <= set(shared_code(ROOT, NOTEBOOKS["13_paper_and_errata"]))
+    assert "src/companion/training" in PIPELINE["05_cifar10"]["do"]["deps"]
+    assert "src/companion/training" not in PIPELINE["03_lattices"]["do"]["deps"]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
-def test_a_stage_names_the_files_its_notebook_imports(path):
-    named = {name for name in PIPELINE[path.stem]["do"]["deps"] if name.startswith("src/companion/")}
-    assert named == {f"src/companion/{module}.py" for module in imported(path)}
+def test_a_notebook_computes_with_its_own_study(path):
+    studies = set(re.findall(r"from companion\.studies\.(\w+)", path.read_text()))
+    assert studies <= {topic_of(path.stem)}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_lines_are_short(path):
+    assert [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)

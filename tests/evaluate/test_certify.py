@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import mass
-from companion.awkward import awkward_images
-from companion.networks import calibrated
-from mass.baselines import convert_to_aps
+from companion.data.hard_images import awkward_images
+from companion.models.random_weights import calibrated
+from mass.baselines.aps import convert_to_aps
 
 X = torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 

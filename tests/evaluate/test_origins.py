@@ -6,7 +6,8 @@ import torchvision
 from torch import nn
 
 import mass
-from mass.baselines import convert_to_aps, convert_to_lps
+from mass.baselines.aps import convert_to_aps
+from mass.baselines.lps import convert_to_lps
 
 X = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mass
-from companion.networks import calibrated
+from companion.models.random_weights import calibrated
 from mass.functional.position_hash import layout_hash, pixel_hash
 from mass.functional.position_rank import layout_ranks, read_layout
 

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 import mass
-from companion.awkward import photograph
+from companion.data.hard_images import centred_photograph
 
 
 def test_discontinuities_move_along():
-    x = photograph(32, 48)
+    x = centred_photograph(32, 48)
     seam = mass.select_origin(x, (32, 48), "seam")
     for t in ((0, 0), (5, 7), (31, 1)):
         moved = mass.select_origin(x.roll((-t[0], -t[1]), (2, 3)), (32, 48), "seam")

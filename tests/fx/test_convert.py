@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import mass
-from companion.networks import calibrated
+from companion.models.random_weights import calibrated
 from mass.fx.converted import Converted
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean

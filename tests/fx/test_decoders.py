@@ -1,15 +1,15 @@
 """Whole decoders: convert(m)(shift(x)) == shift(convert(m)(x)), bit for bit, for segmentation networks in use.
 
 All architectures of segmentation-models-pytorch and torchvision, small encoders of different families; the full table is
-benchmarks/decoders.py. BatchNorm is calibrated on photographs: without it activations vanish, and so does the test.
+companion.studies.going_back_up.benchmarks.decoders. BatchNorm is calibrated on photographs: without it activations vanish, and so does the test.
 """
 
 import pytest
 import torch
 
 import mass
-from companion.awkward import photograph
-from companion.networks import TORCHVISION_SEGMENTERS, segmenter
+from companion.data.hard_images import centred_photograph
+from companion.models.random_weights import TORCHVISION_SEGMENTERS, segmenter
 
 SMALL = (64, 96)
 CASES = {  # architecture, encoder, size, output stride of the encoder
@@ -35,7 +35,7 @@ CASES = {  # architecture, encoder, size, output stride of the encoder
 
 
 def certified(architecture, encoder, size, output_stride):
-    x = photograph(*size)
+    x = centred_photograph(*size)
     converted = mass.convert(segmenter(architecture, encoder, size, output_stride), x)
     generator = torch.Generator().manual_seed(0)
     shifts = [tuple(int(torch.randint(n, (), generator=generator)) for n in size) for _ in range(3)]
@@ -61,7 +61,7 @@ def test_other_sizes_and_a_batch():
     """Sizes that reach arguments are symbols."""
     pytest.importorskip("segmentation_models_pytorch")
     converted, _ = certified("Unet", "resnet18", (32, 64), None)
-    x = torch.cat([photograph(96, 64), photograph(96, 64, 1)])
+    x = torch.cat([centred_photograph(96, 64), centred_photograph(96, 64, 1)])
     assert converted(x).shape == (2, 5, 96, 64)
     assert mass.certify(converted, x, 2).identical.all()
     with pytest.raises(ValueError, match="not a multiple of the period"):
@@ -71,7 +71,7 @@ def test_other_sizes_and_a_batch():
 def test_symmetric_images():
     """An image with a symmetry that is no multiple of the stride: equal up to it, and equal when symmetrised."""
     smp = pytest.importorskip("segmentation_models_pytorch")
-    x = photograph(24, 24).repeat(1, 1, 4, 4)  # period 24, total stride 32
+    x = centred_photograph(24, 24).repeat(1, 1, 4, 4)  # period 24, total stride 32
     model = segmenter("Linknet", "resnet18", (96, 96))
     assert isinstance(model, smp.Linknet)
     certificate = mass.certify(mass.convert(model, x), x, [(3, 5), (8, 16), (24, 40)])
@@ -90,4 +90,4 @@ def test_symmetric_images():
 def test_refusals_name_sizes_that_would_do(architecture, size, message):
     pytest.importorskip("segmentation_models_pytorch")
     with pytest.raises(mass.NotEquivariantError, match=message):
-        mass.convert(segmenter(architecture, "resnet18", size), photograph(*size))
+        mass.convert(segmenter(architecture, "resnet18", size), centred_photograph(*size))

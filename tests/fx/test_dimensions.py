@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from companion.awkward import film
-from companion.networks import M5, calibrate
+from companion.data.hard_images import film
+from companion.models.random_weights import M5, calibrate
 from mass.functional.conv import circular_conv1d, circular_conv3d
 from mass.nn.conv_transpose import CircularConvTranspose3d
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import mass
-from companion.awkward import awkward_images
-from companion.networks import FAMILIES, calibrated
+from companion.data.hard_images import awkward_images
+from companion.models.random_weights import FAMILIES, calibrated
 
 SIZE = (64, 96)
 
@@ -61,7 +61,7 @@ def test_without_any_setting_of_the_environment():
     """Who only writes `import mass` gets the same: no MKL_CBWR, and the kernel that needs it is not called."""
     program = """
 import torch, mass
-from companion.networks import calibrated
+from companion.models.random_weights import calibrated
 torch.set_num_threads(2)
 model, x = calibrated("resnet18"), torch.randn(1, 3, 64, 96)
 shifts = [(i * 7 % 64, i * 13 % 96) for i in range(1, 10)]

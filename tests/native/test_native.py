@@ -248,3 +248,33 @@ def test_grouped_convolutions_round_all_positions_alike(groups, widths, kernel, 
     y, moved = (circular_conv2d(m, weight, None, (1, 1), (1, 1), groups, pads) for m in (x, x.roll(t, (2, 3))))
     assert torch.equal(y.roll(t, (2, 3)), moved)
     assert y.is_contiguous(memory_format=memory_format) or min(y.shape) == 1
+
+
+@compiled
+@pytest.mark.parametrize("name", native.NAMES)
+def test_one_kernel_can_be_withheld(name, monkeypatch):
+    """PyTorch then does its work, to the same result; the others go on."""
+    called = []
+    for other in native.NAMES:
+        kernel = getattr(native, other)
+        monkeypatch.setattr(
+            native, other, lambda *a, o=other, k=kernel, **b: (r := k(*a, **b), r is not None and called.append(o))[0]
+        )
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.MaxPool2d(3, 2, 1),
+        torch.nn.Conv2d(8, 8, 3, 2, 1, groups=8),
+        torch.nn.AdaptiveAvgPool2d(1),
+    ).eval()
+    x = torch.randn(2, 3, 16, 16)
+    converted = mass.convert(model, x)
+    called.clear()
+    with torch.no_grad():
+        expected = converted(x)
+        assert set(called) == set(native.NAMES)
+        called.clear()
+        with native.reference(name):
+            found = converted(x)
+    assert name not in called and set(called) >= set(native.NAMES) - {name, "wrap"}
+    assert torch.allclose(found, expected, atol=1e-6)

@@ -3,7 +3,7 @@
 A filter of size k is the outer product of two rows of binomial coefficients, C(k - 1, n) / 2^(k - 1), the same on every
 channel. Where it stands in a network is the network's affair. In its authors' ResNet a block's strided convolution
 becomes dense and the filter follows its ReLU; on the shortcut it precedes the 1 x 1 convolution; the max pooling
-becomes dense and is followed by it; the stem's strided convolution stays. companion.cifar_nets has the first two, and
+becomes dense and is followed by it; the stem's strided convolution stays. companion.models.cifar_resnets has the first two, and
 offers the filter before the strided convolution.
 Departures from the authors' code (antialiased-cnns): borders wrap, where theirs reflect; the filter is no part of the
 state_dict, so that plain weights load; a size that the stride does not divide is refused, where theirs rounds up; the

@@ -23,6 +23,7 @@ from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
 from mass.functional.origin import margin
 from mass.fx.converted import Converted
+from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
 from mass.structure import leaves
 
@@ -187,7 +188,9 @@ class _Batch:
             outcome = Outcome.STAYED
         else:
             outcome = Outcome.ROUNDING if self.same_structure and self._is_rounding() else Outcome.OTHER_PHASE
-        margins = [kept for kept in (origin.kept[0].cpu() for origin in origins) if len(kept) == self.count]
+        # Those of origins chosen by energies alone.
+        selected = [origin for origin in origins if isinstance(self.model.get_submodule(origin.name), SelectOrigin)]
+        margins = [kept for kept in (origin.kept[0].cpu() for origin in selected) if len(kept) == self.count]
         return _Result(
             outcome=outcome,
             identical=identical,

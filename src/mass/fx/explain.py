@@ -10,9 +10,9 @@ from typing import Any
 from torch import fx, nn
 
 from mass.fx.infer import infer
+from mass.fx.nodes import name_of
 from mass.fx.outputs import outputs_of
 from mass.fx.plan import Plan
-from mass.fx.rule import name_of
 from mass.fx.trace import trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")

@@ -17,8 +17,7 @@ from mass.errors import NotEquivariantError
 from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.plan import Plan, total_stride
-from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows
-from mass.fx.rules import operation_of
+from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
 from mass.fx.rules.tokens import without_positions
 from mass.fx.rules.whole_map import follow_frame, in_frame, leave_frame, whole_map
 

@@ -17,7 +17,7 @@ from mass.fx import size_guards
 from mass.fx.converted import Converted
 from mass.fx.example import Example, as_example
 from mass.fx.interpreter import Interpreter
-from mass.fx.rules import operation_of_module
+from mass.fx.rule import operation_of_module
 from mass.fx.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
 from mass.nn.structure import Container, Rebuild, Slot, pack

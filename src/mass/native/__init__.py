@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 from mass.axes import Pair
 
 _KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+NAMES = ("origins", "wrap", "exact_mean", "max_pool", "depthwise")  # the compiled kernels
 _off = 0
+_withheld: Counter[str] = Counter()
 
 
 @functools.cache
@@ -38,20 +41,25 @@ def kernels() -> ctypes.CDLL | None:
 
 
 @contextmanager
-def reference() -> Iterator[None]:
-    """Inside it PyTorch does all the work: what compiled kernels are tested against.
+def reference(*names: str) -> Iterator[None]:
+    """Inside it PyTorch does all the work, or that of these compiled kernels (`NAMES`): what they are tested against.
 
     >>> x = torch.randn(1, 2, 8, 8)
     >>> with reference():
     ...     kernels() is None
     True
+    >>> with reference("origins"):
+    ...     origins(x, (2, 2)) is None
+    True
     """
     global _off
-    _off += 1
+    _off += not names
+    _withheld.update(names)
     try:
         yield
     finally:
-        _off -= 1
+        _off -= not names
+        _withheld.subtract(names)
 
 
 def _layout(x: Tensor) -> int | None:
@@ -61,13 +69,14 @@ def _layout(x: Tensor) -> int | None:
     return 1 if x.is_contiguous(memory_format=torch.channels_last) else None
 
 
-def readable(x: Tensor) -> bool:
-    """Whether the kernels can read this map: dense, on the CPU, not empty."""
+def readable(x: Tensor, name: str = "") -> bool:
+    """Whether the kernels, that of this name if one is said, can read this map: dense, on the CPU, not empty."""
     return (
         x.device.type == "cpu"
         and x.dtype in _KINDS
         and x.numel() > 0
         and _layout(x) is not None
+        and not _withheld[name]
         and kernels() is not None
     )
 
@@ -101,12 +110,12 @@ def unobserved(*tensors: Tensor | None) -> bool:
 
 
 def serves_windows(x: Tensor, stride: Pair, *others: Tensor | None) -> bool:
-    """Whether `max_pool`, and `depthwise` with these parameters, can be called on this map."""
+    """Whether `max_pool`, and `depthwise` with its weight and bias among the others, can be called on this map."""
     return (
         unobserved(x, *others)
         and all(t is None or t.dtype in (torch.float32, torch.int64) for t in (x, *others))
         and x.shape[2] % stride[0] == x.shape[3] % stride[1] == 0
-        and readable(x)
+        and readable(x, "depthwise" if len(others) > 1 else "max_pool")
     )
 
 
@@ -134,7 +143,7 @@ def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | N
     Shape: x (B, C, H, W) -> origins (B, 2) int64; which images are tied or not finite, (B,) bool, None if none is; energies
     (B, P * Q) int64, which mean nothing of an image that is not finite.
     """
-    if not readable(x):
+    if not readable(x, "origins"):
         return None
     library = kernels()
     assert library is not None
@@ -159,7 +168,7 @@ def exact_mean(x: Tensor, bits: int) -> Tensor | None:
 
     Shape: x (B, C, H, W) float32 or float64 -> (B, C, 1, 1).
     """
-    if x.dtype not in (torch.float32, torch.float64) or not readable(x):
+    if x.dtype not in (torch.float32, torch.float64) or not readable(x, "exact_mean"):
         return None
     library = kernels()
     assert library is not None
@@ -180,7 +189,7 @@ def wrap(
     """
     if (device := _on_device(x)) is not None:
         return device.wrap(x, pads, origin, step)
-    if not readable(x):
+    if not readable(x, "wrap"):
         return None
     library = kernels()
     assert library is not None

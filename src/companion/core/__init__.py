@@ -1,0 +1,1 @@
+"""What all else stands on: files, paths, processes, records, refusals."""

@@ -1,0 +1,48 @@
+"""A table of records in Markdown, with its note and the runs it comes from; percentages with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from companion.core.records import Record
+
+
+def percent(share: float, n: int) -> str:
+    """A percentage with its 95% Wilson interval: 75.5 (69.1 to 80.9)."""
+    p, z = share / 100, 1.959964
+    centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (100 * (centre + sign * width) / (1 + z * z / n) for sign in (-1, 1))
+    return f"{share:.1f} ({max(low, 0):.1f} to {min(high, 100):.1f})"
+
+
+def machine(record: Record) -> str:
+    """The accelerator, or else the processor."""
+    return record["cpu"] if record["device"] == "cpu" else record["device"]
+
+
+def where(record: Record, records: list[Record]) -> str:
+    """The profile, and the machine where there are several."""
+    several = len({machine(other) for other in records}) > 1
+    return f"{record['profile']}, {machine(record)}" if several else record["profile"]
+
+
+def table(columns: list[str], rows: Iterable[list[str]], records: list[Record], note: str) -> str:
+    """In Markdown; below it what its numbers are, and which runs they come from."""
+    if not records:
+        return "Nothing is published yet: `make repro`, then `make publish`."
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
+    runs: dict[str, list[Record]] = {}  # told alike, but for their memory and their commits
+    for record in records:
+        told = f"{record['profile']}, {record['started'][:10]}, {machine(record)}, torch {record['torch']}, {record['seconds']:,.0f} s"
+        runs.setdefault(told, []).append(record)
+    return "\n".join(
+        [*lines, "", f"{note} Runs: {'; '.join(f'{told}, {_memory_and_commits(runs[told])}' for told in runs)}."]
+    )
+
+
+def _memory_and_commits(alike: list[Record]) -> str:
+    memory = [record["peak_memory_mb"] for record in alike]
+    range_mb = " to ".join(f"{mb:,}" for mb in dict.fromkeys((min(memory), max(memory))))
+    commits = dict.fromkeys((r["commit"] or "unknown")[:7] + (" with changes" if r["modified"] else "") for r in alike)
+    return f"{range_mb} MB, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}"

@@ -1,0 +1,1 @@
+"""What networks are shown: photographs, hard images, data sets, corruptions."""

@@ -1,0 +1,39 @@
+"""The data sets that networks are trained on, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from companion.data import labelled, segmented
+
+
+class DataSet(Protocol):
+    """Images with what is known of them; how a network is trained on them is a task's matter (companion.training.tasks)."""
+
+    @property
+    def count(self) -> int:
+        """How many images there are to train on."""
+
+    @property
+    def channels(self) -> int:
+        """Of an image."""
+
+    def to(self, device: str | torch.device) -> Self:
+        """The same, giving its batches on a device."""
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bytes -> float32 of zero mean and unit variance, in the memory format of `images`."""
+
+
+DATASETS: dict[str, Callable[[Path], DataSet]] = {
+    "cifar10": labelled.cifar10,
+    "digits": labelled.digits,
+    "voc2012": segmented.voc2012,
+    "voc-subset": segmented.voc_subset,
+    "scenes": segmented.scenes,
+}

@@ -1,0 +1,1 @@
+"""How inputs come to data/: where they lie, downloads, archives, mirrors, manifests."""

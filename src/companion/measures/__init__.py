@@ -1,0 +1,1 @@
+"""What more than one study measures: accuracy, margins, origins, times."""

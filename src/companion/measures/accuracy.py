@@ -1,0 +1,77 @@
+"""Top-1 accuracy, consistency and stability of a classifier over labelled batches, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from mass.evaluate.consistency import PROTOCOLS
+from mass.functional.shift import shift
+from mass.nn.evaluating import evaluating
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Prepare = Callable[[Tensor], Tensor]
+
+
+def accuracy(
+    model: nn.Module,
+    batches: Batches,
+    prepare: Prepare = lambda images: images,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> float:
+    """Top-1 accuracy alone, in percent, in whatever precision `autocast` sets."""
+    correct = total = 0
+    with evaluating(model), autocast():
+        for images, labels in batches:
+            correct += int((model(prepare(images)).argmax(1) == labels).sum())
+            total += len(labels)
+    return 100.0 * correct / total
+
+
+def top1_and_consistency(
+    model: nn.Module,
+    batches: Batches,
+    *,
+    prepare: Prepare = lambda images: images,
+    protocol: str = "mass",
+    noise: float = 0.0,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    description: str = "",
+) -> dict[str, float]:
+    """Percentages over all images.
+
+    Args:
+        model: normalised images (B, C, H, W) -> logits (B, classes).
+        batches: (images, labels), read once.
+        prepare: what is done to a batch first, normalisation say.
+        protocol: how the two shifts of the consistency are drawn (mass.PROTOCOLS).
+        noise: standard deviation of the Gaussian noise of the stability, in the prepared images' own units.
+        seed: of shifts and noise.
+
+    Returns:
+        n; top1, on the images as they are; shifted_top1, on the first shifted ones; consistency, of two shifts; with
+        noise also changed_by_noise, labels that change when it is added to an unshifted image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names = ["top1", "shifted_top1", "consistency"] + ["changed_by_noise"] * (noise > 0)
+    counts = dict.fromkeys(names, 0)
+    total = 0
+    model = model.to(device)
+    with evaluating(model):
+        for images, labels in tqdm(batches, desc=description, leave=False, disable=None):
+            images, labels = prepare(images.to(device)), labels.to(device)
+            by = [PROTOCOLS[protocol].draw(len(images), generator).to(device) for _ in range(2)]
+            plain, first, second = (model(x).argmax(1) for x in (images, shift(images, by[0]), shift(images, by[1])))
+            counts["top1"] += int((plain == labels).sum())
+            counts["shifted_top1"] += int((first == labels).sum())
+            counts["consistency"] += int((first == second).sum())
+            if noise > 0:
+                noisy = images + noise * torch.randn(images.shape, generator=generator).to(device)
+                counts["changed_by_noise"] += int((model(noisy).argmax(1) != plain).sum())
+            total += len(images)
+    return {"n": total} | {name: 100.0 * count / total for name, count in counts.items()}

@@ -1,0 +1,1 @@
+"""Networks, and the methods that make them equivariant or nearly so."""

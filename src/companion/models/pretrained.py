@@ -1,0 +1,27 @@
+"""Networks with published weights."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+from torch import nn
+
+from companion.core.errors import Refusal
+from companion.core.paths import find_root
+from companion.fetching.catalogue import FILES
+
+
+def mobilenet_v2() -> nn.Module:
+    """torchvision's MobileNetV2 with its official ImageNet weights, in eval mode."""
+    (source,) = (source for source in FILES if source.name == "mobilenet_v2")
+    path = find_root() / "data" / source.name / source.file
+    if not path.exists():
+        raise Refusal(f"{source.file} has not been fetched: run `make repro`, or python -m companion.fetch.")
+    model = torchvision.models.mobilenet_v2()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def imagenet_classes() -> list[str]:
+    """The names of the 1,000 classes, in the order of the logits."""
+    return list(torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])

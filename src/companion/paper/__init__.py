@@ -1,0 +1,1 @@
+"""What the paper states: its printed values, its sentences, its errata."""

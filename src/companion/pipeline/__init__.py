@@ -1,0 +1,1 @@
+"""From params.yaml to runs/: settings, stages, the execution of notebooks."""

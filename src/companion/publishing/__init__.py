@@ -1,0 +1,1 @@
+"""From runs/ to what is published: results, figures, README, pages, releases."""

@@ -1,0 +1,126 @@
+"""Publish runs: `python -m companion.publishing.publish [--profile quick] [--records FOLDER]`, or `make publish PROFILE=quick`.
+
+Records are merged into results/, figures copied to figures/, executed notebooks to notebooks/*.ipynb, and the tables
+of README.md and the studies' pages (docs/zoo.html) written anew from results/. --records publishes runs made elsewhere,
+without DVC: the folder may hold one run, or as many as it likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from companion.core.errors import Refusal
+from companion.core.files import read_json, write_atomic
+from companion.core.paths import find_root
+from companion.core.process import exclusive
+from companion.core.published import merge, read_results, records_of, topic_of, write_results
+from companion.core.records import Record
+from companion.pipeline.clean_outputs import output_texts, refuse_traces
+from companion.pipeline.settings import load_config
+from companion.publishing.compress import NOTEBOOK, shrink_figure, shrink_notebook
+from companion.publishing.readme import refresh
+from companion.studies import all_studies
+
+# Not results: a run that has not finished, and what was tried out in JupyterLab.
+_UNFINISHED = {".partial", "interactive"}
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The finished runs below a folder, in the notebooks' order."""
+    if not folder.is_dir():
+        raise Refusal(f"There is no folder {folder}: run `make repro` first, or name the folder of the records.")
+    found = [path.parent for path in folder.rglob("provenance.json") if (path.parent / "records").is_dir()]
+    return sorted(run for run in found if not _UNFINISHED & set(run.relative_to(folder).parts))
+
+
+def publish(root: Path, runs: list[Path]) -> list[str]:
+    """Publish runs; returns a line each about what changed, and about what could not be published."""
+    said = []
+    with exclusive(root / "runs" / ".locks" / "publish", "Publishing"):
+        for run in runs:
+            facts = read_json(run / "provenance.json")
+            name = f"{facts['notebook']} ({facts['profile']})"
+            said += [f"{name}: {line}" for line in _publish_run(root, run, facts["notebook"])]
+            if facts["modified"]:
+                said.append(f"{name}: was run with changes that no commit holds.")
+        readme = root / "README.md"
+        if readme.exists() and _write(readme, refresh(readme.read_text(encoding="utf-8"), root)):
+            said.append("README.md: tables written anew.")
+        for place, page in ((place, page) for study in all_studies() for place, page in study.pages.items()):
+            text = page(root)
+            if text is not None and _write(root / place, text):
+                said.append(f"{place}.")
+    return said
+
+
+def _publish_run(root: Path, run: Path, notebook: str) -> list[str]:
+    said, topic = [], topic_of(notebook)
+    records = records_of(run)
+    executed = run / "notebook.ipynb"
+    content = nbformat.read(executed, as_version=4) if executed.exists() else None
+    _refuse_traces(records, content, notebook)  # before anything is written
+    before = read_results(root, topic)
+    merged = merge(before, records)
+    if merged != before:
+        write_results(root, topic, merged)
+        said.append(f"{len(records)} records, results/{topic}.json now holds {len(merged)}.")
+    for figure in sorted((run / "figures").glob("*.png")):
+        target = root / "figures" / f"{notebook[:2]}_{figure.name}"
+        if _write(target, shrink_figure(figure.read_bytes())):
+            said.append(f"figures/{target.name}.")
+    if content is not None:
+        text = shrink_notebook(content)
+        if text is None:
+            said.append(f"its notebook cannot be brought under {NOTEBOOK / 1e6:.0f} MB and is not published.")
+        elif _write(root / "notebooks" / f"{notebook}.ipynb", text):
+            said.append(f"notebooks/{notebook}.ipynb.")
+    return said
+
+
+def _refuse_traces(records: list[Record], content: NotebookNode | None, notebook: str) -> None:
+    for record in records:
+        refuse_traces(" ".join(map(str, record.values())), f"A record of {notebook}")
+    if content is not None:
+        refuse_traces(" ".join(output_texts(content)), f"The notebook {notebook}")
+
+
+def _write(path: Path, content: str | bytes) -> bool:
+    """Write what differs; whether it did."""
+    content = content.encode() if isinstance(content, str) else content
+    if path.exists() and path.read_bytes() == content:
+        return False
+    write_atomic(path, content)
+    return True
+
+
+def _run_folders(root: Path, profile: str) -> list[Path]:
+    return [root / "runs" / name for name in ([profile] if profile else load_config(root).profiles)]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m companion.publishing.publish", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--profile", default="", help="the profile to publish; default: those of params.yaml")
+    parser.add_argument("--records", type=Path, help="publish the runs below this folder instead of runs/<profile>")
+    arguments = parser.parse_args()
+    try:
+        root = find_root()
+        folders = [arguments.records] if arguments.records else _run_folders(root, arguments.profile)
+        runs = [run for folder in folders for run in find_runs(folder)]
+        if not runs:
+            raise Refusal(f"There are no finished runs in {', '.join(map(str, folders))}: run `make repro` first.")
+        said = publish(root, runs)
+        print("\n".join(said) if said else "Nothing to publish: all is as it was.")
+    except Refusal as refusal:
+        sys.exit(f"publish: {refusal}")
+
+
+if __name__ == "__main__":
+    main()

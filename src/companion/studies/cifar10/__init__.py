@@ -1,0 +1,1 @@
+"""Notebook 05: networks trained with every method of Table 2."""

@@ -1,0 +1,149 @@
+"""Table 2's rows as figures and tables. Nothing here measures; records come in, figures and frames go out."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
+
+from companion.core.records import mean_std
+from companion.figures.style import COLOURS, finished
+from companion.models.methods import METHODS, Method
+from companion.paper.printed import TABLE_2
+
+
+def table_of_runs(records: list[dict], net: str) -> pd.DataFrame:
+    """Mean ± standard deviation over n seeds for one network, and the paper's values where it prints them."""
+    frame = pd.DataFrame(records)
+    frame = frame[frame["net"] == net]
+    paper = {row.method: row for row in TABLE_2 if row.network.replace("-", "").lower() == net}
+    rows = {}
+    for printed in dict.fromkeys(frame["method"]):
+        runs = frame[frame["method"] == printed]
+        stated = paper.get(printed)
+        rows[printed] = {
+            ("ours", "epochs"): runs["epochs"].iloc[0],
+            ("ours", "n"): len(runs),
+            ("ours", "top-1"): mean_std(list(runs["top1"])),
+            ("ours", "shifted top-1"): mean_std(list(runs["shifted_top1"])),
+            ("ours", "consistency"): mean_std(list(runs["consistency"])),
+            ("paper, 250 epochs, n = 5", "top-1"): str(stated.accuracy) if stated else "",
+            ("paper, 250 epochs, n = 5", "consistency"): str(stated.consistency) if stated else "",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def describe_methods(names: list[str]) -> pd.DataFrame:
+    """What each method is, in words."""
+    rows = {METHODS[name].printed: METHODS[name].description for name in names}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def learning_curves(curves: list[dict], net: str) -> Figure:
+    """Test accuracy over epochs, a line per method, its band from lowest to highest seed."""
+    frame = pd.DataFrame(curves)
+    frame = frame[frame["net"] == net]
+    filters = {"no filter": (None, "lpf1"), "LPF-3": ("lpf3",), "DDAC-3": ("ddac3",)}
+    fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.6), sharey=True)
+    for ax, (family, filtering) in zip(axes, filters.items(), strict=True):
+        part = frame[frame["method"].isin([m.printed for m in METHODS.values() if _is_compared(m, filtering)])]
+        names = list(dict.fromkeys(part["method"]))
+        sns.lineplot(part, x="epoch", y="test_top1", hue="method", hue_order=names, palette=[COLOURS[n] for n in names],
+                     errorbar=("pi", 100), marker="o" if part["epoch"].max() <= 30 else None, ax=ax)  # fmt: skip
+        ax.set(title=family, xlabel="epoch", ylabel="top-1 on the test set, %")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if ax.get_legend():
+            ax.get_legend().set_title("")
+    return finished(fig)
+
+
+def _is_compared(method: Method, filtering: tuple[str | None, ...]) -> bool:
+    """Whether a method has one of these filters, and stands in the table's own nine or is LPS."""
+    return method.filtering in filtering and method.place == "after" and not method.shifts and method.sampling != "zero"
+
+
+def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
+    """A point per method, means over seeds: right is consistent, up is accurate. All at 100% stand in a column."""
+    frame = pd.DataFrame(records)
+    means = frame[frame["net"] == net].groupby("method", sort=False)[["top1", "consistency"]].mean().sort_values("top1")
+    fig, ax = plt.subplots(figsize=(9, 5))
+    ax.scatter(means["consistency"], means["top1"], s=70, c=[COLOURS[m] for m in means.index], zorder=3)
+    low, span = means["consistency"].min(), max(means["top1"].max() - means["top1"].min(), 0.1)
+    heights = {True: -1e9, False: -1e9}  # of the last label, in the column of the consistent and left of it
+    for name, row in means.iterrows():
+        right = row["consistency"] > 100 - (100 - low) / 15
+        heights[right] = height = max(row["top1"], heights[right] + span / 18)  # labels of close points do not overlap
+        leftwards = not right and row["consistency"] > (low + 100) / 2
+        ax.annotate(name, (row["consistency"], row["top1"]), xytext=(100 if right else row["consistency"], height),
+                    textcoords=offset_copy(ax.transData, fig, -10 if leftwards else 10, 0, "points"), va="center",
+                    ha="right" if leftwards else "left", fontsize=9.5, color=COLOURS[name],
+                    arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
+    ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
+    ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
+    return finished(fig)
+
+
+def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
+    """Mean paired differences with their 95% intervals; where there is one seed, a hollow point without one."""
+    fig, ax = plt.subplots(figsize=(8, 1 + 0.38 * len(gains)))
+    for y, (name, row) in enumerate(gains.iterrows()):
+        known = row["n"] > 1
+        if known:
+            ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[name], lw=2)
+        ax.plot(row["gain"], y, "o", color=COLOURS[name], mfc=COLOURS[name] if known else "white", ms=7)
+        ax.annotate(
+            f"{row['gain']:+.2f}   n = {row['n']:.0f}", (1.02, y), xycoords=("axes fraction", "data"), va="center"
+        )
+    ax.axvline(0, color="#888888", lw=0.8)
+    ax.set_yticks(range(len(gains)), gains.index)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"top-1 minus that of {over}, percentage points; bars: 95% interval over seeds")
+    sns.despine(fig, left=True)
+    return finished(fig, despine=False)
+
+
+def under_corruption(records: list[dict]) -> Figure:
+    """Accuracy and consistency on corrupted images, a bar per method."""
+    frame = pd.DataFrame(records)
+    names = list(dict.fromkeys(frame["method"]))
+    fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6))
+    for ax, field, label in zip(axes, ("top1", "consistency"), ("top-1, %", "circular consistency, %"), strict=True):
+        sns.barplot(
+            frame,
+            x="corruption",
+            y=field,
+            hue="method",
+            palette={name: COLOURS[name] for name in names},
+            ax=ax,
+            legend=field == "top1",
+        )
+        ax.set(xlabel="", ylabel=label)
+        lowest = frame[field].min()
+        ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].get_legend().remove()
+    fig.legend(handles, labels, loc="upper center", ncols=len(names), frameon=False, bbox_to_anchor=(0.5, 1.08))
+    return finished(fig)
+
+
+def under_noise(records: list[dict]) -> Figure:
+    """Labels that change, and origins that move, as noise grows."""
+    frame = pd.DataFrame(records)
+    names = list(dict.fromkeys(frame["method"]))
+    fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.5))
+    fields = {
+        "top1": "top-1 of noisy images, %",
+        "changed_by_noise": "labels that change, %",
+        "moved_origins": "images with another origin, %",
+    }
+    for ax, (field, label) in zip(axes, fields.items(), strict=True):
+        part = frame.dropna(subset=[field]) if field in frame else frame.iloc[:0]
+        sns.lineplot(part, x="noise", y=field, hue="method", palette={name: COLOURS[name] for name in names}, style="method",
+                     hue_order=names, style_order=names, markers=True, ax=ax, legend=field == "top1")  # fmt: skip
+        ax.set(xlabel="noise, grey levels", ylabel=label)
+        ax.set_ylim(bottom=0)
+    axes[0].get_legend().set_title("")
+    return finished(fig)

@@ -1,0 +1,1 @@
+"""Times beside the plain network, on the CPU and on a GPU."""

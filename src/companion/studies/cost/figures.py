@@ -1,0 +1,48 @@
+"""The figures of notebook 12."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from companion.figures.style import COLOURS, finished
+
+
+def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Per network and part, two bars: the time that its bytes take at the speed of a copy, and the time measured."""
+    fig, axes = plt.subplots(1, len(tables), figsize=(5 * len(tables), 3.2), squeeze=False)
+    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+        long = table[["predicted ms", "measured ms"]].rename(columns=lambda c: c.split()[0])
+        long = long.reset_index().melt("part", var_name="", value_name="ms")
+        sns.barplot(long, x="ms", y="part", hue="", palette=[COLOURS["plain"], COLOURS["MASS"]], ax=ax)
+        ax.set(title=name, xlabel="ms per forward pass", ylabel="")
+    return finished(fig)
+
+
+def after_each_change(table: pd.DataFrame) -> Figure:
+    """Forward time over the plain network's after each step (columns), one group of bars per network (rows)."""
+    long = table.reset_index(names="network").melt("network", var_name="", value_name="times the plain network")
+    fig, ax = plt.subplots(figsize=(9, 3.4))
+    colours = [COLOURS["circular padding"], *sns.color_palette("Blues", table.shape[1] - 1)]
+    sns.barplot(long, x="network", y="times the plain network", hue="", palette=colours, ax=ax)
+    ax.axhline(1, color=COLOURS["plain"], linewidth=1)
+    ax.set_xlabel("")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return finished(fig)
+
+
+def growing(table: pd.DataFrame) -> Figure:
+    """Cost against image side, batch and stride, one panel each: a line predicted, points measured."""
+    axes_names = list(dict.fromkeys(table["axis"]))
+    fig, axes = plt.subplots(1, len(axes_names), figsize=(4 * len(axes_names), 3.2), sharey=True)
+    for ax, name in zip(axes, axes_names, strict=True):
+        part = table[table["axis"] == name]
+        ax.plot(part["n"], part["predicted"], color=COLOURS["plain"], label="predicted")
+        ax.plot(part["n"], part["measured"], "o", color=COLOURS["MASS"], label="measured")
+        ax.set_xscale("log", base=2)
+        ax.set(yscale="log", xlabel=name, xticks=list(part["n"]), xticklabels=list(part["n"]))
+    axes[0].set_ylabel("selection and shift, ms")
+    axes[0].legend(frameon=False)
+    return finished(fig)

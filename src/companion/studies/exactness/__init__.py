@@ -1,0 +1,1 @@
+"""The slow searches for what breaks exactness; they have no notebook."""

@@ -1,0 +1,1 @@
+"""Segmentation architectures, at length."""

@@ -1,0 +1,1 @@
+"""Notebook 02: one layer, ties, rules."""

@@ -1,0 +1,1 @@
+"""Notebook 13: the paper's tables and figures beside ours."""

@@ -1,0 +1,44 @@
+"""The README's Table 5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from companion.core.markdown import table, where
+from companion.core.published import read_results
+from companion.core.records import Record, mean_std
+from companion.paper import verdicts
+
+_TABLE_5 = {"miou": 2, "mascc_paper": 4, "mascc_lps": 4, "identical": 2}  # fields, and their digits
+
+
+def segmentation(root: Path) -> str:
+    """The paper's Table 5: trained segmenters, mean and standard deviation over seeds."""
+    records = [r for r in read_results(root, "segmentation") if r["dataset"] != "scenes"]
+    runs: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        key = (record["model"], record["method"], record["dataset"], f"{record['iterations']:,}")
+        runs.setdefault((*key, record["profile"]), []).append(record)
+    rows = [
+        [
+            *(*key, str(len(group)), f"{group[0]['n']:,}"),
+            *(mean_std([r[field] for r in group], digits) for field, digits in _TABLE_5.items()),
+            where(group[0], records),
+            segmentation_verdict(group),
+        ]
+        for (*key, _), group in runs.items()
+    ]
+    columns = ["Network", "Method", "Data set", "Iterations", "Seeds", "Images", "mIoU %", "mASCC % (eq. 5)"]
+    note = (
+        "mASCC by the paper's protocol and by LPS's; to the bit: images whose scores moved along exactly. The paper trains "
+        "30,000 iterations on 10,582 images; the numbers of its Table 5 are lost."
+    )
+    return table([*columns, "mASCC % (LPS)", "To the bit %", "Profile", "Verdict"], rows, records, note)
+
+
+def segmentation_verdict(records: list[Record]) -> str:
+    """Whether a row of Table 5 bears out 'perfect shift equivariance'."""
+    at_scale = records[0]["profile"] == "paper"
+    if records[0]["method"] != "MASS":
+        return verdicts.without_number(at_scale)
+    return verdicts.on_promise(min(r["mascc_paper"] for r in records) == 100, at_scale)

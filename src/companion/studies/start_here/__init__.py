@@ -1,0 +1,1 @@
+"""Notebook 00: one network, one image moved around."""

@@ -1,0 +1,1 @@
+"""Notebook 06: published weights in converted networks, without training."""

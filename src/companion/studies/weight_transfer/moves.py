@@ -1,0 +1,110 @@
+"""Ways for an image to move that are not a circular shift by whole pixels, and how answers hold under them.
+
+What is promised is promised for circular shifts. A camera that turns by a fraction of a pixel interpolates, and a window
+that slides over a scene gains a row and loses one: no network that samples is exact under these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from tqdm.auto import tqdm
+
+from companion.measures.accuracy import Batches, Prepare
+from mass.evaluate.consistency import PROTOCOLS, Protocol
+from mass.functional.shift import shift
+
+Pair = tuple[Tensor, Tensor]
+
+
+def fourier_half(x: Tensor) -> Tensor:
+    """Moved by half a pixel along both axes, circularly: the samples in between of the band-limited image through these.
+
+    >>> x = torch.cos(torch.arange(8) * torch.pi / 4).expand(1, 1, 8, 8)
+    >>> torch.allclose(fourier_half(x), torch.cos((torch.arange(8) + 0.5) * torch.pi / 4).expand(1, 1, 8, 8), atol=1e-6)
+    True
+    """
+    for axis in (2, 3):
+        waves = torch.fft.rfft(x, dim=axis)
+        phase = torch.pi * torch.arange(waves.shape[axis], device=x.device) / x.shape[axis]
+        turn = torch.polar(torch.ones_like(phase), phase).view([-1 if d == axis else 1 for d in range(4)])
+        x = torch.fft.irfft(waves * turn, x.shape[axis], dim=axis)
+    return x
+
+
+def bilinear_half(x: Tensor) -> Tensor:
+    """Moved by half a pixel along both axes, circularly: the mean of each pixel and its neighbours. It blurs."""
+    x = (x + x.roll(-1, 2)) / 2
+    return (x + x.roll(-1, 3)) / 2
+
+
+def _twice(protocol: Protocol) -> Callable[[Tensor, Generator], Pair]:
+    """Both images moved at random by a protocol."""
+
+    def pair(x: Tensor, generator: Generator) -> Pair:
+        first, second = (protocol.move(x, protocol.draw(len(x), generator)) for _ in range(2))
+        return first, second
+
+    return pair
+
+
+def _and_half(interpolate: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Generator], Pair]:
+    """A random circular shift, and half a pixel more."""
+
+    def pair(x: Tensor, generator: Generator) -> Pair:
+        moved = shift(x, PROTOCOLS["mass"].draw(len(x), generator))
+        return moved, interpolate(moved)
+
+    return pair
+
+
+def _window_by_one(x: Tensor, generator: Generator) -> Pair:
+    """A window at a random place, and one pixel further along both axes."""
+    protocol = Protocol("crop", 0, 31)
+    by = torch.randint(0, 31, (len(x), 2), generator=generator)
+    return protocol.move(x, by), protocol.move(x, by + 1)
+
+
+MOVES: dict[str, Callable[[Tensor, Generator], Pair]] = {
+    "circular, whole pixels": _twice(PROTOCOLS["mass"]),
+    "circular, half a pixel (Fourier)": _and_half(fourier_half),
+    "circular, half a pixel (bilinear)": _and_half(bilinear_half),
+    "a window moved by one pixel": _window_by_one,
+    "a window moved by up to 31 pixels": _twice(PROTOCOLS["crop"]),
+    "zeros move in, up to 31 pixels": _twice(PROTOCOLS["zero"]),
+}
+
+
+def agreement(
+    models: dict[str, nn.Module], batches: Batches, prepare: Prepare, limit: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    """How well two views of an image agree, per method and move, over the first `limit` images.
+
+    Returns:
+        Rows of method, input (the move), n, agreement (labels, in percent) and cosine (of the logits, mean).
+    """
+    sums: dict[tuple[str, str], list[float]] = {(method, move): [0.0, 0.0] for move in MOVES for method in models}
+    generator = torch.Generator().manual_seed(seed)
+    total = 0
+    for model in models.values():
+        model.eval()
+    with torch.no_grad():
+        for images, _ in tqdm(batches, desc="moves", leave=False, disable=None):
+            x = prepare(images)[: limit - total]
+            for move, pair in MOVES.items():
+                views = pair(x, generator)
+                for method, model in models.items():
+                    first, second = (model(view) for view in views)
+                    sums[method, move][0] += (first.argmax(1) == second.argmax(1)).sum().item()
+                    sums[method, move][1] += F.cosine_similarity(first.double(), second.double()).sum().item()
+            total += len(x)
+            if total == limit:
+                break
+    return [
+        {"method": method, "input": move, "n": total, "agreement": 100 * labels / total, "cosine": cosine / total}
+        for (method, move), (labels, cosine) in sums.items()
+    ]

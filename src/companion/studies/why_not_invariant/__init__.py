@@ -1,0 +1,1 @@
+"""Notebook 01: why networks are not invariant."""

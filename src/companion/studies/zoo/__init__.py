@@ -1,0 +1,1 @@
+"""The census of the networks in use; it has no notebook."""

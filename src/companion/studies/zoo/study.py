@@ -1,0 +1,14 @@
+"""What the pipeline and the README are told of a study without a notebook."""
+
+from __future__ import annotations
+
+from companion.core.study import Study
+from companion.studies.zoo.page import PLACE, zoo_page
+from companion.studies.zoo.tables import zoo
+
+STUDY = Study(
+    description="The zoo - which networks in use convert, and are then equivariant to the bit",
+    benchmarks=("zoo",),
+    tables={"zoo": zoo},
+    pages={PLACE: zoo_page},
+)

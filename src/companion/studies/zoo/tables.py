@@ -1,0 +1,34 @@
+"""The README's table of the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from companion.core.markdown import table
+from companion.core.published import read_results
+from companion.core.records import Record
+
+
+def zoo(root: Path) -> str:
+    """The census: of networks in use, by library and kind, how many convert and are then exactly equivariant."""
+    records = read_results(root, "zoo")
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record["library"], record["kind"]), []).append(record)
+    rows = []
+    for (library, kind), group in sorted(groups.items()):
+        differences = [r.get("max_relative_difference_float32", 1.0) for r in group]
+        shares = [
+            [r["converts"] for r in group],
+            [0 <= d <= 1e-6 for d in differences],
+            [r.get("identical_float32", False) for r in group],
+            [r.get("identical_bfloat16", False) for r in group],
+        ]
+        wrong = sum(r["converts"] and not 0 <= d <= 1e-3 for r, d in zip(group, differences, strict=True))
+        cells = [f"{100 * sum(s) / len(group):.0f} ({sum(s)})" for s in shares]
+        rows.append([library, kind, str(len(group)), *cells, str(wrong)])
+    unconverted = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
+    note = "Percent of n networks (their number), random weights, 4 random circular shifts of a photograph. "
+    note += f"Not converted: {'; '.join(unconverted) or 'none'}."
+    columns = ["Library", "Kind", "n", "Converts %", "Equal to 1e-6 %", "Same bits, float32 %", "Same bits, bfloat16 %"]
+    return table([*columns, "Grossly wrong"], rows, records, note)

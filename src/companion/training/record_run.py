@@ -1,0 +1,82 @@
+"""Measure finished runs of `companion.train`.
+
+    python -m companion.evaluate checkpoints/cifar10/resnet20/mass/250-epochs/seed-0
+
+writes record.json beside the weights: accuracy and consistency on the test set, with provenance.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from companion.core.errors import Refusal
+from companion.core.files import read_json, write_json
+from companion.core.paths import find_root
+from companion.core.provenance import peak_memory_mb, provenance
+from companion.data.datasets import DATASETS, DataSet
+from companion.models.methods import METHODS
+from companion.training.checkpoint import load_tensors, load_weights
+from companion.training.recipe import Recipe
+from companion.training.tasks import task_of
+
+
+def trained(folder: Path) -> tuple[nn.Module, Recipe]:
+    """The network of a finished run, in eval mode, and its recipe."""
+    if not (folder / "weights.pt").exists():
+        raise Refusal(f"{folder} holds no finished run: train it first (python -m companion.train).")
+    recipe = Recipe(**read_json(folder / "recipe.json"))
+    model = METHODS[recipe.method].build(recipe.net, recipe.seed)
+    model.load_state_dict(load_tensors(folder / "weights.pt"))
+    return model.eval(), recipe
+
+
+def transferred(method: str, net: str, weights: Path) -> nn.Module:
+    """A network of the zoo with trained weights, as one of the methods, in eval mode; nothing is trained."""
+    return METHODS[method].build(net, 0, load_weights(weights)).eval()
+
+
+def record_run(folder: Path, root: Path) -> dict[str, Any]:
+    """Measure a finished run on its test set, once: record.json, flat, with provenance; what is there is returned."""
+    if (folder / "record.json").exists():
+        return read_json(folder / "record.json")
+    model, recipe = trained(folder)
+    return record_trained(model, recipe, DATASETS[recipe.dataset](root), folder, root)
+
+
+def record_trained(
+    model: nn.Module, recipe: Recipe, data: DataSet, folder: Path, root: Path, **more: Any
+) -> dict[str, Any]:
+    """Measure a trained network and write record.json beside its curve; `more` is recorded as well."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    task = task_of(data.to(device), recipe)
+    numbers = task.measure(model.to(device), device)
+    curve = read_json(folder / "curve.json")
+    record = {
+        **{name: value for name, value in asdict(recipe).items() if name != "start"},
+        **numbers,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images_per_s": median(point["images_per_s"] for point in curve),
+        "train_seconds": sum(point["seconds"] for point in curve),
+        **({"start": Path(recipe.start).stem} if recipe.start else {}),
+        **more,
+        **provenance(root),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    write_json(folder / "record.json", record)
+    return record
+
+
+def main() -> None:
+    """The command line: folders of runs."""
+    try:
+        for run in map(Path, sys.argv[1:] or sys.exit("Which runs? Name their folders.")):
+            print(record_run(run, find_root()))
+    except Refusal as refusal:
+        sys.exit(str(refusal))

@@ -1,0 +1,48 @@
+"""What the training loop asks of a task: its batches, its loss, and what is measured of the network that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from companion.data.datasets import DataSet
+from companion.measures.accuracy import Prepare
+
+# Bytes -> outputs in float32: the network as it is trained, images prepared, in the recipe's precision.
+Network = Callable[[Tensor], Tensor]
+
+
+class Loss(NamedTuple):
+    """Of one part of a batch."""
+
+    value: Tensor  # a mean over the part, to be made small
+    right: Tensor  # how many labels the network gave
+    counted: Tensor  # of how many
+
+
+class Task(Protocol):
+    """A data set and a recipe. A task may ask the network more than once, and add up several losses."""
+
+    @property
+    def data(self) -> DataSet:
+        """What it is trained and tested on, on the device."""
+
+    def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """One process's share of an epoch: augmented bytes and labels, in the recipe's parts of a batch.
+
+        What comes is a function of the recipe, the epoch and the share, and of nothing else.
+        """
+
+    def loss(self, network: Network, images: Tensor, labels: Tensor) -> Loss:
+        """What a step makes small."""
+
+    def score(
+        self, model: nn.Module, prepare: Prepare, autocast: Callable[[], AbstractContextManager]
+    ) -> dict[str, float]:
+        """What the learning curve shows of an epoch, by name, in percent, over the test images."""
+
+    def measure(self, model: nn.Module, device: str) -> dict[str, Any]:
+        """All that a record says of a trained network, over the test images."""

@@ -1,0 +1,23 @@
+"""Which task a recipe is: that of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from companion.core.errors import Refusal
+from companion.data.labelled import Labelled
+from companion.data.segmented import Segmented
+from companion.training.classification import Classification
+from companion.training.recipe import Recipe
+from companion.training.segmentation import Segmentation
+from companion.training.task import Task
+
+TASKS: dict[type, Callable[[Any, Recipe], Task]] = {Labelled: Classification, Segmented: Segmentation}
+
+
+def task_of(data: object, recipe: Recipe) -> Task:
+    """How a network is trained and measured on a data set by a recipe."""
+    if type(data) not in TASKS:
+        raise Refusal(f"Nothing is known of training on {type(data).__name__}: add its task to TASKS.")
+    return TASKS[type(data)](data, recipe)

@@ -1,0 +1,209 @@
+"""Publishing: what is merged, what is kept, what is refused, and that doing it twice changes nothing."""
+
+import base64
+import io
+import json
+
+import nbformat
+import numpy
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from companion.core.errors import Refusal
+from companion.core.markdown import percent
+from companion.core.published import PROVENANCE, merge, read_results, results_file, topic_of
+from companion.pipeline.clean_outputs import traces
+from companion.publishing import compress as shrink
+from companion.publishing import publish as publishing
+from companion.publishing.publish import find_runs, publish
+from companion.publishing.readme import refresh
+from companion.studies.weight_transfer.tables import transfer_verdict
+
+README = """# Title
+<!-- results:weight_transfer -->
+<!-- /results:weight_transfer -->
+prose
+<!-- results:exactness -->
+anything
+<!-- /results:exactness -->
+"""
+
+
+def picture(side: int) -> bytes:
+    """A PNG that does not compress."""
+    pixels = numpy.random.default_rng(0).integers(0, 256, (side, side, 3), numpy.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_run(folder, notebook="06_weight_transfer", profile="quick", side=8, text="fine", **fields):
+    run = folder / profile / notebook
+    facts = dict.fromkeys(PROVENANCE, 1) | {"notebook": notebook, "profile": profile, "device": "cpu", "cpu": "some"}
+    facts |= {"started": "2026-01-01T00:00:00+00:00", "commit": "0123456789", "modified": False, "seed": 0}
+    record = {"row": 0, "model": "net", "method": "MASS", "dataset": "set", "n": 200, "top1": 75.0}
+    record |= {"shifted_top1": 75.0, "consistency": 100.0, "changed_by_noise": 2.0}
+    for name in ("records", "figures"):
+        (run / name).mkdir(parents=True, exist_ok=True)
+    (run / "provenance.json").write_text(json.dumps(facts | {k: v for k, v in fields.items() if k in facts}))
+    (run / "records/r.json").write_text(json.dumps(record | {k: v for k, v in fields.items() if k not in facts}))
+    (run / "figures/f.png").write_bytes(picture(side))
+    shown = new_output("display_data", {"image/png": base64.b64encode(picture(side)).decode()})
+    notebook = new_notebook(cells=[new_code_cell("x", outputs=[shown, new_output("stream", text=text)], id="a")])
+    nbformat.write(notebook, run / "notebook.ipynb")
+    return run
+
+
+def tree_of(root):
+    paths = [path for name in ("results", "figures", "notebooks") for path in (root / name).glob("*")]
+    return {path.name: path.read_bytes() for path in [*paths, root / "README.md"]}
+
+
+def test_a_run_is_published_once(tmp_path):
+    (tmp_path / "README.md").write_text(README)
+    write_run(tmp_path / "runs")
+    assert len(publish(tmp_path, find_runs(tmp_path / "runs/quick"))) == 4
+    first = tree_of(tmp_path)
+    assert set(first) == {"weight_transfer.json", "06_f.png", "06_weight_transfer.ipynb", "README.md"}
+    assert publish(tmp_path, find_runs(tmp_path / "runs/quick")) == []
+    assert tree_of(tmp_path) == first
+    (record,) = read_results(tmp_path, "weight_transfer")
+    assert set(PROVENANCE) <= set(record) and record["top1"] == 75.0
+    text = first["README.md"].decode()
+    assert "| net | MASS | set (200) | 75.0 (68.6 to 80.5) |" in text and "Nothing is published yet" in text
+    assert text.startswith("# Title\n") and "\nprose\n" in text and "anything" not in text
+
+
+def test_other_profiles_machines_and_methods_stay(tmp_path):
+    for number, fields in enumerate(
+        ({}, {"profile": "reduced"}, {"device": "H200"}, {"cpu": "another"}, {"method": "APS"}, {"dataset": "photos"})
+    ):
+        write_run(tmp_path / str(number), **fields)
+        publish(tmp_path, find_runs(tmp_path / str(number)))
+    records = read_results(tmp_path, "weight_transfer")
+    assert len(records) == 6 and records[0]["profile"] == "reduced"
+    write_run(tmp_path / "0", top1=80.0)
+    publish(tmp_path, find_runs(tmp_path / "0"))
+    changed = read_results(tmp_path, "weight_transfer")
+    assert len(changed) == 6 and sum(old != new for old, new in zip(records, changed, strict=True)) == 1
+
+
+def test_the_order_does_not_depend_on_when(tmp_path):
+    one, other = ([facts] for facts in read_both(tmp_path))
+    assert merge(one, other) == merge(other, one)
+
+
+def read_both(tmp_path):
+    for name in ("plain", "MASS"):
+        publish(tmp_path, [write_run(tmp_path / name, method=name)])
+    return read_results(tmp_path, "weight_transfer")
+
+
+def test_unfinished_and_interactive_runs_are_no_results(tmp_path):
+    write_run(tmp_path / "runs/quick", profile=".partial")
+    write_run(tmp_path / "runs", profile="interactive")
+    assert find_runs(tmp_path / "runs") == []
+    with pytest.raises(Refusal, match="There is no folder .*: run `make repro` first"):
+        find_runs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "place", ["/home/someone/x", "at /tmp/pip-1/y.py", "https://host.example:8443/x", "--index-url"]
+)
+def test_what_tells_of_a_machine_is_refused(tmp_path, place):
+    with pytest.raises(Refusal, match="The notebook 06_weight_transfer names something of this machine"):
+        publish(tmp_path, [write_run(tmp_path / "a", text=place)])
+    with pytest.raises(Refusal, match="A record of 06_weight_transfer names something of this machine"):
+        publish(tmp_path, [write_run(tmp_path / "b", note=place)])
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("text", ["runs/tmp/x", "./home/x", "<python>/lib", "https://example.org/home/x", "a/b"])
+def test_what_does_not_tell_of_a_machine_passes(text):
+    assert traces(text) == []
+
+
+def test_a_run_without_provenance_is_refused(tmp_path):
+    run = write_run(tmp_path)
+    facts = json.loads((run / "provenance.json").read_text())
+    del facts["seconds"]
+    (run / "provenance.json").write_text(json.dumps(facts))
+    with pytest.raises(Refusal, match="has no seconds in its provenance: run it again"):
+        publish(tmp_path, [run])
+
+
+def test_large_pictures_are_made_small(tmp_path):
+    publish(tmp_path, [write_run(tmp_path / "runs", side=1000)])
+    assert (tmp_path / "figures/06_f.png").stat().st_size <= shrink.FIGURE
+    assert (tmp_path / "notebooks/06_weight_transfer.ipynb").stat().st_size <= shrink.NOTEBOOK
+    cell = nbformat.read(tmp_path / "notebooks/06_weight_transfer.ipynb", 4).cells[0]
+    assert Image.open(io.BytesIO(base64.b64decode(cell.outputs[0].data["image/png"]))).size[0] >= 500
+
+
+def test_a_notebook_that_stays_large_is_said_so(tmp_path):
+    said = publish(tmp_path, [write_run(tmp_path / "runs", text="x" * shrink.NOTEBOOK)])
+    assert any("cannot be brought under 1 MB and is not published" in line for line in said)
+    assert results_file(tmp_path, "weight_transfer").exists() and not (tmp_path / "notebooks").exists()
+
+
+@pytest.mark.parametrize(
+    ("readme", "sentence"),
+    [
+        ("<!-- results:nothing -->\n<!-- /results:nothing -->", "marks a table 'nothing'.*known: .*weight_transfer"),
+        ("<!-- results:exactness -->\n<!-- /results:weight_transfer -->", "needs both of its markers"),
+    ],
+)
+def test_wrong_markers_are_refused(tmp_path, readme, sentence):
+    with pytest.raises(Refusal, match=sentence):
+        refresh(readme, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "not run at paper scale"),
+        ({"consistency": 99.5}, "not reproduced"),
+        ({"profile": "paper"}, "not run at paper scale"),
+        ({"profile": "paper", "n": 50_000}, "reproduced"),
+        ({"profile": "paper", "n": 50_000, "method": "plain"}, "no number to compare with"),
+        ({"consistency": 90.0, "method": "plain"}, "not run at paper scale"),
+    ],
+)
+def test_verdicts(fields, expected):
+    assert transfer_verdict({"method": "MASS", "consistency": 100.0, "profile": "quick", "n": 200} | fields) == expected
+
+
+def test_a_benchmark_is_published_like_a_run(tmp_path):
+    speed = {
+        "notebook": "speed",
+        "profile": "bench",
+        "net": "resnet18",
+        "size": 224,
+        "rounds": 15,
+        "dtype": "float32",
+    }
+    measured = [("plain", 1, 20.0), ("MASS", 1, 30.0), ("plain", 8, 100.0), ("MASS", 8, 125.0), ("APS", 8, 200.0)]
+    for method, batch, time in measured:
+        ratio = time / {1: 20.0, 8: 100.0}[batch]
+        times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": ratio}
+        publish(tmp_path, [write_run(tmp_path / f"{method}-{batch}", method=method, batch=batch, **speed, **times)])
+    table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
+    assert "| MASS (×) |" in table and "| MASS at other batches (×) |" in table
+    ratios = "1.25 (1.20 to 1.30) | 2.00 (1.95 to 2.05) | – | – | 1: 1.50 (1.25 to 1.75) |"
+    assert f"| resnet18 | forward, float32, 224 px | some | 8 | 100 (n = 15) | {ratios}" in table
+
+
+def test_percentages_and_topics():
+    assert percent(100.0, 200) == "100.0 (98.1 to 100.0)" and percent(0.0, 104) == "0.0 (0.0 to 3.6)"
+    assert topic_of("06_weight_transfer") == "weight_transfer"
+
+
+def test_the_command_refuses_with_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(publishing, "find_root", lambda: tmp_path)
+    monkeypatch.setattr("sys.argv", ["publish", "--profile", "quick"])
+    with pytest.raises(SystemExit, match="publish: There is no folder"):
+        publishing.main()
+    monkeypatch.setattr("sys.argv", ["publish", "--records", str(write_run(tmp_path / "elsewhere"))])
+    publishing.main()
+    assert "results/weight_transfer.json now holds 1" in capsys.readouterr().out

@@ -1,0 +1,183 @@
+"""What notebook 05 asks of trained networks: seeds, corruptions, noise; and how its runs are gathered."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import numpy
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.data.labelled import Labelled, Split
+from companion.measures.noise import stability
+from companion.measures.paired_t import paired_gains
+from companion.models.methods import METHODS
+from companion.studies.cifar10 import figures as cifar_figures
+from companion.studies.cifar10 import recipes
+from companion.training import sweep
+from companion.training.recipe import Recipe, from_arguments, to_arguments
+from mass.nn.alignment import SelectOrigin
+
+
+def records(**values):
+    return [
+        {"method": method, "seed": seed, "top1": value, "consistency": 90.0 + seed, "net": "resnet20", "epochs": 4,
+         "shifted_top1": value}
+        for method, column in values.items()
+        for seed, value in enumerate(column)
+    ]  # fmt: skip
+
+
+# --- significance
+
+
+def test_an_interval_is_students_of_the_paired_differences():
+    a, b = [70.0, 71.0, 69.5], [71.0, 72.5, 71.0]
+    row = paired_gains(records(Baseline=a, MASS=b)).loc["MASS"]
+    difference = numpy.array(b) - numpy.array(a)
+    half = stats.t.ppf(0.975, 2) * difference.std(ddof=1) / 3**0.5
+    assert row["n"] == 3 and row["gain"] == pytest.approx(difference.mean())
+    assert (row["low"], row["high"]) == pytest.approx((difference.mean() - half, difference.mean() + half))
+    assert row["p"] == pytest.approx(stats.ttest_rel(b, a).pvalue)
+
+
+@pytest.mark.parametrize(
+    "ours, verdict",
+    [
+        ([72.0, 73.1, 71.4], "better"),
+        ([68.0, 69.1, 67.4], "worse"),
+        ([70.5, 70.4, 70.1], "not told apart"),
+        ([70.0, 71.0, 69.5], "not told apart"),  # the same runs
+        ([71.0, 72.0, 70.5], "better"),  # by exactly one point in every run
+        ([75.0], "one seed: no verdict"),
+    ],
+)
+def test_a_verdict_needs_an_interval_on_one_side_of_zero(ours, verdict):
+    assert paired_gains(records(Baseline=[70.0, 71.0, 69.5], MASS=ours)).loc["MASS", "verdict"] == verdict
+
+
+def test_only_common_seeds_are_compared():
+    rows = records(Baseline=[70.0, 71.0], MASS=[70.0])
+    rows.append(rows[-1] | {"seed": 5, "top1": 90.0})
+    assert paired_gains(rows).loc["MASS", ["n", "gain"]].tolist() == [1, 0.0]
+
+
+# --- corruptions and noise
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_corruption_keeps_shape_and_bytes_and_repeats_itself(kind):
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    once = corrupt(images, kind)
+    assert once.dtype == torch.uint8 and once.shape == images.shape
+    assert torch.equal(once, corrupt(images, kind))
+    assert torch.equal(once, images) == (kind == "none")
+
+
+class Bright(nn.Module):
+    """Label 1 when the first pixel is above grey; one origin group, of whose choice it makes nothing."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.mass_origin_1 = SelectOrigin((2, 2), rule)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.mass_origin_1(x)
+        bright = (x[:, 0, 0, 0] > 0).float()
+        return torch.stack((0.5 - bright, bright - 0.5), 1)
+
+
+@pytest.mark.parametrize("rule", ["l2", "zero"])
+def test_stability_counts_labels_and_origins(rule):
+    images = torch.full((200, 1, 4, 4), 128, dtype=torch.uint8)
+    images[:, :, 0, 0] = 129  # one grey level decides; the brightest phase is (0, 0) by as much
+    split = Split(images, torch.ones(200, dtype=torch.int64))
+    data = Labelled(split, split, (128 / 255,), (1.0,))
+    still, noisy = (stability(Bright(rule), data, split, noise) for noise in (0.0, 8.0))
+    assert still["top1"] == 100 and still["changed_by_noise"] == 0
+    assert 25 < noisy["changed_by_noise"] < 65 and noisy["top1"] == 100 - noisy["changed_by_noise"]
+    assert ("moved_origins" in noisy) == (rule == "l2")
+    if rule == "l2":
+        assert still["moved_origins"] == 0 and noisy["moved_origins"] > 50
+
+
+def test_another_rule_is_another_copy():
+    model = METHODS["mass"].build("digits", 0).eval()
+    changed = METHODS["mass"].with_rule(model, "linf")
+    rules = lambda m: {layer.rule for layer in m.modules() if isinstance(layer, SelectOrigin)}
+    assert (rules(model), rules(changed)) == ({"l2"}, {"linf"})
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(changed(x), changed(x.roll((1, 3), (2, 3))))
+
+
+# --- gathering runs
+
+
+@dataclass
+class Settings:
+    seed: int = 3
+    dataset: str = "digits"
+    nets: tuple = ("digits",)
+    methods: tuple = ("baseline", "mass", "lpf3")
+    seeds: int = 1
+    compared: tuple = ("baseline", "mass")
+    compared_seeds: int = 2
+    epochs: int = 1
+    batch: int = 64
+    precision: str = "float32"
+    trained_net: str = "digits"
+    trained_weights: str = "weights.pt"
+    finetune_epochs: int = 1
+    finetune_lr: float = field(default=0.01)
+
+
+def test_every_method_has_its_first_run_before_any_has_its_second():
+    runs = [(recipe.method, recipe.seed) for recipe in recipes.table_2_recipes(Settings())]
+    assert runs == [("baseline", 3), ("mass", 3), ("lpf3", 3), ("baseline", 4), ("mass", 4)]
+
+
+def test_fine_tuning_starts_from_the_weights_at_its_own_rate():
+    (recipe,) = recipes.fine_tuned(Settings(), ["mass"])
+    assert (recipe.start, recipe.lr, recipe.epochs) == ("weights.pt", 0.01, 1)
+    assert recipe.name == "digits/digits/mass/1-epochs-from-weights/seed-3"
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(flip=False, start="a/b.pt", lr=1e-3, net="digits", seed=7)])
+def test_a_recipe_survives_the_command_line(recipe):
+    assert from_arguments("", to_arguments(recipe))[0] == recipe
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_runs_are_trained_once_and_named_as_printed(jobs, tmp_path):
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    recipes = [Recipe(net="digits", dataset="digits", method=m, epochs=1, batch=64) for m in ("mass", "baseline")]
+    first = sweep.run_all(recipes, tmp_path, tmp_path / "checkpoints", jobs)
+    assert [record["method"] for record in first] == ["MASS", "Baseline"]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert sweep.run_all(recipes, tmp_path, tmp_path / "checkpoints", jobs) == first
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(sweep.Refusal, match="holds a run of another recipe .lr 0.2, not 0.1"):
+        sweep.run_all([replace(recipes[0], lr=0.1)], tmp_path, tmp_path / "checkpoints", jobs)
+    (point, _) = sweep.curves(recipes, tmp_path / "checkpoints")
+    assert point["epoch"] == 1 and point["method"] == "MASS"
+    json.dumps(first, allow_nan=False)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_stops_says_why(jobs, tmp_path):
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    recipe = Recipe(net="digits", dataset="digits", method="mass", epochs=1, batch=64, start="nowhere.pt")
+    with pytest.raises(sweep.Refusal, match=r"There are no weights at .*nowhere\.pt"):
+        sweep.run_all([recipe], tmp_path, tmp_path / "checkpoints", jobs)
+
+
+def test_the_table_puts_the_papers_values_beside():
+    table = cifar_figures.table_of_runs(records(Baseline=[70.0, 71.0], MASS=[72.0], LPS=[60.0]), "resnet20")
+    assert table.loc["Baseline", ("ours", "top-1")] == "70.50 ± 0.71"
+    assert table.loc["MASS", ("ours", "top-1")] == "72.00"
+    paper = "paper, 250 epochs, n = 5"
+    assert table.loc["MASS", (paper, "top-1")] == "92.03 ± 0.19" and table.loc["LPS", (paper, "top-1")] == ""
