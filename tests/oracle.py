@@ -18,6 +18,7 @@ import collections
 import dataclasses
 import itertools
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -402,3 +403,22 @@ def _compare(model: Program, converted: Any, x: Tensor) -> tuple[str, str]:
                 computed.append(_everywhere(model, image, choices[len(computed)]))
         model.wrapped(False)
     return "exact", ""
+
+
+def main() -> None:
+    """Judge the networks of seeds FIRST to LAST - 1, and say how many of which."""
+    first, last = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (0, 2000)
+    counts: collections.Counter[str] = collections.Counter()
+    for seed in range(first, last):
+        verdict = judge(seed)
+        counts[verdict.outcome] += 1
+        if verdict.outcome == "wrong":
+            print(f"seed {seed}: {verdict.reason}", flush=True)
+    print(
+        f"{last - first:,} networks: {counts['exact']:,} exact, {counts['refused']:,} refused, {counts['wrong']:,} wrong"
+    )
+    sys.exit(bool(counts["wrong"]))
+
+
+if __name__ == "__main__":
+    main()

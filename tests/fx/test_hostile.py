@@ -4,7 +4,6 @@ import collections
 import copy
 import dataclasses
 import pickle
-import threading
 
 import pytest
 import torch
@@ -246,21 +245,6 @@ def test_the_pooled_branch_of_an_aspp_at_other_sizes(height):
             assert str(refusal).endswith(".")
             continue
         assert found.shape[2:] == (height // 4, height // 2) and mass.certify(converted, x, 4)
-
-
-def test_threads_convert_at_once():
-    failures = []
-
-    def work():
-        try:
-            mass.convert(Net(lambda net, y: y.mean((2, 3))).eval(), X)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert not failures
 
 
 @pytest.mark.parametrize("example", [(1, 3, 2, 2), (1, 3, 1, 8), (1, 3, 3, 3)])
