@@ -50,7 +50,7 @@ def convert(
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
             borders alone).
-        verify: prove the result, node by node, in float64 on shifted noise (mass.fx.verify). Not done for 'zero'.
+        verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
 
