@@ -92,12 +92,15 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) 
 
 
 def leave_frame(node: fx.Node, plan: Plan) -> bool:
-    """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how."""
+    """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how.
+
+    That can only be told of the input's own rows and columns: of others nobody knows which axes they are.
+    """
     batch, dims = node.meta["shape"][0], POSITIONS.get(len(node.meta["shape"]), ())
     if len(dims) != len(plan.dims):
         return False
     height, width = sizes_along(node.meta["shape"], dims)
-    if len(node.users) > 1 or batch != plan.batch or plan.image[0] % height or plan.image[1] % width:
+    if len(node.users) > 1 or batch != plan.batch or (height, width) != plan.image:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))
