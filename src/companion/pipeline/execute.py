@@ -39,6 +39,7 @@ from companion.core.provenance import peak_memory_mb
 from companion.pipeline.clean_outputs import strip
 from companion.pipeline.notebook_source import read_source, set_parameters
 from companion.pipeline.settings import load_config
+from mass.native import kernels
 
 # In this order: a folder that holds the executed notebook holds everything.
 _OUTS = ("records", "figures", "metrics.json", "provenance.json", "notebook.ipynb")
@@ -63,6 +64,7 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
         folder = partial_folder(root, profile, notebook)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         folder.mkdir(parents=True)
+        kernels()  # built now if they are not yet, for the line that says so is no output of a notebook
         try:
             executed = _execute(root, notebook, profile, folder)
             strip(executed, root)
