@@ -41,7 +41,6 @@ from companion.pipeline.notebook_source import read_source, set_parameters
 from companion.pipeline.settings import load_config
 from mass.native import kernels
 
-# In this order: a folder that holds the executed notebook holds everything.
 _OUTS = ("records", "figures", "metrics.json", "provenance.json", "notebook.ipynb")
 
 
@@ -72,6 +71,7 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
             _put_in_place(folder, run_folder(root, profile, notebook))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(_older(folder), ignore_errors=True)
     return seconds
 
 
@@ -115,12 +115,20 @@ def _finish(folder: Path, executed: NotebookNode, started: float) -> float:
 
 
 def _put_in_place(folder: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for name in _OUTS:
-        old = target / name
-        if old.is_dir():
-            shutil.rmtree(old)
-        os.replace(folder / name, old)
+    """The folder as it is becomes the run; an older one goes first, as a whole: a kill leaves one of them, or none."""
+    for path in folder.iterdir():
+        if path.name not in _OUTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(_older(folder), ignore_errors=True)
+        os.replace(target, _older(folder))
+    os.replace(folder, target)
+
+
+def _older(folder: Path) -> Path:
+    """Where the run that is replaced lies meanwhile: beside the partial ones, where nobody looks for results."""
+    return folder.with_name(f"{folder.name}.older")
 
 
 def describe(error: PapermillExecutionError) -> str:
