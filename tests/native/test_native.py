@@ -1,8 +1,10 @@
 """Compiled kernels against the PyTorch code they stand for: the same bits, whatever the map."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -229,6 +231,63 @@ def test_processes_that_build_at_once_share_one_file(tmp_path):
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
     assert [process.communicate()[0].split() for process in started] == [["True", "False"]] * 3
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.fixture(scope="module")
+def a_library(tmp_path_factory):
+    """A library that was built, its file; as others would be, once for this module."""
+    folder = tmp_path_factory.mktemp("cache")
+    printed, errors = run(PROGRAM, MASS_CACHE=str(folder))
+    assert printed == ["True", "False"] and errors == "mass: building kernels for this machine, once (some seconds)\n"
+    (library,) = folder.iterdir()
+    return library
+
+
+@compiled
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:40_000],  # loaded, it kills the process by SIGBUS
+        lambda content: content[:100],
+        lambda content: b"",
+        lambda content: content[:-32],  # by a linker, but not by us
+        lambda content: content[:20_000] + bytes(64) + content[20_064:],
+    ],
+    ids=["cut short", "very short", "empty", "without its hash", "zeros in it"],
+)
+def test_a_damaged_library_is_built_anew(damage, a_library, tmp_path):
+    library = tmp_path / a_library.name
+    library.write_bytes(damage(a_library.read_bytes()))
+    library.chmod(0o755)
+    printed, errors = run(PROGRAM, MASS_CACHE=str(tmp_path))
+    assert printed == ["True", "False"] and "building" in errors
+    assert library.read_bytes() == a_library.read_bytes()
+    assert run(PROGRAM, MASS_CACHE=str(tmp_path)) == (["True", "False"], "")
+
+
+@compiled
+@pytest.mark.parametrize("mode, user", [(0o777, None), (0o775, None), (0o755, 12345)])
+def test_what_others_may_have_written_is_not_loaded(mode, user, a_library, tmp_path):
+    library = shutil.copy(a_library, tmp_path)
+    os.chmod(library, mode)
+    if user is not None:
+        if os.getuid():
+            pytest.skip("only root gives files away")
+        os.chown(library, user, -1)
+    printed, errors = run(PROGRAM, MASS_CACHE=str(tmp_path))
+    assert printed == ["True", "True"]
+    assert errors.count("\n") == 1 and "may be another user's work" in errors
+
+
+@compiled
+def test_what_killed_builds_left_is_removed_in_time(a_library, tmp_path):
+    """But neither a build that may go on, nor what is not ours: the cache may be any folder."""
+    for name, age in {"mass-kernels-old": 7200, "mass-kernels-new": 60, "tmpothers": 7200}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "windows.o").touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    run(PROGRAM, MASS_CACHE=str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"mass-kernels-new", "tmpothers", a_library.name}
 
 
 @given(

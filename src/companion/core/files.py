@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,14 +10,29 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from companion.core.errors import Refusal
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file under another name and rename it: a reader, or a kill, never meets half of it."""
+    """Write a file under another name and rename it: a reader, or a kill, never meets half of it.
+
+    Raises:
+        Refusal: when the disk is full.
+    """
+    try:
+        _write_and_rename(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Refusal(f"The disk is full: {path.name} could not be written; what was there before is kept.") from None
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content)
         os.chmod(name, 0o644)  # mkstemp makes files private
         os.replace(name, path)
     except BaseException:
@@ -30,8 +46,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        Refusal: when it holds something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # so are bytes that are no text
+        raise Refusal(f"{path} is broken ({error}): mend it, or take it from git or from a new run.") from None
 
 
 def sha256(path: Path) -> str:

@@ -53,7 +53,10 @@ def results_file(root: Path, topic: str) -> Path:
 def read_results(root: Path, topic: str) -> list[Record]:
     """The published records of a topic; none when nothing was published yet."""
     path = results_file(root, topic)
-    return read_json(path) if path.exists() else []
+    records = read_json(path) if path.exists() else []
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise Refusal(f"{path} is broken (no list of records): take it from git.")
+    return records
 
 
 def records_of(run: Path) -> list[Record]:

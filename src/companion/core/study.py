@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SEEDS = range(1 << 24)  # the training loop makes a seed of 64 bits of one of these, an epoch and a step
+
 Table = Callable[[Path], str]  # the project's folder -> Markdown
 Page = Callable[[Path], str | None]  # the project's folder -> HTML; None when nothing is published yet
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from companion.models.antialias import FILTERS
+from companion.models.loading import load_into
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -112,7 +113,7 @@ def _net(widths: Sequence[int], blocks: int, **options: Any) -> Callable[..., Sm
     ) -> SmallResNet:
         model = SmallResNet(widths, blocks, filtering=filtering, place=place, **options)
         if weights is not None:
-            model.load_state_dict(weights)
+            load_into(model, weights, f"a ResNet of widths {', '.join(map(str, widths))}")
         return model
 
     return make

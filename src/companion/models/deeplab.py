@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from companion.core.errors import Refusal
 from companion.models.antialias import antialias
+from companion.models.loading import load_into
 
 
 def _deeplab(encoder: str, classes: int) -> Callable[..., nn.Module]:
@@ -25,7 +26,7 @@ def _deeplab(encoder: str, classes: int) -> Callable[..., nn.Module]:
             raise Refusal(f"DeepLabV3+ has its filters behind the convolutions, not {place!r} them.")
         model = smp.DeepLabV3Plus(encoder, encoder_weights=None, encoder_output_stride=16, classes=classes)
         if weights is not None:
-            model.encoder.load_state_dict(dict(weights))
+            load_into(model.encoder, dict(weights), f"the encoder {encoder}")
         for module in model.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.01

@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 
 from companion.core.errors import Refusal
+from companion.core.files import sha256
 from companion.core.paths import find_root
 from companion.fetching.catalogue import FILES
 
@@ -18,6 +19,11 @@ def mobilenet_v2() -> nn.Module:
     if not path.exists():
         raise Refusal(f"{source.file} has not been fetched: run `make repro`, or python -m companion.fetch.")
     model = torchvision.models.mobilenet_v2()
+    if sha256(path) != source.sha256:  # also ahead of unpickling: what is not the published file is not read
+        place = path.relative_to(find_root())
+        raise Refusal(
+            f"{place} is damaged or another file (its hash is wrong): remove it, then python -m companion.fetch."
+        )
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return model.eval()
 

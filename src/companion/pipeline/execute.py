@@ -39,8 +39,8 @@ from companion.core.provenance import peak_memory_mb
 from companion.pipeline.clean_outputs import strip
 from companion.pipeline.notebook_source import read_source, set_parameters
 from companion.pipeline.settings import load_config
+from mass.native import kernels
 
-# In this order: a folder that holds the executed notebook holds everything.
 _OUTS = ("records", "figures", "metrics.json", "provenance.json", "notebook.ipynb")
 
 
@@ -63,6 +63,7 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
         folder = partial_folder(root, profile, notebook)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         folder.mkdir(parents=True)
+        kernels()  # built now if they are not yet, for the line that says so is no output of a notebook
         try:
             executed = _execute(root, notebook, profile, folder)
             strip(executed, root)
@@ -70,6 +71,7 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
             _put_in_place(folder, run_folder(root, profile, notebook))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(_older(folder), ignore_errors=True)
     return seconds
 
 
@@ -113,12 +115,20 @@ def _finish(folder: Path, executed: NotebookNode, started: float) -> float:
 
 
 def _put_in_place(folder: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for name in _OUTS:
-        old = target / name
-        if old.is_dir():
-            shutil.rmtree(old)
-        os.replace(folder / name, old)
+    """The folder as it is becomes the run; an older one goes first, as a whole: a kill leaves one of them, or none."""
+    for path in folder.iterdir():
+        if path.name not in _OUTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(_older(folder), ignore_errors=True)
+        os.replace(target, _older(folder))
+    os.replace(folder, target)
+
+
+def _older(folder: Path) -> Path:
+    """Where the run that is replaced lies meanwhile: beside the partial ones, where nobody looks for results."""
+    return folder.with_name(f"{folder.name}.older")
 
 
 def describe(error: PapermillExecutionError) -> str:

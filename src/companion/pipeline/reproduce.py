@@ -15,6 +15,7 @@ from companion.core.errors import Refusal
 from companion.core.paths import find_root, require_own_python, run_folder
 from companion.core.process import die_with_parent
 from companion.fetching.fetch import fetch_inputs
+from companion.pipeline.locks import clear_dead_locks
 from companion.pipeline.report import report
 from companion.pipeline.settings import choose_profile, load_config
 
@@ -44,6 +45,7 @@ def reproduce(root: Path, profile: str, only: str, mirror: Path | None) -> int:
     targets = stages(root, only)
     if mirror:
         fetch_inputs(root, mirror)
+    clear_dead_locks(root)
     started = time.time()
     code = dvc(["repro", *targets])
     if code == 0:

@@ -12,6 +12,7 @@ disturbs results.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy
 import torch
 
 from companion.core.errors import Refusal
-from companion.core.files import write_json
+from companion.core.files import write_atomic, write_json
 from companion.core.paths import FOLDER_VARIABLE, find_root, run_folder
 from companion.core.provenance import provenance
 from companion.core.records import make_record, nest, record_name
@@ -79,8 +80,9 @@ class Run:
 
     def figure(self, fig: Figure, name: str) -> None:
         """Keep a matplotlib figure as PNG; the same figure gives the same bytes."""
-        path = self.folder / "figures" / f"{name}.png"
-        fig.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
+        picture = io.BytesIO()
+        fig.savefig(picture, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+        write_atomic(self.folder / "figures" / f"{name}.png", picture.getvalue())
 
     def __repr__(self) -> str:
         return f"Run({self.notebook!r}, {self.profile!r})"

@@ -6,6 +6,7 @@ defaults and no extras: a key that is missing, unknown or of another type is ref
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,10 +18,13 @@ from ruamel.yaml.error import YAMLError
 from companion.core.errors import Refusal
 from companion.core.files import write_atomic
 from companion.core.paths import PARAMS
-from companion.core.study import Settings, Study
+from companion.core.study import SEEDS, Settings, Study
 from companion.studies import all_studies
 
 NOTEBOOKS: dict[str, Study] = {study.notebook: study for study in all_studies() if study.notebook}
+
+_STRIDE = 32  # the largest total stride of the notebooks' networks
+_SIDES = ("size", "certified_size", "small", "height", "width", "sides")  # settings that are images' sides, in pixels
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def load_config(root: Path) -> Config:
     try:
         # ruamel reads YAML 1.2, as DVC does: 1e-3 is a number (to PyYAML it is a string).
         content = YAML(typ="safe", pure=True).load((root / PARAMS).read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise Refusal(f"{PARAMS} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not isinstance(content.get("profiles"), list) or not content["profiles"]:
         raise Refusal(f"{PARAMS} must name the profiles to run, as in `profiles: [quick]`.")
@@ -77,7 +81,9 @@ def _profile(profile: str, notebooks: Any) -> dict[str, Settings]:
 
 def _typed(where: str, kind: type[Settings], values: Any) -> Settings:
     """The dataclass `kind` from a mapping that holds exactly its fields."""
-    values = values or {}
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise Refusal(f"{where} must be a block of settings, not {values!r}.")
     hints = get_type_hints(kind)
     for name in values:
         if name not in hints:
@@ -98,10 +104,23 @@ def _value(where: str, hint: Any, value: Any) -> Any:
     if items or type(value) is not hint:
         wanted = f"list of {items[0].__name__}" if items else hint.__name__
         raise Refusal(f"{where} must be {wanted}, not {value!r} ({type(value).__name__}).")
+    if isinstance(value, int | float):
+        _check_number(where, value)
     return value
 
 
+def _check_number(where: str, value: float) -> None:
+    """What no notebook can do anything with; it would say so later, and in its own words."""
+    name = re.sub(r"\[\d+\]$", "", where).rpartition(".")[2]
+    if not 0 <= value < math.inf:
+        raise Refusal(f"{where} must be a number from 0 on, not {value!r}.")
+    if name == "seed" and value not in SEEDS:
+        raise Refusal(f"{where} must be at most {SEEDS[-1]:,}, not {value!r}.")
+    if name in _SIDES and (value == 0 or value % _STRIDE):
+        raise Refusal(f"{where} must be a multiple of {_STRIDE}, the networks' total stride, not {value!r}.")
+
+
 def _one_of(name: Any, table: dict[str, Any], what: str) -> Any:
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise Refusal(f"There is no {what} named {name!r}; known: {', '.join(map(str, table))}.")
     return table[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -38,17 +39,35 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(run for run in found if not _UNFINISHED & set(run.relative_to(folder).parts))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A run as it was read."""
+
+    notebook: str
+    profile: str
+    modified: bool
+    records: list[Record]
+    figures: dict[str, bytes]
+    content: NotebookNode | None
+
+
 def publish(root: Path, runs: list[Path]) -> list[str]:
-    """Publish runs; returns a line each about what changed, and about what could not be published."""
+    """Publish runs; returns a line each about what changed, and about what could not be published.
+
+    All is read before anything is written: what is broken stops it while the tree is as it was.
+    """
     said = []
     with exclusive(root / "runs" / ".locks" / "publish", "Publishing"):
-        for run in runs:
-            facts = read_json(run / "provenance.json")
-            name = f"{facts['notebook']} ({facts['profile']})"
-            said += [f"{name}: {line}" for line in _publish_run(root, run, facts["notebook"])]
-            if facts["modified"]:
-                said.append(f"{name}: was run with changes that no commit holds.")
+        for path in (root / "results").glob("*.json"):  # the tables read them all
+            read_results(root, path.stem)
         readme = root / "README.md"
+        if readme.exists():
+            refresh(readme.read_text(encoding="utf-8"), root)
+        for found in [_read(run) for run in runs]:
+            name = f"{found.notebook} ({found.profile})"
+            said += [f"{name}: {line}" for line in _write_run(root, found)]
+            if found.modified:
+                said.append(f"{name}: was run with changes that no commit holds.")
         if readme.exists() and _write(readme, refresh(readme.read_text(encoding="utf-8"), root)):
             said.append("README.md: tables written anew.")
         for place, page in ((place, page) for study in all_studies() for place, page in study.pages.items()):
@@ -58,27 +77,38 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
     return said
 
 
-def _publish_run(root: Path, run: Path, notebook: str) -> list[str]:
-    said, topic = [], topic_of(notebook)
-    records = records_of(run)
-    executed = run / "notebook.ipynb"
-    content = nbformat.read(executed, as_version=4) if executed.exists() else None
-    _refuse_traces(records, content, notebook)  # before anything is written
+def _read(run: Path) -> _Found:
+    facts = read_json(run / "provenance.json")
+    notebook, executed = facts["notebook"], run / "notebook.ipynb"
+    found = _Found(
+        notebook,
+        facts["profile"],
+        bool(facts["modified"]),
+        records_of(run),
+        {path.name: path.read_bytes() for path in sorted((run / "figures").glob("*.png"))},
+        nbformat.read(executed, as_version=4) if executed.exists() else None,
+    )
+    _refuse_traces(found.records, found.content, notebook)
+    return found
+
+
+def _write_run(root: Path, found: _Found) -> list[str]:
+    said, topic = [], topic_of(found.notebook)
     before = read_results(root, topic)
-    merged = merge(before, records)
+    merged = merge(before, found.records)
     if merged != before:
         write_results(root, topic, merged)
-        said.append(f"{len(records)} records, results/{topic}.json now holds {len(merged)}.")
-    for figure in sorted((run / "figures").glob("*.png")):
-        target = root / "figures" / f"{notebook[:2]}_{figure.name}"
-        if _write(target, shrink_figure(figure.read_bytes())):
+        said.append(f"{len(found.records)} records, results/{topic}.json now holds {len(merged)}.")
+    for name, picture in found.figures.items():
+        target = root / "figures" / f"{found.notebook[:2]}_{name}"
+        if _write(target, shrink_figure(picture)):
             said.append(f"figures/{target.name}.")
-    if content is not None:
-        text = shrink_notebook(content)
+    if found.content is not None:
+        text = shrink_notebook(found.content)
         if text is None:
             said.append(f"its notebook cannot be brought under {NOTEBOOK / 1e6:.0f} MB and is not published.")
-        elif _write(root / "notebooks" / f"{notebook}.ipynb", text):
-            said.append(f"notebooks/{notebook}.ipynb.")
+        elif _write(root / "notebooks" / f"{found.notebook}.ipynb", text):
+            said.append(f"notebooks/{found.notebook}.ipynb.")
     return said
 
 

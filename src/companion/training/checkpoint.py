@@ -36,5 +36,7 @@ def load_tensors(path: Path) -> Any:
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """A state_dict, alone or as others publish it: under 'state_dict', its keys prefixed by 'module.'."""
     state = load_tensors(path)
-    state = state.get("state_dict", state)
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise Refusal(f"{path} holds no weights of a network (tensors by name): name a file that does.")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from companion.core.errors import Refusal
+from companion.core.study import SEEDS
 from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS, NETS
 
@@ -56,6 +57,8 @@ class Recipe:
         for field in ("momentum", "weight_decay", "iterations", "encoder_lr", "size"):
             if getattr(self, field) < 0:
                 raise Refusal(f"The recipe's {field} must not be negative, as {getattr(self, field)} is.")
+        if self.seed not in SEEDS:
+            raise Refusal(f"The recipe's seed must be from 0 to {SEEDS[-1]:,}, not {self.seed}.")
 
     @property
     def name(self) -> str:

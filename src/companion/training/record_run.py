@@ -21,6 +21,7 @@ from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.data.datasets import DATASETS, DataSet
+from companion.models.loading import load_into
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_tensors, load_weights
 from companion.training.recipe import Recipe
@@ -33,7 +34,7 @@ def trained(folder: Path) -> tuple[nn.Module, Recipe]:
         raise Refusal(f"{folder} holds no finished run: train it first (python -m companion.train).")
     recipe = Recipe(**read_json(folder / "recipe.json"))
     model = METHODS[recipe.method].build(recipe.net, recipe.seed)
-    model.load_state_dict(load_tensors(folder / "weights.pt"))
+    load_into(model, load_tensors(folder / "weights.pt"), f"the run {recipe.name}")
     return model.eval(), recipe
 
 

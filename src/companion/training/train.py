@@ -36,6 +36,7 @@ from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.data.datasets import DATASETS, DataSet
+from companion.models.loading import load_into
 from companion.models.methods import METHODS, channels_of
 from companion.training.checkpoint import load_tensors, load_weights, save_tensors
 from companion.training.recipe import Recipe, from_arguments
@@ -170,8 +171,10 @@ class Training:
         if not path.exists():
             return
         state = load_tensors(path)
+        if not isinstance(state, dict) or not {"recipe", "model", "optimizer", "curve"} <= set(state):
+            raise Refusal(f"{path} is no checkpoint of a run: move it away.")
         _require_same(self.recipe, state["recipe"], path.parent)
-        self.model.load_state_dict(state["model"])
+        load_into(self.model, state["model"], f"the run {self.recipe.name}")
         self.optimizer.load_state_dict(state["optimizer"])
         self.curve = state["curve"]
 

@@ -1,6 +1,10 @@
 """The runner: what it executes, what it leaves, and that two equal runs leave equal bytes."""
 
+import contextlib
+import errno
 import json
+import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -10,6 +14,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from companion.core.errors import Refusal
+from companion.core.files import write_atomic
 from companion.core.paths import require_own_python
 from companion.core.process import exclusive
 from companion.pipeline import execute as runner
@@ -98,6 +103,55 @@ def test_two_runs_leave_the_same_bytes_and_no_trace_of_the_machine(tree):
     run(tree)
     assert contents(tree) == first
     assert not list((tree / "runs/quick/.partial").iterdir())
+
+
+def test_a_run_is_never_a_mixture_of_two(tree, monkeypatch):
+    """Killed at any rename while it replaces an older one, it leaves the old one, the new one, or none."""
+    target = tree / "runs/quick/02_mass_layer"
+
+    def folder(version: str) -> Path:
+        made = tree / "runs/quick/.partial/02_mass_layer"
+        for name in ("records", "figures"):
+            (made / name).mkdir(parents=True)
+            (made / name / "a").write_text(version)
+        for name in ("metrics.json", "provenance.json", "notebook.ipynb"):
+            (made / name).write_text(version)
+        return made
+
+    class Killed(BaseException):
+        pass
+
+    for kill_at in (1, 2, 3):
+        shutil.rmtree(tree / "runs", ignore_errors=True)
+        runner._put_in_place(folder("old"), target)
+        calls = iter(range(1, 9))
+
+        def rename(*places, calls=calls, kill_at=kill_at):
+            if next(calls) == kill_at:
+                raise Killed
+            os.rename(*places)
+
+        monkeypatch.setattr(runner.os, "replace", rename)
+        with contextlib.suppress(Killed):
+            runner._put_in_place(folder("new"), target)
+        monkeypatch.undo()
+        monkeypatch.setattr(runner, "require_own_python", lambda root: None)
+        left = [path.read_text() for path in target.rglob("*") if path.is_file()]
+        assert left in ([], ["old"] * 5, ["new"] * 5)
+
+
+def test_a_full_disk_is_one_sentence(tree, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_atomic(tree / "kept.json", "before")
+    monkeypatch.setattr("companion.core.files.os.fdopen", full)
+    with pytest.raises(
+        Refusal, match="The disk is full: kept.json could not be written; what was there before is kept"
+    ):
+        write_atomic(tree / "kept.json", "after")
+    monkeypatch.undo()
+    assert (tree / "kept.json").read_text() == "before" and len(list(tree.glob("*kept.json*"))) == 1
 
 
 def test_a_failing_cell_leaves_nothing_and_is_named(tree):

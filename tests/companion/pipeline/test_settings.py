@@ -15,7 +15,7 @@ TRANSFER = "06_weight_transfer: {seed: 0, size: 224, images: 4, moved: 2, batch:
 
 
 def write(folder: Path, text: str) -> Path:
-    (folder / "params.yaml").write_text(text)
+    (folder / "params.yaml").write_text(text, encoding="latin-1")
     return folder
 
 
@@ -92,6 +92,16 @@ def test_settings_are_frozen(tmp_path):
         (LAYER.replace("8", "true"), "shifts must be int, not True"),
         (LAYER.replace("02_mass_layer", "02_mass"), "no notebook .* named '02_mass'"),
         (LAYER.replace("}", ""), "params.yaml cannot be read"),
+        ("02_mass_layer: 3", "quick.02_mass_layer must be a block of settings, not 3"),
+        ("02_mass_layer: []", r"quick.02_mass_layer must be a block of settings, not \[\]"),
+        (LAYER.replace("64", "63"), "size must be a multiple of 32, the networks' total stride, not 63"),
+        (LAYER.replace("64", "-64"), "size must be a number from 0 on, not -64"),
+        (LAYER.replace("64", "0"), "size must be a multiple of 32, the networks' total stride, not 0"),
+        (LAYER.replace("seed: 0", "seed: -1"), "seed must be a number from 0 on, not -1"),
+        (LAYER.replace("seed: 0", f"seed: {10**20}"), "seed must be at most 16,777,215, not 100000000000000000000"),
+        (TRANSFER.replace("1e-3", ".nan"), "noise must be a number from 0 on, not nan"),
+        (LAYER.replace("seed", "1"), "has no setting 1; known: seed"),
+        (LAYER + "\n  x: \xff", "params.yaml cannot be read: 'utf-8' codec can't decode byte 0xff"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path, notebook, sentence):
@@ -108,6 +118,8 @@ def test_profiles_must_be_a_list(tmp_path, profiles):
 def test_an_unknown_profile_is_refused(tmp_path):
     with pytest.raises(Refusal, match="no profile in params.yaml named 'papper'; known: quick"):
         read(tmp_path, LAYER, "[papper]")
+    with pytest.raises(Refusal, match=r"no profile in params.yaml named \[1\]; known: quick"):
+        read(tmp_path, LAYER, "[[1]]")
     with pytest.raises(Refusal, match="no notebook of quick named '03_lattices'"):
         read(tmp_path, LAYER).of("03_lattices", "quick")
 

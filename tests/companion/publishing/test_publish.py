@@ -133,6 +133,29 @@ def test_a_run_without_provenance_is_refused(tmp_path):
         publish(tmp_path, [run])
 
 
+@pytest.mark.parametrize(
+    ("place", "text", "sentence"),
+    [
+        ("results/speed.json", "[{", "results/speed.json is broken"),
+        ("results/speed.json", "{}", r"results/speed.json is broken \(no list of records\)"),
+        ("results/speed.json", "\xff", "results/speed.json is broken .*utf-8"),
+        ("results/weight_transfer.json", "[", "results/weight_transfer.json is broken"),
+        ("runs/quick/12_cost/records/r.json", "{", "records/r.json is broken"),
+        ("README.md", "<!-- results:exactness -->", "needs both of its markers"),
+    ],
+)
+def test_what_is_broken_is_found_before_anything_is_written(tmp_path, place, text, sentence):
+    (tmp_path / "README.md").write_text(README)
+    for notebook in ("06_weight_transfer", "12_cost"):
+        write_run(tmp_path / "runs", notebook)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(text, encoding="latin-1")
+    before = tree_of(tmp_path)
+    with pytest.raises(Refusal, match=sentence):
+        publish(tmp_path, find_runs(tmp_path / "runs"))
+    assert tree_of(tmp_path) == before
+
+
 def test_large_pictures_are_made_small(tmp_path):
     publish(tmp_path, [write_run(tmp_path / "runs", side=1000)])
     assert (tmp_path / "figures/06_f.png").stat().st_size <= shrink.FIGURE

@@ -379,12 +379,41 @@ def test_the_learning_rate_falls_at_every_step_from_the_recipes_to_zero():
         ({"schedule": "linear"}, "no schedule named 'linear'; known: cosine, poly"),
         ({"size": -1}, "size must not be negative, as -1 is"),
         ({"start": "data/none.pt"}, "There are no weights at .*data/none.pt"),
+        ({"seed": -1}, "seed must be from 0 to 16,777,215, not -1"),
+        ({"seed": 2**70}, "seed must be from 0 to 16,777,215, not 1180591620717411303424"),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(home, lend, wrong, sentence):
     with pytest.raises(Refusal, match=sentence):
         train(Recipe(**SMALL | wrong), home, home)
     assert sorted(path.name for path in home.iterdir()) == ["dvc.yaml", "params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ([torch.zeros(3)], r"start.pt holds no weights of a network \(tensors by name\)"),
+        ({"state_dict": 3}, r"start.pt holds no weights of a network"),
+        ({"linear.weight": "text"}, r"start.pt holds no weights of a network"),
+        (
+            {"linear.weight": torch.zeros(10, 16)},
+            "not the weights of a ResNet of widths 8, 16: Missing key.*conv1.weight",
+        ),
+        (torch.nn.Linear(2, 2).state_dict(), "not the weights of a ResNet of widths 8, 16: Missing key"),
+    ],
+)
+def test_weights_of_something_else_are_one_sentence(home, lend, weights, sentence):
+    torch.save(weights, home / "start.pt")
+    with pytest.raises(Refusal, match=sentence):
+        train(Recipe(**SMALL, start="start.pt"), home, home)
+
+
+def test_a_checkpoint_of_something_else_is_one_sentence(home, lend):
+    recipe = Recipe(**SMALL)
+    (home / recipe.name).mkdir(parents=True)
+    torch.save([1], home / recipe.name / "checkpoint.pt")
+    with pytest.raises(Refusal, match="checkpoint.pt is no checkpoint of a run: move it away"):
+        train(recipe, home, home)
 
 
 def test_a_batch_is_shared_by_processes_and_parts(home, digits, monkeypatch):
