@@ -13,10 +13,12 @@ from mass.functional.origin import RULES
 from mass.fx.converted import Converted
 from mass.fx.example import as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
+from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.infer import infer
 from mass.fx.nodes import returned
+from mass.fx.places import Places
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import trace
+from mass.fx.trace import note_shapes, trace
 from mass.fx.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
@@ -79,6 +81,8 @@ def convert(
     traced = trace(model, example)
     if verify:
         verify_trace(model, traced, example)
+    if call_heads_whole(traced, infer(_copied(traced))):
+        note_shapes(traced, inputs)
     try:
         converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
     except NoLongerFits:  # layers that count positions
@@ -86,6 +90,7 @@ def convert(
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
+    converted.become(type(model))
     return converted
 
 
@@ -106,11 +111,16 @@ def _rewritten(
     if plan.refusals:
         raise plan.refusals[0][1]
     wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
-    converted = Rewriter(plan, origin).run()
+    operations = {str(n.target) for n in traced.graph.nodes if n.op == "call_module" and meets_map(n, plan)}
+    rewriter = Rewriter(plan, origin)
+    converted = rewriter.run()
+    moved_back = {node.name: restored.name for node, restored in rewriter.restored.items()}
+    converted.calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.calls)
     if symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
+    converted.places = Places(converted, {call.path for call in converted.calls}, operations)
     return converted, wraps
 
 
