@@ -87,9 +87,9 @@ def test_methods_given_tensors_refuse_others_pass(converted):
             isinstance(again, Net) and again.classes() == 2 and again.describe() == again.alias() == "net of 2 classes"
         )
         assert torch.equal(again.double(X), 2 * X)
-        for call in (lambda: again.features(X), lambda: again.features(x=X), lambda: again.features([{"x": X}])):
+        for args, kwargs in (((X,), {}), ((), {"x": X}), (([{"x": X}],), {})):
             with pytest.raises(REFUSED, match="features of this network is not converted"):
-                call()
+                again.features(*args, **kwargs)
         again.name = "other"
         assert again.describe() == "other of 2 classes"
 
@@ -107,8 +107,8 @@ def test_heads_can_be_replaced():
     converted = mass.convert(Net().eval(), X)
     assert [str(n.target) for n in converted.graph.nodes][-2:] == ["classifier", "output"]
     heard = []
-    converted.classifier[0].register_forward_hook(lambda *call: heard.append(call[2].shape))
-    converted(X)
+    with converted.classifier[0].register_forward_hook(lambda *call: heard.append(call[2].shape)):
+        converted(X)
     assert heard == [(2, 8)]
     for again in copies(converted):
         again.classifier = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 5))
@@ -215,3 +215,61 @@ def test_hooks_that_the_model_has_are_called_and_not_traced():
     heard.clear()
     converted(X)
     assert heard == [torch.Tensor] * 3
+
+
+class Autoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 3, 4, 2, 1)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("mean", torch.tensor(0.5))
+        self.norm, self.head = nn.BatchNorm2d(4), nn.Linear(4, 2)
+
+    def encode(self, x):
+        return self.norm(self.down((x - self.mean) * self.scale))
+
+    def classify(self, x, bias=0.0):
+        return self.head(self.encode(x).mean((2, 3))) + bias
+
+    def forward(self, x):
+        return self.up(self.encode(x))
+
+
+def test_methods_are_converted_over_the_same_parameters():
+    model = Autoencoder().eval()
+    converted = mass.convert(model, X, methods=("encode", "classify"))
+    assert list(converted.state_dict()) == list(model.state_dict())
+    for again in (copy.deepcopy(converted), pickle.loads(pickle.dumps(converted)), converted):
+        with torch.no_grad():
+            assert torch.equal(again.classify(X), again.classify(X.roll((3, 5), (2, 3))))
+            assert mass.certify(again.networks["encode"], X, 4).identical.all()
+            circular = mass.convert(model, X, origin="zero", methods=("encode",))
+            assert torch.allclose(circular.encode(X)[..., 1:-1, 1:-1], model.encode(X)[..., 1:-1, 1:-1], atol=1e-5)
+            before = again.classify(X)
+            state = {name: value + 1 for name, value in again.state_dict().items()}
+            again.load_state_dict(state)
+            assert not torch.equal(again.classify(X), before)
+            again.double()
+            assert again.classify(X.double()).dtype == torch.float64
+        again.head = nn.Linear(4, 7).double()
+        assert again.classify(X.double()).shape == (2, 7)
+        again.train()
+        again.classify(X.double()).sum().backward()
+        assert again.down.weight.grad is not None and again.norm.num_batches_tracked == 2
+        with pytest.raises(TypeError, match="bias is 0.0 in this converted network"):
+            again.classify(X, bias=1.0)
+
+
+def test_methods_with_inputs_of_their_own():
+    class Coder(Autoencoder):
+        def decode(self, z):
+            return self.up(z)
+
+    z = torch.randn(2, 4, 32, 48)
+    converted = mass.convert(Coder().eval(), X, methods={"decode": z})
+    assert mass.certify(converted.networks["decode"], z, 4).identical.all()
+    assert torch.equal(converted.decode(z.roll((3, 5), (2, 3))), converted.decode(z).roll((6, 10), (2, 3)))
+    with pytest.raises(REFUSED, match="encode of this network is not converted"):
+        converted.encode(X)
+    with pytest.raises(ValueError, match="Coder has no method 'code'"):
+        mass.convert(Coder().eval(), X, methods=("code",))

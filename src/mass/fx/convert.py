@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import fx, nn
@@ -11,10 +13,11 @@ from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
 from mass.fx.converted import Converted
-from mass.fx.example import as_example
+from mass.fx.example import Example, as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.infer import infer
+from mass.fx.methods import tie
 from mass.fx.nodes import returned
 from mass.fx.places import Places
 from mass.fx.rewrite import Rewriter
@@ -31,6 +34,7 @@ def convert(
     origin: str = "l2",
     verify: bool = True,
     symmetrise: bool = False,
+    methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
@@ -55,6 +59,9 @@ def convert(
         verify: prove the result, node by node, in float64 on shifted noise (mass.fx.verify). Not done for 'zero'.
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
+        methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
+            `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
+            methods refuse tensors in the copy (mass.fx.likeness).
 
     Raises:
         NotEquivariantError: names the operation that cannot be converted, the reason and the way out.
@@ -76,7 +83,23 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
+    options = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
+    converted = _converted(model, example, **options)
+    converted.become(type(model))
+    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
+    networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
+    for name in networks:
+        if not callable(getattr(model, name, None)):
+            raise ValueError(f"{type(model).__name__} has no method {name!r} that could be converted.")
+    converted.networks = {name: _converted(model, value, **options) for name, value in networks.items()}
+    for network in converted.networks.values():
+        tie(converted, network)
+    return converted
+
+
+def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:
+    """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
     traced = trace(model, example)
     if verify:
@@ -90,7 +113,6 @@ def convert(
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
-    converted.become(type(model))
     return converted
 
 

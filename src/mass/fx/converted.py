@@ -37,6 +37,7 @@ class Converted(fx.GraphModule):
         calls: of containers whose inside is in the graph.
         places: the modules that must stay where they are.
         networks: further methods of the model, each converted, by name (`methods=`).
+        tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
     total_stride: Pair = (1, 1)
@@ -46,6 +47,7 @@ class Converted(fx.GraphModule):
     calls: tuple[Call, ...] = ()
     places: Places | None = None
     networks: Mapping[str, Converted] = MappingProxyType({})
+    tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""
@@ -151,6 +153,16 @@ class Converted(fx.GraphModule):
         self.__dict__.update(kept)
         self.__dict__["calls"] = tuple(c.renamed(lambda k: names[int(k)]) for c in calls) if len(names) == count else ()
         self.graph = plain.graph
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for network in self.networks.values():
+            for name, module in network.named_children():
+                if name.startswith("mass_"):
+                    module._apply(fn)
+            own = {n: fn(b) for n, b in network._buffers.items() if n not in self._buffers and b is not None}
+            network._buffers.update(own)
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""

@@ -43,12 +43,11 @@ def call_heads_whole(traced: Converted, plan: Plan) -> bool:
     for call, nodes in sorted(inside.items(), key=lambda item: item[0].begins.tick):  # the outer ones first
         if call.path not in mixed and not any(_within(call, outer) for outer, _ in done):
             done.append((call, nodes))
-    stands = {name: name for name in (n.name for n in traced.graph.nodes)}
+    stands = {n.name: n for n in traced.graph.nodes}
     for call, nodes in done:
-        whole = _collapse(traced, call, nodes)
-        stands |= {node.name: whole.name for node in nodes}
-    kept = [c for c in traced.calls if not any(_within(c, d) for d, _ in done)]
-    traced.calls = tuple(call.renamed(stands.__getitem__) for call in kept)
+        _collapse(traced, call, nodes, stands)
+    kept = [c for c in traced.calls if not any(_within(c, outer) for outer, _ in done)]
+    traced.calls = tuple(call.renamed(lambda name: stands[name].name) for call in kept)
     _forget_uncalled(traced)
     traced.graph.lint()
     traced.recompile()
@@ -76,25 +75,25 @@ def _is_whole(call: Call, nodes: list[fx.Node], meets: set[str], maps: set[str])
     return bool(results & {n.name for n in nodes}) and not maps & set(call.given.nodes)
 
 
-def _collapse(traced: Converted, call: Call, nodes: list[fx.Node]) -> fx.Node:
-    """One node in the place of those inside of a call."""
-    graph, named = traced.graph, {n.name: n for n in traced.graph.nodes}
-    args, kwargs = unpack(call.given.structure, tuple(named[name] for name in call.given.nodes))
+def _collapse(traced: Converted, call: Call, nodes: list[fx.Node], stands: dict[str, fx.Node]) -> None:
+    """One node in the place of those inside of a call; `stands`: what stands for a node, by name."""
+    graph, within = traced.graph, set(nodes)
+    args, kwargs = unpack(call.given.structure, tuple(stands[name] for name in call.given.nodes))
     with graph.inserting_after(nodes[-1]):
-        whole = graph.call_module(call.path, tuple(args), dict(kwargs))
-    following = whole
-    within = set(nodes)
+        whole = following = graph.call_module(call.path, tuple(args), dict(kwargs))
     for index, path in _places(call.returned.structure):
-        node, found = named[call.returned.nodes[index]], whole
+        node, found = stands[call.returned.nodes[index]], whole
         if node not in within or not any(user not in within for user in node.users):
             continue
         for step in path:
             with graph.inserting_after(following):
                 found = following = graph.call_function(operator.getitem, (found, step))
         node.replace_all_uses_with(found, delete_user_cb=lambda user: user not in within)
+        stands[node.name] = found
     for node in reversed(nodes):
+        if stands[node.name] is node:
+            stands[node.name] = whole
         graph.erase_node(node)
-    return whole
 
 
 def _within(one: Call, other: Call) -> bool:

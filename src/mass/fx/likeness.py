@@ -75,7 +75,10 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in self.networks:
-            return self.run_method(name, *args, **kwargs)
+            from mass.fx.methods import follow  # knows of converted networks
+
+            follow(self, self.networks[name])
+            return self.networks[name](*args, **kwargs)
         if any(isinstance(value, Tensor) for _, value in leaves([args, kwargs])):
             reason = f"{name} of this network is not converted"
             raise NotEquivariantError("", reason, f"convert it with mass.convert(…, methods=({name!r},))")

@@ -7,7 +7,6 @@ import re
 import traceback
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
@@ -40,6 +39,7 @@ class _Tracer(SizedTracer):
     def __init__(self, example: Example, opaque: frozenset[type] = frozenset()) -> None:
         super().__init__(example.values)
         self.example, self.opaque = example, opaque
+        self.traced_func_name = example.method
         self.failed: nn.Module | None = None  # the innermost module whose forward could not be traced
         self.where = ""
         self.calls: list[Call] = []
@@ -75,6 +75,8 @@ class _Tracer(SizedTracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         try:
+            if not self._computing and not self._is_installed(m):
+                return forward(*args, **kwargs)  # made in forward (a loss, say): what it does is the model's doing
             if self._computing or self.is_leaf_module(m, self.path_of_module(m)):
                 return super().call_module(m, forward, args, kwargs)
             given, begins = packed((args, kwargs)), self._moment()
@@ -86,6 +88,13 @@ class _Tracer(SizedTracer):
             if self.failed is None and not self._computing:
                 self.failed, self.where = m, f" in '{self.path_of_module(m)}' ({type(m).__name__})"
             raise
+
+    def _is_installed(self, m: nn.Module) -> bool:
+        try:
+            self.path_of_module(m)
+        except NameError:
+            return False
+        return True
 
     def _moment(self) -> Moment:
         self._ticks += 1
