@@ -16,6 +16,7 @@ from mass.fx.converted import Converted
 from mass.fx.example import Example, as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
+from mass.fx.hooks import drop_traced
 from mass.fx.infer import infer
 from mass.fx.methods import tie
 from mass.fx.nodes import returned
@@ -102,10 +103,12 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
     traced = trace(model, example)
-    if verify:
-        verify_trace(model, traced, example)
     if call_heads_whole(traced, infer(_copied(traced))):
         note_shapes(traced, inputs)
+    for call in traced.calls:
+        drop_traced(traced.get_submodule(call.path))
+    if verify:
+        verify_trace(model, traced, example)
     try:
         converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
     except NoLongerFits:  # layers that count positions

@@ -27,17 +27,36 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
+_HEARD = ("_forward_hooks", "_forward_pre_hooks")
+
+
 @contextmanager
 def without_hooks(model: nn.Module) -> Iterator[None]:
-    """Meanwhile no hook runs before or after a forward of the model or of its modules."""
-    kept = [(m, name, m.__dict__[name]) for m in model.modules() for name in ("_forward_hooks", "_forward_pre_hooks")]
-    for module, name, hooks in kept:
-        module.__dict__[name] = type(hooks)()
+    """Meanwhile no hook runs before or after a forward of the model's modules, but those that are part of it.
+
+    These are hooks by which a model collects what its layers return: transformers puts them there at a first call.
+    """
+    kept = [(m, table, m.__dict__[table]) for m in model.modules() for table in _HEARD]
+    for module, table, hooks in kept:
+        module.__dict__[table] = type(hooks)((key, hook) for key, hook in hooks.items() if _is_part(hook))
     try:
         yield
     finally:
-        for module, name, hooks in kept:
-            module.__dict__[name] = hooks
+        for module, table, hooks in kept:
+            hooks.update(module.__dict__[table])
+            module.__dict__[table] = hooks
+
+
+def drop_traced(module: nn.Module) -> None:
+    """Remove hooks of a container whose effect is in the graph."""
+    for table in _HEARD:
+        for key, hook in list(module.__dict__[table].items()):
+            if _is_part(hook):
+                del module.__dict__[table][key]
+
+
+def _is_part(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("transformers.")
 
 
 class Hooked(Interpreter):
