@@ -81,7 +81,7 @@ def packed(value: Any) -> Packed:
     symbols: list[Any] = []
     structure = pack(value, lambda part: issubclass(type(part), fx.Proxy), symbols)
     known = all(isinstance(part, (Slot, Container, *_PLAIN)) for part in _parts(structure))
-    return Packed(structure if known else None, tuple(s.node.name for s in symbols), known)
+    return Packed(structure if known else None, tuple(symbol.node.name for symbol in symbols), known)
 
 
 def _parts(structure: Any) -> Iterator[Any]:

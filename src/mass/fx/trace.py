@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
@@ -183,11 +185,29 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """What a model remembers of a call (`self.shape = x.shape`) is forgotten where it would be a symbol."""
+    before = [(m, dict(m.__dict__)) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            for name, value in list(module.__dict__.items()):
+                if value is attributes.get(name) or not packed(value).nodes:
+                    continue
+                if name in attributes:
+                    module.__dict__[name] = attributes[name]
+                else:
+                    del module.__dict__[name]
+
+
 def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
     """The model's graph; modules of the classes in `opaque` stay whole."""
     tracer = _Tracer(example, opaque)
     try:
-        graph = tracer.trace(model)
+        with _attributes_kept(model):
+            graph = tracer.trace(model)
     except NotEquivariantError:
         raise
     except Exception as error:
