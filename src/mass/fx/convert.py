@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from mass.axes import POSITIONS
@@ -84,6 +85,7 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
+    _require_plain(model)
     options = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
@@ -97,6 +99,17 @@ def convert(
     for network in converted.networks.values():
         tie(converted, network)
     return converted
+
+
+def _require_plain(model: nn.Module) -> None:
+    """Refuse a model that was wrapped or compiled."""
+    kind = type(model).__name__
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
+    if hasattr(model, "_orig_mod"):
+        raise TypeError("this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of.")
 
 
 def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:

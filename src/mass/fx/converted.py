@@ -61,8 +61,11 @@ class Converted(fx.GraphModule):
 
         @functools.wraps(generated)
         def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
-            if self.places is not None and not torch.compiler.is_compiling():
-                self.places.check(self)
+            if not torch.compiler.is_compiling():
+                if self.places is not None:
+                    self.places.check(self)
+                for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
+                    _keep_whole(tracer)
             if any(has_hooks(self.get_submodule(call.path)) for call in self.calls):
                 return self._run_hooked(*args, **kwargs)
             return generated(self, *args, **kwargs)
@@ -170,6 +173,12 @@ class Converted(fx.GraphModule):
             reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
         return super().train(mode)
+
+
+def _keep_whole(tracer: Any) -> None:
+    """Let somebody else's tracer, which traces a converted network, keep the library's modules whole."""
+    is_leaf = tracer.is_leaf_module
+    tracer.is_leaf_module = lambda m, name: type(m).__module__.startswith("mass.") or is_leaf(m, name)
 
 
 def _blank(original: type | None, name: str) -> Converted:

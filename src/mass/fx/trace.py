@@ -214,10 +214,13 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         stack = traceback.extract_tb(error.__traceback__)
         frames = [f for f in stack if "/torch/" not in f.filename and f.filename != size_guards.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
-        said = str(error).splitlines()[0].rstrip(".")
+        said = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         reason = f"{type(model).__name__} could not be traced{tracer.where}{line}: {said}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
-        refusal = Untraceable("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)")
+        remedy += ": mass.mark_leaf(its class, period=…)"
+        if isinstance(getattr(model, "backbone", None), nn.Module):  # a detector: what is behind it works on values
+            remedy = "convert its backbone alone: model.backbone = mass.convert(model.backbone, images)"
+        refusal = Untraceable("", reason, remedy)
         raise refusal.within(tracer.failed) from error
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
