@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
 from mass.fx.converted import Converted
-from mass.fx.example import Example, as_example
+from mass.fx.example import Example, Inputs, as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.hooks import drop_traced
@@ -112,9 +112,17 @@ def _require_plain(model: nn.Module) -> None:
         raise TypeError(f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of.")
 
 
+def _require_values(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse to prove anything without numbers."""
+    if any(x.is_meta for x in (*model.parameters(), *model.buffers(), *inputs) if isinstance(x, Tensor)):
+        raise ValueError("tensors on the meta device have no values to verify with; give verify=False, and verify a copy that has.")
+
+
 def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:
     """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
+    if verify:
+        _require_values(model, inputs)
     traced = trace(model, example)
     if call_heads_whole(traced, infer(_copied(traced))):
         note_shapes(traced, inputs)

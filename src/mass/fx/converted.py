@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import torch
 from torch import fx, nn
+from torch._C._functorch import TransformType
 from torch.fx.graph_module import _format_import_block, reduce_graph_module
 from torch.package import sys_importer
 
@@ -62,6 +63,7 @@ class Converted(fx.GraphModule):
         @functools.wraps(generated)
         def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
             if not torch.compiler.is_compiling():
+                _refuse_transforms()
                 if self.places is not None:
                     self.places.check(self)
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
@@ -173,6 +175,14 @@ class Converted(fx.GraphModule):
             reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
         return super().train(mode)
+
+
+def _refuse_transforms() -> None:
+    """`torch.func.vmap` knows the library's operators, `torch.func.grad` takes no operator of one's own."""
+    stack = torch._C._functorch.get_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
+    if any(level.key() in (TransformType.Grad, TransformType.Jvp) for level in stack or ()):
+        reason = "torch.func.grad and its like cannot differentiate the operators of a converted network"
+        raise NotEquivariantError("", reason, "use torch.autograd.grad, on torch.func.functional_call if need be")
 
 
 def _keep_whole(tracer: Any) -> None:
