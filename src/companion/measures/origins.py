@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mass.axes import as_map
-
 
 @contextmanager
 def _listening(model: nn.Module, hear: Callable[[Any, tuple[Any, ...], Tensor], Tensor | None]) -> Iterator[None]:
@@ -52,7 +50,7 @@ def origin_maps(model: nn.Module, x: Tensor) -> list[tuple[Tensor, tuple[int, in
     found: list[tuple[Tensor, tuple[int, int]]] = []
 
     def hear(module: Any, inputs: tuple[Any, ...], origin: Tensor) -> None:
-        found.append((as_map(inputs[0], module.dims), module.period_of(inputs[0])))
+        found.append(module.read(inputs[0]))
 
     with _listening(model, hear):
         model(x)

@@ -49,12 +49,12 @@ def compare(outcomes: Mapping[str, Tensor], pairs: Sequence[tuple[str, str]]) ->
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family of tests (Holm, 1979): below 0.05 means rejected, with a family-wise error of 5%.
 
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+    >>> holm([0.25, 0.75, 0.5])
+    [0.75, 1.0, 1.0]
     """
     p = numpy.asarray(p_values, dtype=float)
     order = numpy.argsort(p)
     adjusted = numpy.maximum.accumulate((len(p) - numpy.arange(len(p))) * p[order]).clip(max=1.0)
     result = numpy.empty_like(p)
     result[order] = adjusted
-    return [round(float(value), 12) for value in result]
+    return [float(value) for value in result]

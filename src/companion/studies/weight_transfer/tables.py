@@ -7,20 +7,15 @@ from pathlib import Path
 from companion.core.markdown import percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, is_study
-from companion.paper import verdicts
-from companion.paper.printed import VALIDATION_SET
-
-# What the paper's text still says of its Table 3, whose body is lost. Only the first can be checked row by row.
-_STATEMENTS = {"MASS": "100% consistency", "APS": "transfer 'significantly' worse"}
 
 
 def weight_transfer(root: Path) -> str:
     """The paper's Table 3: published weights in converted networks, without training."""
     records = _most_images([record for record in read_results(root, "weight_transfer") if not is_study(record)])
-    columns = ["Network", "Method", "Images (n)", "Top-1 %", "Shifted top-1 %", "Consistency %", "Changed by noise %"]
+    columns = ["Network", "Method", "Images (n)", "Top-1 %", "Shifted top-1 %", "Consistency %"]
     rows = []
     for record in records:
-        shares = (record[name] for name in ("top1", "shifted_top1", "consistency", "changed_by_noise"))
+        shares = (record[name] for name in ("top1", "shifted_top1", "consistency"))
         rows.append(
             [
                 record["model"],
@@ -28,12 +23,10 @@ def weight_transfer(root: Path) -> str:
                 f"{record['dataset']} ({record['n']:,})",
                 *(percent(share, record["n"]) for share in shares),
                 where(record, records),
-                _STATEMENTS.get(record["method"], "–"),
-                transfer_verdict(record),
             ]
         )
-    note = "In brackets: 95% confidence (Wilson) over the n images. The subset is easier than the validation set."
-    return table([*columns, "Profile", "The paper states", "Verdict"], rows, records, note)
+    note = "In brackets: 95% confidence (Wilson) over the n images. The subset is easier than the validation set. The paper's sentences: notebook 13."
+    return table([*columns, "Profile"], rows, records, note)
 
 
 def loss(root: Path) -> str:
@@ -111,11 +104,3 @@ def _most_images(records: list[Record]) -> list[Record]:
         if key not in most or record["n"] > most[key]["n"]:
             most[key] = record
     return list(most.values())
-
-
-def transfer_verdict(record: Record) -> str:
-    """Whether a row of Table 3 bears the paper out."""
-    at_scale = record["profile"] == "paper" and record["n"] >= VALIDATION_SET
-    if record["method"] != "MASS":
-        return verdicts.without_number(at_scale)
-    return verdicts.on_promise(record["consistency"] == 100, at_scale)
