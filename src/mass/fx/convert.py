@@ -107,15 +107,21 @@ def _require_plain(model: nn.Module) -> None:
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
     if hasattr(model, "_orig_mod"):
-        raise TypeError("this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it.")
+        raise TypeError(
+            "this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it."
+        )
     if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of.")
+        raise TypeError(
+            f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
+        )
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:
     """Refuse to prove anything without numbers."""
     if any(x.is_meta for x in (*model.parameters(), *model.buffers(), *inputs) if isinstance(x, Tensor)):
-        raise ValueError("tensors on the meta device have no values to verify with; give verify=False, and verify a copy that has.")
+        raise ValueError(
+            "tensors on the meta device have no values to verify with; give verify=False, and verify a copy that has."
+        )
 
 
 def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:

@@ -24,7 +24,9 @@ def tie(network: Converted, method: Converted) -> None:
             if path:
                 theirs.__dict__[table] = ours.__dict__[table]
             else:  # constants of the graph are buffers of the root
-                theirs.__dict__[table].update({n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]})
+                theirs.__dict__[table].update(
+                    {n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]}
+                )
         if path:
             method.tied[path] = ours
 
