@@ -65,8 +65,9 @@ test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py
 
-census: $(INSTALLED) ## the zoo: do the networks in use convert, and stay the same to the bit  (`make publish PROFILE=bench` publishes)
+census: $(INSTALLED) ## the zoo: do the networks in use convert, and stay the same to the bit; thousands of random ones  (`make publish PROFILE=bench` publishes)
 	$(PYTHON) -m companion.studies.zoo.census
+	$(PYTHON) tests/oracle.py 0 5000
 
 residues: $(INSTALLED) ## the slow sweep of exactness: torchvision's families at full size, all residues, awkward images
 	$(PYTHON) -m companion.studies.exactness.residues

@@ -2,7 +2,7 @@
 
     import mass
     model = mass.convert(model, example_input)      # exactly equivariant to circular shifts, same weights
-    print(mass.certify(model, images))              # the proof, on your images
+    print(mass.certify(model, images))              # bit by bit, on your images
 
 One idea runs through the library: an operation of period P becomes equivariant when it is applied to a map moved to an
 origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.

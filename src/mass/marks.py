@@ -16,7 +16,7 @@ def mark_leaf(module_class: type[nn.Module], period: int | str = 1) -> type[nn.M
 
     `mass.convert` then calls it whole, on a map moved to its origin; with `period` s its output is 1 / s the size.
     Where modules of the class differ, `period` names the attribute that holds it: 'stride', say.
-    What is declared is believed at first and proved afterwards: `verify=True` compares the converted network on
+    What is declared is believed at first and checked afterwards: `verify=True` compares the converted network on
     shifted input. Classes that are not marked and cannot be traced have the whole map as their period. Returns the class, so it serves as a decorator.
 
     >>> class Gate(nn.Module):

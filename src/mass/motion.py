@@ -54,14 +54,16 @@ class Motion:
 def motions(shape: tuple[int, ...], size: Pair, axes: int) -> list[Motion]:
     """All ways in which a tensor of this shape may move with an input of `size`: staying first.
 
-    Two axes in a ratio of sizes that an image's rows and columns have may be its rows and columns; so may a single axis
-    of tokens, (B, N, C) or (B, C, N).
+    Two axes in a ratio of sizes that an image's rows and columns have may be its rows and columns; so may two neighbours
+    behind the first that hold them a whole number of times each (strides of 16 x 24, say), and a single axis of tokens,
+    (B, N, C) or (B, C, N).
     """
     found = [Motion()]
     if axes == 1:
         return found + [Motion((a,), (1, n)) for a, n in enumerate(shape) if n > 1 and _fits(n, size[1])]
     for a, b in itertools.permutations(range(len(shape)), 2):
-        if shape[a] * size[1] == shape[b] * size[0] and max(shape[a], shape[b]) > 1 and _fits(shape[a], size[0]):
+        alike = shape[a] * size[1] == shape[b] * size[0] or 0 < a == b - 1
+        if alike and max(shape[a], shape[b]) > 1 and _fits(shape[a], size[0]) and _fits(shape[b], size[1]):
             found.append(Motion((a, b), (shape[a], shape[b])))
     for a, n in enumerate(shape):
         rows = math.isqrt(n * size[0] // size[1])
@@ -71,7 +73,7 @@ def motions(shape: tuple[int, ...], size: Pair, axes: int) -> list[Motion]:
 
 
 def _fits(n: int, size: int) -> bool:
-    return size % n == 0 or n % size == 0
+    return n > 0 and (size % n == 0 or n % size == 0)
 
 
 def observed(before: Tensor, after: Tensor, t: Pair, size: Pair, axes: int, tolerance: float) -> list[Motion]:

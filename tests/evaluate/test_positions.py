@@ -214,6 +214,15 @@ def test_maps_finer_than_the_input():
     assert mass.certify(converted, X, 4)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_strides_of_rows_and_columns_may_differ(seed):
+    torch.manual_seed(seed)
+    converted = mass.convert(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d((2, 2))).eval(), X)
+    assert run(converted, X)[1][""].stride == (16, 24)
+    certificate = mass.certify(converted, X, 6)
+    assert certificate and "on its lattice of stride 16 x 24" in str(certificate)
+
+
 def test_signals_and_controls():
     signal = torch.randn(2, 1, 64)
     _, found = run(mass.convert(nn.Conv1d(1, 2, 5, 4, 2).eval(), signal), signal)

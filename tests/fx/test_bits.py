@@ -84,6 +84,9 @@ class Call(nn.Module):
         return self.function(*maps)
 
 
+ELSEWHERE |= {"torchvision.transforms.transforms.Normalize", "torchvision.transforms.v2._misc.Normalize"}
+
+
 def test_every_pointwise_operation_is_here():
     rules = {
         value

@@ -325,9 +325,7 @@ def test_equivariance_is_in_space_alone():
 def test_videos_and_signals_train_pickle_and_compile():
     for model, x in ((nn.Conv1d(4, 4, 3, 2, 1), noise(*SIGNAL)), (nn.Conv3d(4, 4, 3, 2, 1), noise(*VIDEO))):
         name = type(model).__name__[-2:]
-        model = nn.Sequential(
-            model, getattr(nn, f"BatchNorm{name}")(4), nn.ReLU(), getattr(nn, f"MaxPool{name}")(2, 2), nn.Flatten(2)
-        )
+        model = nn.Sequential(model, getattr(nn, f"BatchNorm{name}")(4), nn.ReLU(), getattr(nn, f"MaxPool{name}")(2, 2))
         x = x if x.ndim == 3 else noise(2, 4, 4, 8, 12)
         converted = mass.convert(model.train(), x)
         converted(x).square().sum().backward()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
+from companion.core.intervals import wilson
 from companion.core.records import Record
 
 
 def percent(share: float, n: int) -> str:
     """A percentage with its 95% Wilson interval: 75.5 (69.1 to 80.9)."""
-    p, z = share / 100, 1.959964
-    centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (100 * (centre + sign * width) / (1 + z * z / n) for sign in (-1, 1))
-    return f"{share:.1f} ({max(low, 0):.1f} to {min(high, 100):.1f})"
+    low, high = wilson(share, n)
+    return f"{share:.1f} ({low:.1f} to {high:.1f})"
 
 
 def machine(record: Record) -> str:

@@ -23,6 +23,7 @@ KEY = (
     "model",
     "net",
     "method",
+    "against",  # of a comparison: the method that `method` is compared with
     "rule",
     "protocol",
     "dataset",

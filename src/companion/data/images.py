@@ -46,7 +46,7 @@ class ImageSubset(Dataset[tuple[Tensor, int]]):
     def __init__(self, folder: Path, entries: list[dict[str, Any]], size: int, scaled: bool = False) -> None:
         self.folder = folder
         self.entries = entries
-        # The 1,300 images were squashed to 227 x 227 as wholes: there is no shorter side to scale, only to crop.
+        # The 1,300 images were squashed to 227 x 227 as wholes: unscaled, all but three rows and columns stay.
         scale = [v2.Resize(round(size / 224 * 256), antialias=True)] if scaled else []
         self.transform = v2.Compose([*scale, v2.CenterCrop(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 
@@ -71,22 +71,25 @@ def imagenet_subset(limit: int | None = None, size: int = 224) -> ImageSubset | 
     return _images(SUBSET, limit, size)
 
 
-def _images(name: str, limit: int | None, size: int) -> ImageSubset | None:
+def _images(name: str, limit: int | None, size: int, cropped: bool = False) -> ImageSubset | None:
     root = find_root()
     entries = read_manifest(root, name)
     if entries is None:
         return None
-    return ImageSubset(set_folder(root, name) / "images", entries[:limit], size, scaled=name == IMAGENET)
+    return ImageSubset(set_folder(root, name) / "images", entries[:limit], size, scaled=cropped or name == IMAGENET)
 
 
-def labelled_images(limit: int, size: int = 224) -> tuple[Dataset[Any], str]:
+def labelled_images(limit: int, size: int = 224, cropped: bool = False) -> tuple[Dataset[Any], str]:
     """The first `limit` ImageNet validation images, of the 1,300 where those are enough; and what their set is called.
+
+    With `cropped` the 1,300, which are whole images squashed to squares, are scaled by 256 / 224 and cropped, so that their
+    borders leave as in the ordinary crop (their proportions stay wrong).
 
     A few are asked for to look at: then the two photographs stand in where nothing was fetched. Their labels are
     those of ImageNet that fit: palace (698) and daisy (985).
     """
     (wanted,) = (images for images in IMAGE_SETS if images.name == (SUBSET if limit <= 1300 else IMAGENET))
-    images = _images(wanted.name, limit, size)
+    images = _images(wanted.name, limit, size, cropped)
     if images is not None:
         return images, wanted.name
     if limit > _A_FEW:

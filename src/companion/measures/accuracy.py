@@ -1,4 +1,4 @@
-"""Top-1 accuracy, consistency and stability of a classifier over labelled batches, in one pass."""
+"""Top-1 accuracy and consistency of a classifier over labelled batches, in one pass."""
 
 from __future__ import annotations
 
@@ -32,13 +32,18 @@ def accuracy(
     return 100.0 * correct / total
 
 
+def right_labels(model: nn.Module, batches: Batches, prepare: Prepare = lambda images: images) -> Tensor:
+    """Which images are labelled right, (N,) bool, in order: what comparisons image by image start from."""
+    with evaluating(model):
+        return torch.cat([model(prepare(images)).argmax(1) == labels for images, labels in batches])
+
+
 def top1_and_consistency(
     model: nn.Module,
     batches: Batches,
     *,
     prepare: Prepare = lambda images: images,
     protocol: str = "mass",
-    noise: float = 0.0,
     seed: int = 0,
     device: str | torch.device = "cpu",
     description: str = "",
@@ -50,16 +55,13 @@ def top1_and_consistency(
         batches: (images, labels), read once.
         prepare: what is done to a batch first, normalisation say.
         protocol: how the two shifts of the consistency are drawn (mass.PROTOCOLS).
-        noise: standard deviation of the Gaussian noise of the stability, in the prepared images' own units.
-        seed: of shifts and noise.
+        seed: of the shifts.
 
     Returns:
-        n; top1, on the images as they are; shifted_top1, on the first shifted ones; consistency, of two shifts; with
-        noise also changed_by_noise, labels that change when it is added to an unshifted image.
+        n; top1, on the images as they are; shifted_top1, on the first shifted ones; consistency, of two shifts.
     """
     generator = torch.Generator().manual_seed(seed)
-    names = ["top1", "shifted_top1", "consistency"] + ["changed_by_noise"] * (noise > 0)
-    counts = dict.fromkeys(names, 0)
+    counts = dict.fromkeys(("top1", "shifted_top1", "consistency"), 0)
     total = 0
     model = model.to(device)
     with evaluating(model):
@@ -70,8 +72,5 @@ def top1_and_consistency(
             counts["top1"] += int((plain == labels).sum())
             counts["shifted_top1"] += int((first == labels).sum())
             counts["consistency"] += int((first == second).sum())
-            if noise > 0:
-                noisy = images + noise * torch.randn(images.shape, generator=generator).to(device)
-                counts["changed_by_noise"] += int((model(noisy).argmax(1) != plain).sum())
             total += len(images)
     return {"n": total} | {name: 100.0 * count / total for name, count in counts.items()}

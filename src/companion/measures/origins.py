@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mass.axes import as_map
-
 
 @contextmanager
-def _listening(model: nn.Module, hear: Callable[[Any, tuple[Any, ...], Tensor], None]) -> Iterator[None]:
-    """Inside it, `hear(module, inputs, origin)` is called whenever the network chooses, in graph order."""
+def _listening(model: nn.Module, hear: Callable[[Any, tuple[Any, ...], Tensor], Tensor | None]) -> Iterator[None]:
+    """Inside it, `hear(module, inputs, origin)` is called whenever the network chooses, in graph order.
+
+    What it returns, if anything, is the origin instead.
+    """
     named = [module for name, module in model.named_modules() if name.rpartition(".")[2].startswith("mass_origin_")]
     choosing = [module for module in named if getattr(module, "rule", "") != "zero"]  # the frame's grid is no choice
     handles = [module.register_forward_hook(hear) for module in choosing]
@@ -28,8 +29,20 @@ def _listening(model: nn.Module, hear: Callable[[Any, tuple[Any, ...], Tensor], 
 def output_and_origins(model: nn.Module, x: Tensor) -> tuple[Any, list[Tensor]]:
     """What a network says of images, and the origins that it chooses on the way, in graph order, each (B, 2)."""
     found: list[Tensor] = []
-    with torch.no_grad(), _listening(model, lambda module, inputs, origin: found.append(origin)):
+
+    def hear(module: Any, inputs: tuple[Any, ...], origin: Tensor) -> None:
+        found.append(origin)
+
+    with torch.no_grad(), _listening(model, hear):
         return model(x), found
+
+
+@contextmanager
+def frozen(model: nn.Module, origins: Sequence[Tensor]) -> Iterator[None]:
+    """Inside it, one pass of the network samples from these origins (of `output_and_origins`) and chooses none."""
+    given = iter(origins)
+    with _listening(model, lambda module, inputs, origin: next(given)):
+        yield
 
 
 def origin_maps(model: nn.Module, x: Tensor) -> list[tuple[Tensor, tuple[int, int]]]:
@@ -37,7 +50,7 @@ def origin_maps(model: nn.Module, x: Tensor) -> list[tuple[Tensor, tuple[int, in
     found: list[tuple[Tensor, tuple[int, int]]] = []
 
     def hear(module: Any, inputs: tuple[Any, ...], origin: Tensor) -> None:
-        found.append((as_map(inputs[0], module.dims), module.period_of(inputs[0])))
+        found.append(module.read(inputs[0]))
 
     with _listening(model, hear):
         model(x)

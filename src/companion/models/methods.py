@@ -19,7 +19,9 @@ from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
 from mass.baselines.aps import convert_to_aps
-from mass.baselines.lps import convert_to_lps
+from mass.baselines.blurpool import BlurPool2d
+from mass.baselines.ddac import DDAC2d
+from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
 
 NETS = CIFAR_NETS | SEGMENTERS
@@ -43,10 +45,23 @@ def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
     return lambda model, example: mass.convert(model, example, origin=rule, verify=False)
 
 
+def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
+    """APS as in its authors' CIFAR-10 code, where a filter does not see to the choice: the index is read off what it filters."""
+    converted = convert_to_aps(model, example)
+    for node in converted.graph.nodes:
+        if node.op == "call_module" and str(node.target).startswith("mass_origin_"):
+            (read,) = node.args
+            if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool2d | DDAC2d):
+                node.args = read.args
+    converted.recompile()
+    return converted
+
+
 SAMPLINGS = {
     "zero": Sampling("the frame's, zero padding", lambda model, example: model),
     "frame": Sampling("the frame's, circular padding", _by_origin("zero")),
     "aps": Sampling("APS: the output's largest phase", convert_to_aps),
+    "aps-before": Sampling("APS: the largest phase before the filter", _aps_before_the_filter),
     "lps": Sampling("LPS: a learned phase of the output", convert_to_lps),
     "mass": Sampling("MASS: an origin for the input", _by_origin("l2")),
 }
@@ -64,6 +79,8 @@ class Method:
         place: of the filter.
         shifts: whether training images are shifted circularly, at random.
         transferred: its name where a network that others trained is converted.
+        temperatures: of LPS's Gumbel-softmax, in the first epoch and in the last; its scoring networks are then spared weight
+            decay, as in its authors' training.
     """
 
     printed: str
@@ -73,6 +90,19 @@ class Method:
     place: str = "after"
     shifts: bool = False
     transferred: str = ""
+    temperatures: tuple[float, float] | None = None
+
+    def prepare_epoch(self, model: nn.Module, epoch: int, epochs: int) -> None:
+        """Set what changes from epoch to epoch: the temperature falls linearly from the first epoch to the last."""
+        if self.temperatures is not None:
+            first, last = self.temperatures
+            for module in model.modules():
+                if isinstance(module, PolyphaseScores):
+                    module.temperature = first + (last - first) * epoch / max(epochs - 1, 1)
+
+    def spared(self, name: str) -> bool:
+        """Whether a parameter is spared weight decay."""
+        return self.temperatures is not None and "mass_origin_" in name
 
     @property
     def description(self) -> dict[str, str]:
@@ -119,6 +149,8 @@ METHODS = {
     "mass-ddac3": Method("MASS-DDAC-3", "#0b3c6f", "mass", "ddac3"),
     # What the table lacks.
     "lps": Method("LPS", "#2e8b57", "lps", "lpf1"),
+    "lps-annealed": Method("LPS, annealed", "#8fbc5a", "lps", "lpf1", temperatures=(1.0, 0.01)),
+    "aps-lpf3-cifar": Method("APS-LPF-3, index before the filter", "#c77ccf", "aps-before", "lpf3"),
     "baseline-shifts": Method("Baseline, shifts in training", "#7f4f24", "frame", shifts=True),
     "baseline-zero": Method("Baseline, zero padding", "#8a8a8a", "zero", transferred="plain"),
     "mass-lpf3-before": Method("MASS-LPF-3, filter first", "#17becf", "mass", "lpf3", "before"),

@@ -1,7 +1,8 @@
-"""What the paper states: Table 2 as data, what the text still says of Tables 3 to 5, and its errata.
+"""What the paper states: Table 2 as data.
 
 The paper is *MASS: Model-Agnostic Shift-Equivariant Downsampling*, an anonymous submission (ICLR 2024, no. 9459). In the
-copy at hand the bodies of Tables 3, 4 and 5 are lost; what its text says of them is quoted, and nothing is filled in.
+copy at hand the bodies of Tables 3, 4 and 5 are lost; what its text says of them is held against records sentence by sentence
+(companion.studies.paper_and_errata.claims), and nothing is filled in.
 """
 
 from __future__ import annotations
@@ -57,73 +58,4 @@ TABLE_2 = tuple(
     Row(method, network, Cell(*printed[k]), printed[k + 2])
     for k, network in enumerate(NETWORKS)
     for method, printed in _PRINTED.items()
-)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What the text says of a table whose body is lost."""
-
-    table: int
-    name: str  # how it is referred to
-    quote: str
-    topic: str  # results/<topic>.json would hold the measurement
-    promises: str = ""  # the field of a record that must then be 100
-    images: int = 0  # the paper's scale
-
-
-STATEMENTS = (
-    Statement(
-        3,
-        "converted networks are consistent",
-        "the straightforward replacement of the existing downsampling layer with our approach results in 100% "
-        "consistency across all outcomes",
-        "weight_transfer",
-        promises="consistency",
-        images=VALIDATION_SET,
-    ),
-    Statement(
-        3,
-        "ConvNeXt-L loses 0.73 points",
-        "in the case of the ConvNeXt-L model, we observe a mere 0.73% drop in accuracy",
-        "weight_transfer",
-    ),
-    Statement(
-        3,
-        "APS loses accuracy",
-        "In all cases, the APS models significantly drop accuracy",
-        "weight_transfer",
-    ),
-    Statement(
-        3,
-        "APS cannot convert ConvNeXt",
-        "APS cannot replace downsampling layers within the ConvNeXt architecture",
-        "weight_transfer",
-    ),
-    Statement(
-        4,
-        "fine-tuned ResNet-18",
-        "the fine-tuned model, MASS-FT, achieves a Top-1 accuracy of 69.22%",
-        "fine_tuning",
-    ),
-    Statement(
-        4,
-        "0.56 below the original",
-        "we observe only a marginal 0.56% decrease in accuracy, while exhibit 100% of circular consistency",
-        "fine_tuning",
-    ),
-    Statement(
-        5,
-        "mIoU on par",
-        "the performance of our model without incorporate anti-aliasing filters is on par with polyphase sampling "
-        "methods with anti-alising filters",
-        "segmentation",
-    ),
-    Statement(
-        5,
-        "perfect mASCC",
-        "Our implementation successfully demonstrates perfect shift equivariance in the domain of semantic segmentation",
-        "segmentation",
-        promises="mascc_paper",
-    ),
 )

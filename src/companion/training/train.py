@@ -81,11 +81,13 @@ class Training:
         )
         if compiled:
             self.running = torch.compile(self.running)
-        groups: dict[float, list[nn.Parameter]] = {}  # by how many times the rate
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # by how many times the rate, and the decay
         for name, parameter in model.named_parameters():
-            groups.setdefault(recipe.encoder_lr if name.startswith("encoder.") else 1.0, []).append(parameter)
+            factor = recipe.encoder_lr if name.startswith("encoder.") else 1.0
+            decay = 0.0 if METHODS[recipe.method].spared(name) else recipe.weight_decay
+            groups.setdefault((factor, decay), []).append(parameter)
         self.optimizer = torch.optim.SGD(
-            [{"params": parameters, "factor": factor} for factor, parameters in groups.items()],
+            [{"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()],
             recipe.lr,
             recipe.momentum,
             weight_decay=recipe.weight_decay,
@@ -121,6 +123,7 @@ class Training:
         """
         recipe, number = self.recipe, len(self.curve)
         self.model.train()
+        METHODS[recipe.method].prepare_epoch(self.model, number, -(-self.total // self.steps))
         began, done = time.perf_counter(), self.done
         seen = torch.zeros(3, device=self.device, dtype=torch.float64)  # sums: losses, right labels, labels
         steps, parts = min(self.steps, self.total - done), self.task.parts(number, self.rank, self.world)

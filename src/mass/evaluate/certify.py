@@ -8,7 +8,7 @@ batch size with each image in the same row, because kernels may treat rows diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -77,66 +77,76 @@ def certify(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    line, found = Progress(progress), list[_Batch]()
+    line, found = Progress(progress), list[_Result]()
     if not isinstance(shifts, int | str | None):
         shifts = list(shifts)
     with evaluating(model):
         try:
             for k, inputs in enumerate(model_inputs(images)):
                 line.begin(f"batch {k + 1}, " if found else "")
-                found.append(_Batch(model, inputs, shifts))
-                if not found[-1].run(stop, line) and (stop or not found[-1].repeats):
+                found.append(_Batch(model, inputs).run(shifts, stop, line))
+                if not found[-1].repeats or (stop and not found[-1].holds):
                     break
         finally:
             line.end()
-    return _certificate(model, found, stop)
+    return _certificate(found, stop)
 
 
 @dataclass
+class _Result:
+    """What became of one batch; its tensors hold one value an image."""
+
+    outcome: Outcome
+    identical: Tensor
+    difference: Tensor
+    margin: Tensor
+    symmetry: list[Pair | None]
+    not_finite: list[int]
+    tried: Shifts
+    residues: Pair
+    outputs: list[ComparedOutput]
+    not_compared: list[str]
+    worst: Pair | None
+    repeats: bool
+    holds: bool
+
+
 class _Batch:
-    """One batch under all shifts."""
+    """One batch under shifts."""
 
-    model: nn.Module
-    inputs: ModelInputs
-    shifts: str | int | Shifts | None
-    outputs: list[OutputComparison] = field(default_factory=list)
-    not_compared: list[str] = field(default_factory=list)
-    origins: list[RecordedOrigin] = field(default_factory=list)
-    residues: Pair = (1, 1)
-    tried: Shifts = field(default_factory=list)
-    repeats: bool = True
-    same_structure: bool = True
+    def __init__(self, model: nn.Module, inputs: ModelInputs) -> None:
+        self.model, self.inputs, self.count = model, inputs, len(inputs.images)
+        self.outputs: list[OutputComparison] = []
+        self.not_compared: list[str] = []
+        self.same_structure = True
 
-    def run(self, stop: bool, line: Progress) -> bool:
-        """Whether every output is what it should be under every shift."""
+    def run(self, shifts: str | int | Shifts | None, stop: bool, line: Progress) -> _Result:
+        """The model on the images, on the same images again, and on them moved."""
         with record_origins(self.model, lambda maps, period: (margin(maps, period), maps.shape[2:])) as passes:
             self._first(self.inputs.call(self.model))
-        self.origins = passes[0] if passes else []
-        sizes = [(kept[0], kept[1]) for kept in (origin.kept[1] for origin in self.origins)]
-        self.residues = told_apart(self.model, self.origins, sizes, self.inputs.size)
-        planned = shifts_to_try(self.shifts, self.inputs.size, self.residues)
-        self.repeats = self._see((0, 0))
-        if not self.repeats:
-            return False
-        holds = True
-        for done, t in enumerate(planned, 1):
-            self.tried.append(t)
+        origins = passes[0] if passes else []
+        maps = [(origin.kept[1][0], origin.kept[1][1]) for origin in origins]
+        residues = told_apart(self.model, origins, maps, self.inputs.size)
+        planned = shifts_to_try(shifts, self.inputs.size, residues)
+        tried: Shifts = []
+        holds = repeats = self._see((0, 0))
+        for t in planned if repeats else ():
+            tried.append(t)
             holds &= self._see(t)
-            line.step(done, len(planned))
+            line.step(len(tried), len(planned))
             if stop and not holds:
                 break
-        return holds
+        return self._result(origins, tried, residues, repeats, holds)
 
     def _first(self, output: Any) -> None:
         """What the outputs are: all tensors, and numbers beside them."""
         found = list(leaves(output))
         tensors = [y for _, y in found if isinstance(y, Tensor)]
-        count = len(self.inputs.images)
         if not tensors:
             raise ValueError(
                 f"no tensor was found in the model's output, of type {type(output).__name__}: nothing to compare."
             )
-        if all(y.ndim > 0 and len(y) not in (1, count) for y in tensors):
+        if all(y.ndim > 0 and len(y) not in (1, self.count) for y in tensors):
             raise ValueError(
                 f"the model returns {len(tensors[0])} rows for {tuple(self.inputs.images.shape)}; for a single image add the "
                 "batch axis."
@@ -149,45 +159,69 @@ class _Batch:
                 self.not_compared.append(f"'{path}' ({type(y).__name__})")
 
     def _see(self, t: Pair) -> bool:
-        """Compare all outputs under a shift."""
+        """Compare all outputs under a shift: whether all are what they should be."""
         found = {path: _as_tensor(y) for path, y in leaves(self.inputs.call(self.model, t))}
         known = {output.path for output in self.outputs}
         self.same_structure &= known >= {path for path, y in found.items() if y is not None}
         holds = [output.see(found.get(output.path), t) for output in self.outputs]
         return all(holds) and self.same_structure
 
-    @property
-    def count(self) -> int:
-        return len(self.inputs.images)
-
-    def identical(self) -> Tensor:
-        same = torch.stack([output.best.identical for output in self.outputs]).all(0)
-        return same & self.same_structure
-
-    def difference(self) -> Tensor:
-        largest = torch.stack([output.best.difference for output in self.outputs]).amax(0)
-        return largest if self.same_structure else torch.full_like(largest, torch.inf)
-
-    def not_finite(self) -> list[int]:
-        return sorted({*self.inputs.not_finite(), *(row for output in self.outputs for row in output.not_finite())})
-
-    def symmetry(self) -> list[Pair | None]:
-        """Per image, the symmetry that explains why outputs differ; None where they do not, or nothing explains it."""
-        found: list[Pair | None] = []
-        for row in range(self.count):
-            of_row = [o.best.symmetry.get(row) for o in self.outputs if not o.best.identical[row]]
-            explained = [g for g in of_row if g is not None]
-            whole = len(explained) == len(of_row) and bool(explained) and self.same_structure
-            found.append(min(explained, key=self.inputs.symmetries(row).index) if whole else None)
-        return found
-
-    def margins(self) -> Tensor:
-        """Per image, the smallest margin of the origins chosen by energies; NaN where none is."""
-        selected = [o for o in self.origins if isinstance(self.model.get_submodule(o.name), SelectOrigin)]
+    def _result(
+        self, origins: list[RecordedOrigin], tried: Shifts, residues: Pair, repeats: bool, holds: bool
+    ) -> _Result:
+        identical = torch.stack([output.best.identical for output in self.outputs]).all(0)
+        difference = torch.stack([output.best.difference for output in self.outputs]).amax(0)
+        if not self.same_structure:
+            identical, difference = torch.zeros_like(identical), torch.full_like(difference, torch.inf)
+        broken = sorted({*self.inputs.not_finite(), *(row for output in self.outputs for row in output.not_finite())})
+        difference[broken], identical[broken] = torch.nan, False
+        symmetry, outputs = [self._symmetry(row) for row in range(self.count)], self._compared()
+        if broken:
+            outcome = Outcome.NOT_FINITE
+        elif not repeats:
+            outcome = Outcome.NONDETERMINISTIC
+        elif bool(identical.all()):
+            outcome = Outcome.CERTIFIED if are_all(tried, residues) else Outcome.IDENTICAL
+        elif all(bool(same) or g is not None for same, g in zip(identical, symmetry, strict=True)):
+            outcome = Outcome.UP_TO_SYMMETRY
+        elif any(output.stayed for output in outputs):
+            outcome = Outcome.STAYED
+        else:
+            outcome = Outcome.ROUNDING if self.same_structure and self._is_rounding() else Outcome.OTHER_PHASE
+        # Those of origins chosen by energies alone.
+        selected = [origin for origin in origins if isinstance(self.model.get_submodule(origin.name), SelectOrigin)]
         margins = [kept for kept in (origin.kept[0].cpu() for origin in selected) if len(kept) == self.count]
-        return torch.stack(margins).amin(0) if margins else torch.full((self.count,), torch.nan, dtype=torch.float64)
+        return _Result(
+            outcome=outcome,
+            identical=identical,
+            difference=difference,
+            margin=torch.stack(margins).amin(0) if margins else torch.full((self.count,), torch.nan).double(),
+            symmetry=symmetry,
+            not_finite=broken,
+            tried=tried,
+            residues=residues,
+            outputs=outputs,
+            not_compared=self.not_compared,
+            worst=next((output.best.worst for output in self.outputs if output.best.worst), None),
+            repeats=repeats,
+            holds=holds,
+        )
 
-    def compared(self) -> list[ComparedOutput]:
+    def _symmetry(self, row: int) -> Pair | None:
+        """The symmetry of an image that explains why its outputs differ; None if they do not, or nothing explains it."""
+        differ = [output.best.symmetry.get(row) for output in self.outputs if not output.best.identical[row]]
+        explained = [g for g in differ if g is not None]
+        if not explained or len(explained) < len(differ) or not self.same_structure:
+            return None
+        return min(explained, key=self.inputs.symmetries(row).index)
+
+    def _is_rounding(self) -> bool:
+        """Whether outputs differ by so little that the same numbers were rounded; what is made of them may differ wholly."""
+        floating = [output for output in self.outputs if output.y.is_floating_point() or output.y.is_complex()]
+        largest = [output.best.difference.max().item() / (output.scale or 1.0) for output in floating]
+        return 0 < max(largest, default=0.0) <= _GROSS
+
+    def _compared(self) -> list[ComparedOutput]:
         """Every output, and as what it was compared."""
         inner = getattr(self.model, "_orig_mod", self.model)
         lattices = inner.outputs if isinstance(inner, Converted) else {}
@@ -211,52 +245,34 @@ def _as_tensor(value: Any) -> Tensor | None:
     )
 
 
-def _certificate(model: nn.Module, batches: list[_Batch], stop: bool) -> Certificate:
-    first = batches[0]
-    identical = torch.cat([batch.identical() for batch in batches])
-    difference = torch.cat([batch.difference() for batch in batches])
-    symmetry = [g for batch in batches for g in batch.symmetry()]
-    starts = [sum(batch.count for batch in batches[:k]) for k in range(len(batches))]
-    broken = [start + row for start, batch in zip(starts, batches, strict=True) for row in batch.not_finite()]
-    difference[broken], identical[broken] = torch.nan, False
-    outputs = first.compared()
-    shifts = first.tried if all(batch.tried == first.tried for batch in batches) else batches[-1].tried
+# Of several batches, the first of these says what it comes to.
+_WORST = (
+    Outcome.NOT_FINITE,
+    Outcome.NONDETERMINISTIC,
+    Outcome.STAYED,
+    Outcome.OTHER_PHASE,
+    Outcome.ROUNDING,
+    Outcome.UP_TO_SYMMETRY,
+    Outcome.IDENTICAL,
+    Outcome.CERTIFIED,
+)
+
+
+def _certificate(batches: list[_Result], stop: bool) -> Certificate:
+    """All batches together; outputs are described by the first of those with the worst outcome."""
+    worst = min(batches, key=lambda batch: _WORST.index(batch.outcome))
+    starts = [sum(len(batch.identical) for batch in batches[:k]) for k in range(len(batches))]
     return Certificate(
-        outcome=_outcome(batches, identical, symmetry, broken, outputs),
-        identical=identical,
-        max_difference=difference,
-        margin=torch.cat([batch.margins() for batch in batches]),
-        symmetry=symmetry,
-        shifts=shifts,
-        residues=first.residues,
-        outputs=outputs,
-        not_compared=first.not_compared,
-        not_finite=broken,
-        worst=next((o.best.worst for batch in batches for o in batch.outputs if o.best.worst), None),
-        stopped=stop and not bool(identical.all()),
+        outcome=worst.outcome,
+        identical=torch.cat([batch.identical for batch in batches]),
+        max_difference=torch.cat([batch.difference for batch in batches]),
+        margin=torch.cat([batch.margin for batch in batches]),
+        symmetry=[g for batch in batches for g in batch.symmetry],
+        shifts=worst.tried,
+        residues=worst.residues,
+        outputs=worst.outputs,
+        not_compared=worst.not_compared,
+        not_finite=[start + row for start, batch in zip(starts, batches, strict=True) for row in batch.not_finite],
+        worst=worst.worst,
+        stopped=stop and not all(batch.holds for batch in batches),
     )
-
-
-def _outcome(
-    batches: list[_Batch],
-    identical: Tensor,
-    symmetry: list[Pair | None],
-    broken: list[int],
-    outputs: list[ComparedOutput],
-) -> Outcome:
-    """What it comes to."""
-    if broken:
-        return Outcome.NOT_FINITE
-    if not all(batch.repeats for batch in batches):
-        return Outcome.NONDETERMINISTIC
-    if bool(identical.all()):
-        complete = all(are_all(batch.tried, batch.residues) for batch in batches)
-        return Outcome.CERTIFIED if complete else Outcome.IDENTICAL
-    if all(bool(same) or g is not None for same, g in zip(identical, symmetry, strict=True)):
-        return Outcome.UP_TO_SYMMETRY
-    if any(output.stayed for output in outputs):
-        return Outcome.STAYED
-    floating = [o for batch in batches for o in batch.outputs if o.y.is_floating_point() or o.y.is_complex()]
-    largest = max((o.best.difference.max().item() / (o.scale or 1.0) for o in floating), default=torch.inf)
-    same_structure = all(batch.same_structure for batch in batches)
-    return Outcome.ROUNDING if same_structure and 0 < largest <= _GROSS else Outcome.OTHER_PHASE

@@ -140,9 +140,10 @@ class _Indexed(torch.autograd.Function):
 
 def _read(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
     """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format."""
+    batch, channels = ((0, x.shape[axis], 1) for axis in (0, 1))  # no range: torch.export would fix the batch
     image, channel, row, column = (
-        torch.arange(r.start, r.stop, r.step, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
-        for axis, r in enumerate((range(x.shape[0]), range(x.shape[1]), rows, columns))
+        torch.arange(*r, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
+        for axis, r in enumerate((batch, channels, *((r.start, r.stop, r.step) for r in (rows, columns))))
     )
     if origin is not None:
         row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
 from mass.fx.converted import Converted
-from mass.fx.example import as_example
+from mass.fx.example import Example, Inputs, as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
+from mass.fx.heads import call_heads_whole, meets_map
+from mass.fx.hooks import drop_traced
 from mass.fx.infer import infer
+from mass.fx.methods import tie
 from mass.fx.nodes import returned
+from mass.fx.places import Places
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import trace
+from mass.fx.trace import note_shapes, trace
 from mass.fx.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
@@ -29,6 +36,7 @@ def convert(
     origin: str = "l2",
     verify: bool = True,
     symmetrise: bool = False,
+    methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
 
@@ -50,9 +58,12 @@ def convert(
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
             borders alone).
-        verify: prove the result, node by node, in float64 on shifted noise (mass.fx.verify). Not done for 'zero'.
+        verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
+        methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
+            `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
+            methods refuse tensors in the copy (mass.fx.likeness).
 
     Raises:
         NotEquivariantError: names the operation that cannot be converted, the reason and the way out.
@@ -74,9 +85,55 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
+    _require_plain(model)
+    options = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
+    converted = _converted(model, example, **options)
+    converted.become(type(model))
+    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
+    networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
+    for name in networks:
+        if not callable(getattr(model, name, None)):
+            raise ValueError(f"{type(model).__name__} has no method {name!r} that could be converted.")
+    converted.networks = {name: _converted(model, value, **options) for name, value in networks.items()}
+    for network in converted.networks.values():
+        tie(converted, network)
+    return converted
+
+
+def _require_plain(model: nn.Module) -> None:
+    """Refuse a model that was wrapped or compiled."""
+    kind = type(model).__name__
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
+    if hasattr(model, "_orig_mod"):
+        raise TypeError(
+            "this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
+        )
+
+
+def _require_values(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse to prove anything without numbers."""
+    if any(x.is_meta for x in (*model.parameters(), *model.buffers(), *inputs) if isinstance(x, Tensor)):
+        raise ValueError(
+            "tensors on the meta device have no values to verify with; give verify=False, and verify a copy that has."
+        )
+
+
+def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:
+    """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
+    if verify:
+        _require_values(model, inputs)
     traced = trace(model, example)
+    if call_heads_whole(traced, infer(_copied(traced))):
+        note_shapes(traced, inputs)
+    for call in traced.calls:
+        drop_traced(traced.get_submodule(call.path))
     if verify:
         verify_trace(model, traced, example)
     try:
@@ -106,11 +163,16 @@ def _rewritten(
     if plan.refusals:
         raise plan.refusals[0][1]
     wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
-    converted = Rewriter(plan, origin).run()
+    operations = {str(n.target) for n in traced.graph.nodes if n.op == "call_module" and meets_map(n, plan)}
+    rewriter = Rewriter(plan, origin)
+    converted = rewriter.run()
+    moved_back = {node.name: restored.name for node, restored in rewriter.restored.items()}
+    converted.calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.calls)
     if symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
+    converted.places = Places(converted, {call.path for call in converted.calls}, operations)
     return converted, wraps
 
 

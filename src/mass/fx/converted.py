@@ -3,38 +3,82 @@
 from __future__ import annotations
 
 import copy
+import functools
+import types
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
-from torch import fx
-from torch.fx.graph_module import reduce_graph_module
+import torch
+from torch import fx, nn
+from torch._C._functorch import TransformType
+from torch.fx.graph_module import _format_import_block, reduce_graph_module
+from torch.package import sys_importer
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
+from mass.fx.calls import Call
+from mass.fx.hooks import Hooked, has_hooks
+from mass.fx.likeness import Own, class_like, importable
 from mass.fx.output_lattice import OutputLattice
-
-_OWN = ("total_stride", "evaluation_only", "fixed", "outputs")
-_STATE = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
+from mass.fx.places import Places
 
 
 class Converted(fx.GraphModule):
     """A model on its way through conversion, and what `mass.convert` returns: traced first, then rewritten in place.
 
-    A `torch.fx.GraphModule` that keeps, when it is copied or pickled, its class, its own attributes, and the submodules
-    that its graph does not call (auxiliary classifiers, say), so that its `state_dict` keys stay the original's.
+    A `torch.fx.GraphModule` that is of the original's class too (mass.fx.likeness) and has its plain attributes. Copied or
+    pickled it stays what it is, with the submodules that its graph does not call (auxiliary classifiers, say).
 
     Attributes:
         total_stride: what the input's height and width must be multiples of.
         outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
         fixed: arguments of the model that are no inputs of the converted network, with their values.
         evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
+        calls: of containers whose inside is in the graph.
+        places: the modules that must stay where they are.
+        networks: further methods of the model, each converted, by name (`methods=`).
+        tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
     total_stride: Pair = (1, 1)
     outputs: Mapping[str, OutputLattice] = MappingProxyType({})
     evaluation_only: str = ""
-    fixed: dict[str, Any] = MappingProxyType({})  # type: ignore[assignment]
+    fixed: Mapping[str, Any] = MappingProxyType({})
+    calls: tuple[Call, ...] = ()
+    places: Places | None = None
+    networks: Mapping[str, Converted] = MappingProxyType({})
+    tied: dict[str, nn.Module] | None = None
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""
+        base = next(c for c in cls.__mro__ if "_of_one_network" not in vars(c))
+        return object.__new__(types.new_class(base.__name__, (base,), {}, lambda d: d.update(_of_one_network=True)))
+
+    def recompile(self) -> Any:
+        """Generated code calls operations alone; here it looks whether all is in its place, and runs containers' hooks."""
+        code = super().recompile()
+        generated: Any = type(self).forward
+
+        @functools.wraps(generated)
+        def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
+            if not torch.compiler.is_compiling():
+                _refuse_transforms()
+                if self.places is not None:
+                    self.places.check(self)
+                for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
+                    _keep_whole(tracer)
+            if any(has_hooks(self.get_submodule(call.path)) for call in self.calls):
+                return self._run_hooked(*args, **kwargs)
+            return generated(self, *args, **kwargs)
+
+        type(self).forward = forward  # type: ignore[method-assign]
+        return code
+
+    def _run_hooked(self, *args: Any, **kwargs: Any) -> Any:
+        names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        return Hooked(self, self.calls).run(*(given[name] for name in names if name in given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the original; arguments that the example left at their defaults are fixed.
@@ -49,22 +93,81 @@ class Converted(fx.GraphModule):
                     f"{name} is {fixed!r} in this converted network, got {given!r}; convert the model with an example "
                     f"that gives it: a dict of arguments, or a tuple."
                 )
-        return super().__call__(*args, **kwargs)
+        return nn.Module.__call__(self, *args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module) and self.__dict__.get("places") is not None:
+            self.places.check_assignment(self, name, value)  # type: ignore[union-attr]
+        super().__setattr__(name, value)
+
+    def adopt(self, model: nn.Module) -> None:
+        """Take on a model's plain attributes and its own hooks."""
+        hooks = {name for name in nn.Module().__dict__ if "_hooks" in name}
+        ours = {"forward", *self.__dict__, *self._buffers, *Converted.__annotations__} - hooks
+        for name, value in model.__dict__.items():
+            if name in ours:
+                continue
+            if isinstance(value, types.MethodType) and value.__self__ is model:
+                value = Own(value.__name__)
+            self.__dict__[name] = value
+
+    def become(self, original: type) -> None:
+        """Become an instance of the original's class as well."""
+        made = class_like(original, Converted)
+        if made is not None:
+            self.__class__ = types.new_class(made.__name__, (made,), {}, lambda d: d.update(_of_one_network=True))
+        for name, value in list(self.__dict__.items()):
+            if isinstance(value, Own):
+                self.__dict__[name] = getattr(self, value.method)
+        self.recompile()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        result: Any = super().__deepcopy__(memo)
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        state = {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()}
+        graph = state.pop("_graph")
         type(result).__name__ = type(self).__name__
-        result._adopt({name: copy.deepcopy(self.__dict__.get(name), memo) for name in (*_STATE, *_OWN)})
+        result.__dict__.update(state)
+        result.graph = graph
+        return result
+
+    def __copy__(self) -> Any:
+        result = type(self).__new__(type(self))
+        type(result).__name__ = type(self).__name__
+        result.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_graph"})
+        for name in ("_modules", "_parameters", "_buffers"):
+            result.__dict__[name] = dict(self.__dict__[name])
+        result.graph = copy.deepcopy(self._graph)
         return result
 
     def __reduce__(self) -> tuple:
-        _, arguments = super().__reduce__()
-        return _unpickled, (type(self).__name__, *arguments)
+        """Code instead of a graph, as `torch.fx` does it; nodes by number, for their names are made anew."""
+        order = {n.name: str(k) for k, n in enumerate(self.graph.nodes)}
+        state = {name: value for name, value in self.__dict__.items() if name != "_graph"}
+        state["calls"] = tuple(call.renamed(order.__getitem__) for call in self.calls)
+        block = _format_import_block(self.recompile().globals, sys_importer)
+        original = next((c for c in type(self).__mro__ if "_stands_for" in vars(c)), None)
+        like = importable(vars(original)["_stands_for"]) if original is not None else None
+        return _blank, (like, type(self).__name__), (state, block, len(order))
 
-    def _adopt(self, attributes: dict[str, Any]) -> None:
-        for name in (*_STATE, *_OWN):
-            if attributes.get(name) is not None:
-                setattr(self, name, attributes[name])
+    def __setstate__(self, state: Any) -> None:
+        kept, block, count = state
+        plain: Any = reduce_graph_module(dict(kept), block)
+        names = [n.name for n in plain.graph.nodes]
+        calls = kept.pop("calls")
+        self.__dict__.update(kept)
+        self.__dict__["calls"] = tuple(c.renamed(lambda k: names[int(k)]) for c in calls) if len(names) == count else ()
+        self.graph = plain.graph
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for network in self.networks.values():
+            for name, module in network.named_children():
+                if name.startswith("mass_"):
+                    module._apply(fn)
+            own = {n: fn(b) for n, b in network._buffers.items() if n not in self._buffers and b is not None}
+            network._buffers.update(own)
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
@@ -74,12 +177,23 @@ class Converted(fx.GraphModule):
         return super().train(mode)
 
 
-def _unpickled(class_name: str, body: dict[str, Any], import_block: str) -> Converted:
-    """`torch.fx` restores a plain `GraphModule`, from its code; its graph and all that was kept make ours."""
-    kept = dict(body)
-    plain = reduce_graph_module(body, import_block)
-    assert isinstance(plain, fx.GraphModule)
-    result = Converted(plain, plain.graph, class_name=class_name)
-    result.training = plain.training
-    result._adopt(kept)
+def _refuse_transforms() -> None:
+    """`torch.func.vmap` knows the library's operators, `torch.func.grad` takes no operator of one's own."""
+    stack = torch._C._functorch.get_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
+    if any(level.key() in (TransformType.Grad, TransformType.Jvp) for level in stack or ()):
+        reason = "torch.func.grad and its like cannot differentiate the operators of a converted network"
+        raise NotEquivariantError("", reason, "use torch.autograd.grad, on torch.func.functional_call if need be")
+
+
+def _keep_whole(tracer: Any) -> None:
+    """Let somebody else's tracer, which traces a converted network, keep the library's modules whole."""
+    is_leaf = tracer.is_leaf_module
+    tracer.is_leaf_module = lambda m, name: type(m).__module__.startswith("mass.") or is_leaf(m, name)
+
+
+def _blank(original: type | None, name: str) -> Converted:
+    """An empty network like those of a class."""
+    made = class_like(original, Converted) if original is not None else None
+    result = (made or Converted).__new__(made or Converted)
+    type(result).__name__ = name
     return result

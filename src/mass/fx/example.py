@@ -20,15 +20,18 @@ class Example:
 
     Attributes:
         values: all of them; keywords: the names of the last ones, those given by keyword.
+        method: of the model, that is called with them.
     """
 
     values: Inputs
     keywords: tuple[str, ...] = ()
+    method: str = "forward"
 
     def call(self, model: nn.Module, values: Inputs) -> Any:
         """The model called with other values in the place of the example's."""
         split = len(self.values) - len(self.keywords)
-        return model(*values[:split], **dict(zip(self.keywords, values[split:], strict=True)))
+        call = model if self.method == "forward" else getattr(model, self.method)
+        return call(*values[:split], **dict(zip(self.keywords, values[split:], strict=True)))
 
     def names(self, model: nn.Module) -> tuple[str, ...]:
         """The model's own names of these arguments.
@@ -36,7 +39,7 @@ class Example:
         Raises:
             NotEquivariantError: if it takes more or fewer arguments.
         """
-        signature = inspect.signature(model.forward)
+        signature = inspect.signature(getattr(model, self.method))
         split = len(self.values) - len(self.keywords)
         plain = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
@@ -53,7 +56,7 @@ class Example:
     def fixed(self, model: nn.Module) -> dict[str, Any]:
         """The model's other arguments, which are what they are by default from then on."""
         given = self.names(model)
-        parameters = inspect.signature(model.forward).parameters.values()
+        parameters = inspect.signature(getattr(model, self.method)).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
 
 

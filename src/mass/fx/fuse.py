@@ -28,7 +28,7 @@ def fuse_shifts(module: fx.GraphModule) -> None:
 
 
 def drop_unread(module: fx.GraphModule) -> None:
-    """Remove origins that nothing reads: those of lattices that only the proof of a conversion asks for."""
+    """Remove origins that nothing reads: those of lattices that only the verification of a conversion asks for."""
     for node in reversed(module.graph.nodes):
         if isinstance(module_of(node), _CHOICES) and not node.users:
             module.graph.erase_node(node)

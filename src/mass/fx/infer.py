@@ -237,7 +237,7 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     if site.shape[0] != plan.batch:
         raise site.refuse(f"its batch of {site.shape[0]} is not the input's of {plan.batch}, so origins have no image")
     for axis in (0, 1):
-        if site.sizes[axis] % effect.period[axis] or not site.sizes[axis]:
+        if not site.sizes[axis] or site.sizes[axis] % effect.period[axis]:
             plan.indivisible.append((site.node, axis, site.sizes[axis], effect.period[axis]))
             break
     if site.map.fine != (1, 1) and effect.cells != (1, 1):

@@ -83,6 +83,8 @@ class Reference(Interpreter):
             return self._interpolated(given, n, source)
         if kind == "pad":
             return self._padded(given, n, before)
+        if kind in ("avg_pool", "max_pool") and given.get("ceil_mode") and _exceeds(given, self.axes):
+            return super().run_node(n)  # a window larger than its map, cut to it
         operation: Callable[..., Any] = {
             "conv": self._conv, "conv_transpose": self._conv_transpose, "max_pool": self._max_pool,
             "avg_pool": self._avg_pool, "max_unpool": self._max_unpool,
@@ -193,6 +195,12 @@ class Reference(Interpreter):
         self.before[n.name] = tuple(b + amounts[2 * (self.axes - 1 - i)] for i, b in enumerate(before))
         others = [0] * (2 * self.axes) + amounts[2 * self.axes :]
         return F.pad(x, others, value=given.get("value") or 0.0) if any(others) else x
+
+
+def _exceeds(given: dict[str, Any], axes: int) -> bool:
+    """Whether a window without padding is larger than its map along all axes."""
+    kernel, sizes = _each(given["kernel_size"], axes), given["input"].shape[-axes:]
+    return not any(_each(given.get("padding") or 0, axes)) and all(k > n for k, n in zip(kernel, sizes, strict=True))
 
 
 def _around(x: Tensor, axis: int, start: int, stop: int) -> Tensor:

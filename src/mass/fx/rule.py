@@ -205,7 +205,9 @@ class UnequalWindows(NotEquivariantError):
 
 
 _FUNCTIONS: dict[str, Operation] = {}  # by plain name (mass.fx.nodes.name_of)
-_MODULES: dict[type[nn.Module] | str, Operation] = {}  # by class, or by the name of a class that is not torch's
+_MODULES: dict[
+    type[nn.Module] | str, Operation
+] = {}  # by class, or by the name of a class of another library, with its module or without
 _SUBCLASSES: dict[type[nn.Module], Operation] = {}  # classes whose subclasses are one operation each
 
 
@@ -242,7 +244,8 @@ def rule(
 
 def operation_of_module(module: nn.Module) -> Operation | None:
     """What is known of a module, by its class."""
-    found = _MODULES.get(type(module)) or _MODULES.get(type(module).__name__)
+    cls = type(module)
+    found = _MODULES.get(cls) or _MODULES.get(cls.__name__) or _MODULES.get(f"{cls.__module__}.{cls.__name__}")
     return found or next((operation for cls, operation in _SUBCLASSES.items() if isinstance(module, cls)), None)
 
 

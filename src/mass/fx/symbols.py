@@ -24,7 +24,8 @@ class Symbol(fx.Proxy):
     __class__ = property(_class)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):  # a protocol that this class does not have
+        protocol = name.startswith("__") and name.endswith("__")  # one that this class does not have
+        if protocol or name in ("_is_param", "_is_buffer"):  # by which torch tells parameters from tensors
             raise AttributeError(name)
         return SymbolAttribute(self, name)
 

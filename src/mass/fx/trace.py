@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError
 from mass.fx import size_guards
+from mass.fx.calls import Call, Moment, packed
 from mass.fx.converted import Converted
-from mass.fx.example import Example, as_example
+from mass.fx.example import Example, Inputs, as_example
+from mass.fx.hooks import without_hooks
 from mass.fx.interpreter import Interpreter
 from mass.fx.rule import operation_of_module
 from mass.fx.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
+from mass.nn.evaluating import evaluating
 from mass.nn.structure import Container, Rebuild, Slot, pack
 
 
@@ -37,8 +41,11 @@ class _Tracer(SizedTracer):
     def __init__(self, example: Example, opaque: frozenset[type] = frozenset()) -> None:
         super().__init__(example.values)
         self.example, self.opaque = example, opaque
+        self.traced_func_name = example.method
         self.failed: nn.Module | None = None  # the innermost module whose forward could not be traced
         self.where = ""
+        self.calls: list[Call] = []
+        self._ticks = 0
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if marked_period(m) is not None or operation_of_module(m) is not None or type(m) in self.opaque:
@@ -70,11 +77,30 @@ class _Tracer(SizedTracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return super().call_module(m, forward, args, kwargs)
+            if not self._computing and not self._is_installed(m):
+                return forward(*args, **kwargs)  # made in forward (a loss, say): what it does is the model's doing
+            if self._computing or self.is_leaf_module(m, self.path_of_module(m)):
+                return super().call_module(m, forward, args, kwargs)
+            given, begins = packed((args, kwargs)), self._moment()
+            result = super().call_module(m, forward, args, kwargs)
+            returned = packed(result)
+            self.calls.append(Call(self.path_of_module(m), begins, self._moment(), given, returned))
+            return result
         except Exception:
             if self.failed is None and not self._computing:
                 self.failed, self.where = m, f" in '{self.path_of_module(m)}' ({type(m).__name__})"
             raise
+
+    def _is_installed(self, m: nn.Module) -> bool:
+        try:
+            self.path_of_module(m)
+        except NameError:
+            return False
+        return True
+
+    def _moment(self) -> Moment:
+        self._ticks += 1
+        return Moment(next(reversed(self.graph.nodes)).name, self._ticks)
 
 
 def _is_plain(structure: Any) -> bool:
@@ -93,6 +119,22 @@ class _Shapes(Interpreter):
         if not isinstance(result, Tensor):
             n.meta["value"] = result  # a size, say, that later operations take as an argument
         return result
+
+
+def note_shapes(traced: fx.GraphModule, inputs: Inputs) -> None:
+    """Run the graph once, in eval mode, and note the shapes of what its nodes return.
+
+    Raises:
+        NotEquivariantError: if it does not run on these inputs.
+    """
+    with evaluating(traced):
+        try:
+            _Shapes(traced).run(*inputs)
+        except Exception as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
+            first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = f"the model does not run on the example input of shape {shapes}: {first}"
+            raise NotEquivariantError("", reason) from error
 
 
 def shape_of(value: Any) -> Any:
@@ -143,24 +185,46 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """What a model remembers of a call (`self.shape = x.shape`) is forgotten where it would be a symbol."""
+    before = [(m, dict(m.__dict__)) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            for name, value in list(module.__dict__.items()):
+                if value is attributes.get(name) or not packed(value).nodes:
+                    continue
+                if name in attributes:
+                    module.__dict__[name] = attributes[name]
+                else:
+                    del module.__dict__[name]
+
+
 def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
     """The model's graph; modules of the classes in `opaque` stay whole."""
     tracer = _Tracer(example, opaque)
     try:
-        graph = tracer.trace(model)
+        with _attributes_kept(model):
+            graph = tracer.trace(model)
     except NotEquivariantError:
         raise
     except Exception as error:
         stack = traceback.extract_tb(error.__traceback__)
         frames = [f for f in stack if "/torch/" not in f.filename and f.filename != size_guards.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
-        said = str(error).splitlines()[0].rstrip(".")
+        said = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         reason = f"{type(model).__name__} could not be traced{tracer.where}{line}: {said}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
-        refusal = Untraceable("", reason, f"{remedy}: mass.mark_leaf(its class, period=…)")
+        remedy += ": mass.mark_leaf(its class, period=…)"
+        if isinstance(getattr(model, "backbone", None), nn.Module):  # a detector: what is behind it works on values
+            remedy = "convert its backbone alone: model.backbone = mass.convert(model.backbone, images)"
+        refusal = Untraceable("", reason, remedy)
         raise refusal.within(tracer.failed) from error
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
+    traced.calls = tuple(tracer.calls)
     if "mass_output" in model._modules:  # belongs to the graph
         del model.mass_output
     return traced
@@ -188,8 +252,9 @@ def _signature(module: fx.GraphModule) -> list[str]:
 def trace(model: nn.Module, example_input: Any) -> Converted:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
-    Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that computes something else in training (a random branch of its own, say) is traced for
-    evaluation alone.
+    Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that
+    computes something else in training (a random branch of its own, say) is traced for evaluation alone. Hooks are not
+    traced: they are called when the network runs.
 
     Raises:
         NotEquivariantError: what could not be traced, and how to mark it as a leaf.
@@ -198,38 +263,38 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     original = copy.deepcopy(model)
+    with without_hooks(original):
+        traced = _traced(original, example, model.training)
+    traced.adopt(original)
+    traced.fixed = example.fixed(model)
+    return traced
+
+
+def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
+    """The graph of a model, traced in eval and in training mode, with the model's modules; `trains`: in which it is to be."""
     training = [(m, m.training) for m in original.modules()]
     difference = ""
     traced, opaque = _trace_around(original.eval(), example)
     try:
         traced_training = _trace(original.train(), example, opaque)
     except NotEquivariantError as refusal:
-        if model.training:
+        if trains:
             raise
         difference = str(refusal)
     original.eval()
     if not difference:
-        _follow_training(traced, traced_training, model.training)
+        _follow_training(traced, traced_training, trains)
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)
         difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
-    if difference and model.training:
+    if difference and trains:
         reason = f"in training the model computes something else ({difference})"
         remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
         raise NotEquivariantError("", reason, remedy)
     as_modules(traced)
-    with torch.no_grad():
-        try:
-            _Shapes(traced).run(*example.values)
-        except Exception as error:
-            shapes = ", ".join(str(tuple(x.shape)) for x in example.values if isinstance(x, Tensor))
-            first = str(error).splitlines()[0].rstrip(".")
-            raise NotEquivariantError(
-                "", f"the model does not run on the example input of shape {shapes}: {first}"
-            ) from error
+    note_shapes(traced, example.values)
     _adopt_state(traced, original)
     for module, mode in training:
         module.training = mode
-    traced.training = model.training
+    traced.training = trains
     traced.evaluation_only = difference
-    traced.fixed = example.fixed(model)
     return traced

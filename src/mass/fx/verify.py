@@ -98,26 +98,31 @@ class Gate:
         Raises:
             NotEquivariantError: naming the first operation or output that disagrees.
         """
-        self.moving = self._precise(self.probes.moving())
         with torch.no_grad():
-            self._rewriting()
-            if moves:
-                self._nodes()
-                self._outputs()
+            plain = self._rewriting()
+            if not moves:
+                return
+            ours = self._nodes()
+            if any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True)):
+                larger = self._larger()  # a step of the coarsest lattice leads around the whole image
+                if larger is not None:
+                    self._outputs(*larger)
+                    return
+            self._outputs(self.probes, self.moving, plain, ours)
 
     def _reference(self, inputs: Inputs) -> Reference:
         reference = Reference(self.traced, self.wraps, len(self.probes.dims))
         reference.run(*inputs)
         return reference
 
-    def _rewriting(self) -> None:
-        """With origins at zero, every operation gives what the plain network with circular borders gives."""
+    def _rewriting(self) -> Any:
+        """With origins at zero, every operation gives what the plain network with circular borders gives; what that returns."""
         chosen = [m for m in self.converted.modules() if isinstance(m, SelectOrigin)]
         rules = [m.rule for m in chosen]
         for module in chosen:
             module.rule = "zero"
         try:
-            for inputs in (self.moving, self._precise(self.probes.sparse())):
+            for inputs in (self._precise(self.probes.sparse()), self.moving):
                 reference = self._reference(inputs)
                 recorder = Recorder(self.converted)
                 recorder.run(*inputs)
@@ -125,6 +130,7 @@ class Gate:
         finally:
             for module, rule in zip(chosen, rules, strict=True):
                 module.rule = rule
+        return reference.kept["output"]
 
     def _same_nodes(self, reference: Reference, recorder: Recorder) -> None:
         remedy = "report it: the operation was rewritten wrongly"
@@ -150,59 +156,56 @@ class Gate:
                 reason = f"with origins at zero output '{path}' is not the plain network's, its borders circular"
                 raise NotEquivariantError("", reason, remedy)
 
-    def _shifts(self) -> list[Pair]:
-        """Shifts between the samples of every lattice, and under which the coarsest moves by a step where it can."""
-        (height, width), (rows, columns) = self.probes.size, self.stride
-        return [((rows + (rows // 2 | 1)) % height, -max(columns - 1, 1) % width),
-                (1 % height, (columns + max(columns // 2, 1)) % width)]  # fmt: skip
-
-    def _nodes(self) -> None:
-        """Every node holds on shifted input what it held, moved."""
-        for inputs, shifts in (
-            (self.moving, self._shifts()),
-            (self._precise(self.probes.sparse()), self._shifts()[:1]),
-        ):
-            recorder = Recorder(self.converted)
-            recorder.run(*inputs)
-            for t in shifts:
-                moved = self.probes.shifted(inputs, t)
-                Comparer(self.converted, recorder.kept, t, self.tolerance).run(*moved)
-
-    def _outputs(self) -> None:
-        """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts."""
-        inputs, probes = self._large_enough()
+    def _shifts(self, probes: Probes) -> list[Pair]:
+        """A step of the coarsest lattice; and a shift between the samples of every lattice, by more than such a step."""
         (height, width), (rows, columns) = probes.size, self.stride
-        step, between = (rows % height, -columns % width), ((rows + 1) % height, 1 % width)
-        expected = [dict(leaves(self._reference(probes.shifted(inputs, t)).kept["output"])) for t in ((0, 0), step)]
-        ours = [dict(leaves(self._run(self.converted, probes.shifted(inputs, t)))) for t in ((0, 0), step, between)]
-        for path, y in ours[0].items():
+        return [(rows % height, -columns % width), ((rows + (rows // 2 | 1)) % height, 1 % width)]
+
+    def _nodes(self) -> list[Any]:
+        """Every node holds on shifted input what it held, moved; what is returned for the input and for each shift."""
+        recorder = Recorder(self.converted)
+        outputs = [recorder.run(*self.moving)]
+        for t in self._shifts(self.probes):
+            comparer = Comparer(self.converted, recorder.kept, t, self.tolerance)
+            outputs.append(comparer.run(*self.probes.shifted(self.moving, t)))
+        return outputs
+
+    def _larger(self) -> tuple[Probes, Inputs, Any, list[Any]] | None:
+        """Noise of twice the example's size, what the plain network returns for it, and ours for it and for each shift.
+
+        None for a network of one size: what it cannot be asked is not compared.
+        """
+        inputs = self._precise(self.probes.doubled())
+        probes = Probes(inputs)
+        try:
+            plain = self._reference(inputs).kept["output"]
+            shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)]
+            return probes, inputs, plain, [self._run(self.converted, x) for x in (inputs, *shifted)]
+        except Exception:  # noqa: BLE001
+            return None
+
+    def _outputs(self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any]) -> None:
+        """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts."""
+        step, between = self._shifts(probes)
+        before, after, further = (dict(leaves(output)) for output in ours)
+        size, axes = probes.size, len(probes.dims)
+        tells = any(step[2 - axes :])
+        theirs = dict(leaves(plain))
+        moved = dict(leaves(self._reference(probes.shifted(inputs, step)).kept["output"])) if tells else theirs
+        for path, y in before.items():
             if not isinstance(y, Tensor):
                 continue
-            known, size, axes = [], probes.size, len(probes.dims)
-            if any(step[2 - axes :]):
-                known = observed(expected[0][path], expected[1][path], step, size, axes, self.tolerance)
-            for t, moved, may in (
-                (step, ours[1][path], known),
-                (between, ours[2][path], known or motions(tuple(y.shape), size, axes)),
+            known = observed(theirs[path], moved[path], step, size, axes, self.tolerance) if tells else []
+            for t, found, may in (
+                (step, after[path], known),
+                (between, further[path], known or motions(tuple(y.shape), size, axes)),
             ):
-                if may and not any(self._is(motion, y, moved, t, size) for motion in may):
+                if may and not any(self._is(motion, y, found, t, size) for motion in may):
                     name, there = f"output '{path}'" if path else "the output", may[-1]
                     how = f"moves along axes {there.axes}" if there.axes else "stays as it is"
                     reason = f"{name} of shape {tuple(y.shape)} does not move with the image: under a shift by {t} the plain network's {how}"
                     remedy = "return a map that has its rows and columns, or reduce over positions"
                     raise NotEquivariantError("", reason, remedy)
-
-    def _large_enough(self) -> tuple[Inputs, Probes]:
-        """The example, or noise of twice its size where a step of the coarsest lattice leads around the whole image."""
-        if all(n > s or n == 1 for n, s in zip(self.probes.size, self.stride, strict=True)):
-            return self.moving, self.probes
-        larger = self._precise(self.probes.doubled())
-        try:
-            self._reference(larger)
-            self._run(self.converted, larger)
-        except Exception:  # noqa: BLE001 - a network of one size: what it cannot be asked is not compared
-            return self.moving, self.probes
-        return larger, Probes(larger)
 
     def _is(self, motion: Motion, y: Tensor, moved: Tensor, t: Pair, size: Pair) -> bool:
         """Whether an output moved in this way, each image by steps of its own where origins are not told."""

@@ -18,6 +18,8 @@ class Decision(nn.Module):
 0 != 0 False); convert it with an example of this size.
     """
 
+    _is_impure = True  # to torch.fx: nobody reads what it returns
+
     def __init__(self, outcome: bool | float, question: str) -> None:
         super().__init__()
         self.outcome, self.question = outcome, question

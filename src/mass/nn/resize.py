@@ -7,19 +7,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mass.axes import Dims, on_maps, pair_of, triple_of
+from mass.axes import Dims, Pair, on_maps, pair_of, triple_of
 from mass.functional.interpolate import downsample, upsample
 
 
 class CircularDownsample(nn.Module):
-    """`downsample` as a module."""
+    """`downsample` as a module.
 
-    def __init__(self, factor: tuple[int, int], mode: str) -> None:
+    Args:
+        factor: of rows and of columns.
+        mode: as `torch.nn.functional.interpolate`.
+        size: that it gives, where the model names one: maps of another size would need another factor, and are refused.
+    """
+
+    def __init__(self, factor: Pair, mode: str, size: Pair | None = None) -> None:
         super().__init__()
-        self.factor, self.mode = factor, mode
+        self.factor, self.mode, self.size = factor, mode, size
 
     def forward(self, x: Tensor) -> Tensor:
-        return downsample(x, self.factor, self.mode)
+        return _of_size(downsample(x, self.factor, self.mode), self.size)
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, mode={self.mode!r}"
@@ -29,15 +35,17 @@ class CircularUpsample(nn.Module):
     """`upsample` as a module: what `nn.Upsample` and `F.interpolate` become in a converted network.
 
     With a `size` the factor follows from it, else it is the example's.
+
+    Args: as `CircularDownsample`.
     """
 
-    def __init__(self, factor: tuple[int, int], mode: str) -> None:
+    def __init__(self, factor: Pair, mode: str, size: Pair | None = None) -> None:
         super().__init__()
-        self.factor, self.mode = factor, mode
+        self.factor, self.mode, self.size = factor, mode, size
 
     def forward(self, x: Tensor, size: Any = None) -> Tensor:
         if size is None:
-            return upsample(x, self.factor, self.mode)
+            return _of_size(upsample(x, self.factor, self.mode), self.size)
         rows, columns = (size, size) if isinstance(size, int) else size
         if rows % x.shape[2] or columns % x.shape[3]:
             raise ValueError(
@@ -47,6 +55,16 @@ class CircularUpsample(nn.Module):
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, mode={self.mode!r}"
+
+
+def _of_size(y: Tensor, size: Pair | None) -> Tensor:
+    """What was interpolated, if it has the size that the model names."""
+    if size is not None and tuple(y.shape[2:]) != size:
+        raise ValueError(
+            f"the model interpolates to {size}, which at this size is not by the factor of the example that it was "
+            f"converted with (it would give {tuple(y.shape[2:])}); convert it with an example of this size."
+        )
+    return y
 
 
 class OnMaps(nn.Module):

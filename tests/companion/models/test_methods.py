@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from companion.figures.style import COLOURS
+from companion.measures.origins import output_and_origins
 from companion.models import layer_by_layer
 from companion.models.cifar_resnets import CIFAR_NETS as NETS
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_weights
 from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
+from mass.baselines.lps import PolyphaseScores
 
 SIZES = {"digits": 8, "resnet20": 32}
 every_net = pytest.mark.parametrize("net", SIZES)
@@ -87,7 +89,7 @@ def test_what_a_method_promises(net, name):
         moved = model(x.roll(tuple(t), (2, 3)))
         if sampling == "mass":
             assert torch.equal(moved, logits)
-        elif sampling in ("aps", "lps"):
+        elif sampling in ("aps", "aps-before", "lps"):
             assert torch.allclose(moved, logits, atol=1e-4)
     if sampling in ("frame", "zero"):
         assert (model(x.roll((1, 0), (2, 3))) - logits).abs().amax() > 1e-3
@@ -175,6 +177,31 @@ def test_polyphase_methods_choose_behind_the_relu(name):
     model = first("resnet20", name)
     read = [n.args[0].target for n in model.graph.nodes if str(n.target).startswith("mass_origin_")]
     assert read == ["layer2.0.after", "layer3.0.after"]
+
+
+def test_aps_as_in_its_authors_cifar_code_chooses_before_the_filter():
+    """Another phase for most maps; the shortcut takes the same one; and what is sampled is filtered all the same."""
+    model, x = first("resnet20", "aps-lpf3-cifar"), pictures("resnet20", 64)
+    read = [n.args[0].target for n in model.graph.nodes if str(n.target).startswith("mass_origin_")]
+    assert all(isinstance(node, str) and "after" not in node for node in map(str, read)) and len(read) == 2
+    behind = calibrated("resnet20", "aps-lpf3")
+    before = METHODS["aps-lpf3-cifar"].build("resnet20", 0).eval()
+    before.load_state_dict(behind.state_dict())
+    chosen = [output_and_origins(network, x)[1][0] for network in (behind, before)]
+    assert (chosen[0] != chosen[1]).any(1).sum() > 16
+
+
+def test_lps_annealed_cools_and_spares_its_scores():
+    method, model = METHODS["lps-annealed"], build("digits", "lps-annealed")
+    scores = [module for module in model.modules() if isinstance(module, PolyphaseScores)]
+    seen = []
+    for epoch in range(3):
+        method.prepare_epoch(model, epoch, 3)
+        seen.append({module.temperature for module in scores})
+    assert [pytest.approx(value) for (value,) in seen] == [1.0, 0.505, 0.01]
+    spared = {name for name, _ in model.named_parameters() if method.spared(name)}
+    assert spared == {name for name, _ in model.named_parameters() if "mass_origin_" in name} != set()
+    assert not any(METHODS["lps"].spared(name) for name in spared)
 
 
 def test_a_shortcut_without_parameters():

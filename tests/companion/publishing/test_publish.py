@@ -18,7 +18,6 @@ from companion.publishing import compress as shrink
 from companion.publishing import publish as publishing
 from companion.publishing.publish import find_runs, publish
 from companion.publishing.readme import refresh
-from companion.studies.weight_transfer.tables import transfer_verdict
 
 README = """# Title
 <!-- results:weight_transfer -->
@@ -180,21 +179,6 @@ def test_a_notebook_that_stays_large_is_said_so(tmp_path):
 def test_wrong_markers_are_refused(tmp_path, readme, sentence):
     with pytest.raises(Refusal, match=sentence):
         refresh(readme, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, "not run at paper scale"),
-        ({"consistency": 99.5}, "not reproduced"),
-        ({"profile": "paper"}, "not run at paper scale"),
-        ({"profile": "paper", "n": 50_000}, "reproduced"),
-        ({"profile": "paper", "n": 50_000, "method": "plain"}, "no number to compare with"),
-        ({"consistency": 90.0, "method": "plain"}, "not run at paper scale"),
-    ],
-)
-def test_verdicts(fields, expected):
-    assert transfer_verdict({"method": "MASS", "consistency": 100.0, "profile": "quick", "n": 200} | fields) == expected
 
 
 def test_a_benchmark_is_published_like_a_run(tmp_path):

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
+from companion.core.intervals import wilson
 from companion.core.records import mean_std
 from companion.figures.style import COLOURS, finished
 from companion.models.methods import METHODS, Method
-from companion.paper.printed import TABLE_2
 
 
 def table_of_runs(records: list[dict], net: str) -> pd.DataFrame:
-    """Mean ± standard deviation over n seeds for one network, and the paper's values where it prints them."""
+    """Mean ± standard deviation over n seeds for one network."""
     frame = pd.DataFrame(records)
     frame = frame[frame["net"] == net]
-    paper = {row.method: row for row in TABLE_2 if row.network.replace("-", "").lower() == net}
     rows = {}
     for printed in dict.fromkeys(frame["method"]):
         runs = frame[frame["method"] == printed]
-        stated = paper.get(printed)
         rows[printed] = {
-            ("ours", "epochs"): runs["epochs"].iloc[0],
-            ("ours", "n"): len(runs),
-            ("ours", "top-1"): mean_std(list(runs["top1"])),
-            ("ours", "shifted top-1"): mean_std(list(runs["shifted_top1"])),
-            ("ours", "consistency"): mean_std(list(runs["consistency"])),
-            ("paper, 250 epochs, n = 5", "top-1"): str(stated.accuracy) if stated else "",
-            ("paper, 250 epochs, n = 5", "consistency"): str(stated.consistency) if stated else "",
+            "epochs": runs["epochs"].iloc[0],
+            "n": len(runs),
+            "top-1": mean_std(list(runs["top1"])),
+            "shifted top-1": mean_std(list(runs["shifted_top1"])),
+            "consistency": mean_std(list(runs["consistency"])),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -66,11 +65,14 @@ def _is_compared(method: Method, filtering: tuple[str | None, ...]) -> bool:
 
 
 def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
-    """A point per method, means over seeds: right is consistent, up is accurate. All at 100% stand in a column."""
+    """A point per method, mean and standard deviation over seeds: right is consistent, up is accurate; at 100% a column."""
     frame = pd.DataFrame(records)
     means = frame[frame["net"] == net].groupby("method", sort=False)[["top1", "consistency"]].mean().sort_values("top1")
     fig, ax = plt.subplots(figsize=(9, 5))
-    ax.scatter(means["consistency"], means["top1"], s=70, c=[COLOURS[m] for m in means.index], zorder=3)
+    spread = frame[frame["net"] == net].groupby("method")[["top1", "consistency"]].std().reindex(means.index).fillna(0)
+    for method, row in means.iterrows():
+        ax.errorbar(row["consistency"], row["top1"], xerr=spread.loc[method, "consistency"], yerr=spread.loc[method, "top1"],
+                    fmt="o", ms=8, lw=1, color=COLOURS[method], zorder=3)  # fmt: skip
     low, span = means["consistency"].min(), max(means["top1"].max() - means["top1"].min(), 0.1)
     heights = {True: -1e9, False: -1e9}  # of the last label, in the column of the consistent and left of it
     for name, row in means.iterrows():
@@ -87,7 +89,7 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
 
 
 def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
-    """Mean paired differences with their 95% intervals; where there is one seed, a hollow point without one."""
+    """Mean paired differences, their 95% intervals, and p as corrected by Holm; of one seed a hollow point without them."""
     fig, ax = plt.subplots(figsize=(8, 1 + 0.38 * len(gains)))
     for y, (name, row) in enumerate(gains.iterrows()):
         known = row["n"] > 1
@@ -95,18 +97,24 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
             ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[name], lw=2)
         ax.plot(row["gain"], y, "o", color=COLOURS[name], mfc=COLOURS[name] if known else "white", ms=7)
         ax.annotate(
-            f"{row['gain']:+.2f}   n = {row['n']:.0f}", (1.02, y), xycoords=("axes fraction", "data"), va="center"
-        )
+            f"{row['gain']:+.2f}   n = {row['n']:.0f}" + (f"   p = {row['p_holm']:.2f}" if known else ""),
+            (1.02, y), xycoords=("axes fraction", "data"), va="center",
+        )  # fmt: skip
     ax.axvline(0, color="#888888", lw=0.8)
     ax.set_yticks(range(len(gains)), gains.index)
     ax.invert_yaxis()
-    ax.set(xlabel=f"top-1 minus that of {over}, percentage points; bars: 95% interval over seeds")
+    ax.set(xlabel=f"top-1 minus that of {over}, percentage points; bars: 95% interval over seeds; p: Holm")
     sns.despine(fig, left=True)
     return finished(fig, despine=False)
 
 
+def _intervals(ax: Axes, places: Iterable[float], shares: Iterable[float], counts: Iterable[int], colour: str) -> None:
+    for place, share, n in zip(places, shares, counts, strict=True):
+        ax.plot([place, place], wilson(share, n), color=colour, lw=1.2)
+
+
 def under_corruption(records: list[dict]) -> Figure:
-    """Accuracy and consistency on corrupted images, a bar per method."""
+    """Accuracy and consistency on corrupted images, a bar per method with its 95% interval (Wilson), and n."""
     frame = pd.DataFrame(records)
     names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6))
@@ -120,7 +128,10 @@ def under_corruption(records: list[dict]) -> Figure:
             ax=ax,
             legend=field == "top1",
         )
-        ax.set(xlabel="", ylabel=label)
+        for bars, method in zip(ax.containers, names, strict=True):
+            part = frame[frame["method"] == method]
+            _intervals(ax, [b.get_x() + b.get_width() / 2 for b in bars], part[field], part["n"], "#333333")  # type: ignore[attr-defined]
+        ax.set(xlabel=f"n = {frame['n'].max():,} images each, 95% intervals", ylabel=label)
         lowest = frame[field].min()
         ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -130,7 +141,7 @@ def under_corruption(records: list[dict]) -> Figure:
 
 
 def under_noise(records: list[dict]) -> Figure:
-    """Labels that change, and origins that move, as noise grows."""
+    """Labels that change, and origins that move, as noise grows; bars: 95% intervals (Wilson)."""
     frame = pd.DataFrame(records)
     names = list(dict.fromkeys(frame["method"]))
     fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.5))
@@ -143,7 +154,10 @@ def under_noise(records: list[dict]) -> Figure:
         part = frame.dropna(subset=[field]) if field in frame else frame.iloc[:0]
         sns.lineplot(part, x="noise", y=field, hue="method", palette={name: COLOURS[name] for name in names}, style="method",
                      hue_order=names, style_order=names, markers=True, ax=ax, legend=field == "top1")  # fmt: skip
-        ax.set(xlabel="noise, grey levels", ylabel=label)
+        for name in part["method"].unique():
+            rows = part[part["method"] == name]
+            _intervals(ax, rows["noise"], rows[field], rows["n"], COLOURS[name])
+        ax.set(xlabel=f"noise, grey levels (n = {frame['n'].max():,})", ylabel=label)
         ax.set_ylim(bottom=0)
     axes[0].get_legend().set_title("")
     return finished(fig)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.cifar10.tables import cifar10, transfer
+from companion.studies.cifar10.tables import against_aps, cifar10, cifar10_paper, transfer
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ STUDY = Study(
     settings=Cifar10,
     remark="Not CIFAR-10 and the published weights, which quick does without: both are the official files or refused.",
     keeps_checkpoints=True,
-    tables={"cifar10": cifar10, "transfer": transfer},
+    tables={"cifar10": cifar10, "cifar10_paper": cifar10_paper, "against_aps": against_aps, "transfer": transfer},
 )

@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from companion.core.published import read_results
 from companion.core.records import Record, is_study, mean_std
 from companion.figures.style import COLOURS, finished
+from companion.measures.paired_t import mass_against_aps
 from companion.paper import verdicts
 from companion.paper.errata import Erratum
-from companion.paper.printed import BASELINE, METHODS, NETWORKS, STATEMENTS, TABLE_2, Statement
+from companion.paper.printed import BASELINE, METHODS, NETWORKS, TABLE_2
+from companion.studies.paper_and_errata.claims import decided
 
 NOT_RUN = "not run"
 
@@ -109,25 +111,29 @@ def accuracies() -> Figure:
     return finished(fig)
 
 
-def statements(root: Path) -> Markdown:
-    """What the text says of Tables 3 to 5, and what was measured at the paper's scale."""
-    rows = []
-    for statement in STATEMENTS:
-        ours, verdict = _at_scale(statement, read_results(root, statement.topic))
-        rows.append([f"{statement.table}", f"“{statement.quote}”", ours, verdict])
-    return _sheet(["table", "the paper says", "ours, at its scale", "verdict"], rows)
+def claims(root: Path) -> Markdown:
+    """The paper's claims, what is to be said of each, and the records that say it."""
+    rows = [[c.where, f"“{c.quote}”", f"**{verdict}**", evidence] for c, verdict, evidence in decided(root)]
+    return _sheet(["where", "the paper says", "verdict", "what it rests on"], rows)
 
 
-def _at_scale(statement: Statement, records: Sequence[Record]) -> tuple[str, str]:
-    """Our measurement for a statement, and the verdict; a statement that promises nothing has none."""
-    field = statement.promises
-    promised = [r for r in records if field and r.get("method") == "MASS" and field in r]
-    broken = [r for r in promised if r[field] < 100]
-    full = [r for r in promised if r["profile"] == "paper" and r.get("n", 0) >= statement.images]
-    verdict = verdicts.on_promise(not broken, bool(full))
-    if broken:
-        return f"{broken[0][field]:.2f} ({broken[0]['model']}, {broken[0]['profile']})", verdict
-    return f"100.00 ({', '.join(sorted({r['model'] for r in full}))})" if full else NOT_RUN, verdict
+def beside_aps(root: Path) -> Markdown:
+    """MASS minus APS at equal filters, paired by seed, at every scale that was trained."""
+    runs = [r for r in read_results(root, "cifar10") if r["dataset"] == "cifar10" and not is_study(r)]
+    rows = [
+        [
+            *(r["net"], r["epochs"], r["method"], r["against"], r["n"]),
+            *(
+                f"{r['gain']:+.2f} ({r['low']:+.2f} to {r['high']:+.2f})",
+                f"{r['p']:.3f}",
+                f"{r['p_holm']:.2f}",
+                r["verdict"],
+            ),
+        ]
+        for _, r in mass_against_aps(runs).iterrows()
+    ]
+    columns = ["network", "epochs", "method", "against", "n", "difference, points (95%)", "p", "p (Holm)", "verdict"]
+    return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 
 
 def fewer_epochs(root: Path) -> Markdown:

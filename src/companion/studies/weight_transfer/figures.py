@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from companion.core.intervals import wilson
 from companion.figures.style import COLOURS, finished
 
 
@@ -29,14 +33,21 @@ def agreement_points(table: pd.DataFrame, title: str) -> Figure:
     return finished(fig)
 
 
-def bars(table: pd.DataFrame, x: str, y: str, title: str, xlabel: str) -> Figure:
-    """Horizontal bars, one per method, annotated with their values."""
-    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.45 * len(table)))
-    sns.barplot(table, x=x, y=y, hue=y, palette={m: COLOURS.get(m, "#555555") for m in table[y]}, ax=ax, legend=False)
-    for container in ax.containers:
-        ax.bar_label(container, fmt="%.2f", padding=4)  # type: ignore[arg-type]
-    ax.set(title=title, xlabel=xlabel, ylabel="")
-    ax.margins(x=0.14)
+def shares(outcomes: Mapping[str, Tensor], title: str) -> Figure:
+    """Of how many images something is true, a point per method with its 95% interval (Wilson) and n."""
+    fig, ax = plt.subplots(figsize=(7.4, 1.2 + 0.42 * len(outcomes)))
+    for place, (method, which) in enumerate(outcomes.items()):
+        share, n = 100 * which.double().mean().item(), len(which)
+        low, high = wilson(share, n)
+        colour = COLOURS[method.partition(",")[0]]
+        ax.plot([low, high], [place, place], color=colour, lw=2)
+        ax.plot(share, place, "o", color=colour, mfc="white" if "," in method else colour, ms=8)
+        label = f"{share:.1f} ({low:.1f} to {high:.1f})"
+        ax.annotate(label, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    ax.set_yticks(range(len(outcomes)), list(outcomes))
+    ax.invert_yaxis()
+    ax.set(title=f"{title}, n = {n:,}", xlabel="% of images, 95% interval")
+    ax.set_xlim(left=0)
     return finished(fig)
 
 

@@ -72,6 +72,7 @@ from mass.nn.pointwise import (
 )
 @rule(modules=[nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout])
 @rule(modules=["StochasticDepth", "DropPath"])  # they read self.training: traced through, one of the two would stay
+@rule(modules=["torchvision.transforms.transforms.Normalize", "torchvision.transforms.v2._misc.Normalize"])
 @rule(modules=[nn.ChannelShuffle], functions=["channel_shuffle"])
 def pointwise(site: Site) -> Effect:
     return Effect(site.map)
@@ -120,6 +121,8 @@ def exponential(site: Site) -> Effect:
     """Activations built on exp, and others whose vector and scalar code round differently."""
     if site.module is not None:
         return Effect(site.map, swap=Elementwise(site.module), inputs=(site.input,))
+    if "out" in site.node.kwargs:
+        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
     options = {k: v for k, v in site.node.kwargs.items() if k not in ("input", "inplace")}
     swap = Elementwise(site.becomes(*site.node.args[1:], **options), is_in_place(site.node))
     return Effect(site.map, swap=swap, inputs=(site.input,))

@@ -54,12 +54,23 @@ def avg_pool(site: Site) -> Effect:
 
 
 def _spans_the_map(site: Site) -> bool:
-    """Whether a window is as large as its map because it was given the map's size: global pooling."""
+    """Whether a window is as large as its map because it was given the map's size, or cut to it: global pooling."""
+    if _is_cut_to_the_map(site):
+        return True
     if site.module is not None or not isinstance(site.map, Grid) or is_padded(site.argument("padding", 0), site.axes):
         return False
     kernel = site.argument("kernel_size")
     size = (kernel,) * site.axes if isinstance(kernel, int) else tuple(kernel)
     return bool(nodes_in((site.node.args[1:], site.given("kernel_size")))) and size == site.shape[-site.axes :]
+
+
+def _is_cut_to_the_map(site: Site) -> bool:
+    """Whether a window is larger than the whole image, so that `ceil_mode` cuts it to the map (transformers' EfficientNet)."""
+    if not (site.argument("ceil_mode", False) and isinstance(site.map, Grid)) or site.argument("divisor_override"):
+        return False
+    kernel = pair_of(site.argument("kernel_size"), site.axes)
+    padded = is_padded(site.argument("padding", 0), site.axes)
+    return site.axes < 3 and not padded and all(k >= n for k, n in zip(kernel, site.image, strict=True))
 
 
 def _pool(site: Site) -> Effect:

@@ -37,6 +37,8 @@ def interpolate(site: Site) -> Effect:
     if mode not in MODES:
         raise site.refuse(f"interpolation by '{mode}'", f"use one of {', '.join(MODES)}")
     corners = bool(site.argument("align_corners"))
+    fixed = site.argument("size") is not None and _size_of(site) is None and len(now) == 2 + len(dims)
+    named = after if fixed else None
 
     def on_axes(swap: nn.Module) -> nn.Module:
         if len(now) == 5:
@@ -49,7 +51,7 @@ def interpolate(site: Site) -> Effect:
                 f"interpolation by {site.argument('scale_factor')} from {before} to {after} samples between"
             )
         period = before[0] // after[0], before[1] // after[1]
-        effect = windowed(site, period, False, on_axes(CircularDownsample(period, mode)))
+        effect = windowed(site, period, False, on_axes(CircularDownsample(period, mode, named)))
         effect.change += ", half-pixel centres" if mode != "nearest" else ""
         return effect
     if after[0] % before[0] or after[1] % before[1]:
@@ -57,9 +59,10 @@ def interpolate(site: Site) -> Effect:
     factor = after[0] // before[0], after[1] // before[1]
     size = _size_of(site)
     inputs = (site.input, size)
-    swap = on_axes(CircularUpsample(factor, mode))
+    swap = on_axes(CircularUpsample(factor, mode, named))
     if factor == (1, 1):
-        return Effect(site.map, swap=swap, inputs=inputs) if len(now) == 5 and frames != 1 else Effect(site.map)
+        needed = (len(now) == 5 and frames != 1) or named
+        return Effect(site.map, swap=swap, inputs=inputs) if needed else Effect(site.map)
     change = "moved back" if mode == "nearest" else "wraps, half-pixel centres, moved back"
     if corners:
         change += ", corners no longer aligned"

@@ -36,7 +36,7 @@ def without_positions(site: Site, plan: Plan) -> Effect | None:
     if made or (rank and 0 in shape):
         plan.uniform.add(node)
     first = node.all_input_nodes[0].meta.get("shape") if node.all_input_nodes else None
-    constant = rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1) != shape[2:]
+    constant = rank == 4 and isinstance(first, tuple) and len(first) == 4 and first[2:] == (1, 1)
     if constant and operation is not None and operation.of_constant is not None:
         return operation.of_constant(site)
     return None

@@ -53,6 +53,8 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         return None
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
+    if 0 in site.sizes:  # a stride before it is larger than its map, which is refused by its size
+        return None
     joins = Joins()
     if any(v.fine != values[0].fine or joins.unify(values[0].lattice, v.lattice) for v in values):
         return None
@@ -90,12 +92,15 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) 
 
 
 def leave_frame(node: fx.Node, plan: Plan) -> bool:
-    """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how."""
+    """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how.
+
+    That can only be told of the input's own rows and columns: of others nobody knows which axes they are.
+    """
     batch, dims = node.meta["shape"][0], POSITIONS.get(len(node.meta["shape"]), ())
     if len(dims) != len(plan.dims):
         return False
     height, width = sizes_along(node.meta["shape"], dims)
-    if len(node.users) > 1 or batch != plan.batch or plan.image[0] % height or plan.image[1] % width:
+    if len(node.users) > 1 or batch != plan.batch or (height, width) != plan.image:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))

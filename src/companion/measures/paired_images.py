@@ -1,0 +1,60 @@
+"""Two methods on the same images: whom does each image favour? McNemar's test, and Holm's correction for a family.
+
+Confidence intervals of two percentages that overlap say little about their difference when both were counted on the same
+images: what counts are the images on which the two differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy
+from torch import Tensor
+
+
+def mcnemar(before: Tensor, after: Tensor) -> dict[str, Any]:
+    """Compare two yes-or-no outcomes of each image.
+
+    Args:
+        before, after: of the same images (N,), bool: right or wrong, changed or not.
+
+    Returns:
+        n; only_before and only_after, the images of which only one is true; difference, after minus before in percentage
+        points, with its 95% interval (low, high; normal approximation for paired shares); p, exact and two-sided.
+    """
+    from scipy.stats import binomtest
+
+    n, b, c = len(before), int((before & ~after).sum()), int((after & ~before).sum())
+    difference, error = (c - b) / n, (b + c - (c - b) ** 2 / n) ** 0.5 / n
+    p = float(binomtest(b, b + c).pvalue) if b + c else 1.0
+    low, high = (100 * (difference + sign * 1.959964 * error) for sign in (-1, 1))
+    return {"n": n, "only_before": b, "only_after": c, "difference": 100 * difference, "low": low, "high": high, "p": p}
+
+
+def compare(outcomes: Mapping[str, Tensor], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """A family of comparisons on the same images.
+
+    Args:
+        outcomes: by method, yes or no for each image.
+        pairs: (method, against).
+
+    Returns:
+        A row a pair: method, against, what `mcnemar` finds, and p_holm, corrected for all pairs of the family.
+    """
+    rows = [{"method": one, "against": other} | mcnemar(outcomes[other], outcomes[one]) for one, other in pairs]
+    return [row | {"p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family of tests (Holm, 1979): below 0.05 means rejected, with a family-wise error of 5%.
+
+    >>> holm([0.25, 0.75, 0.5])
+    [0.75, 1.0, 1.0]
+    """
+    p = numpy.asarray(p_values, dtype=float)
+    order = numpy.argsort(p)
+    adjusted = numpy.maximum.accumulate((len(p) - numpy.arange(len(p))) * p[order]).clip(max=1.0)
+    result = numpy.empty_like(p)
+    result[order] = adjusted
+    return [float(value) for value in result]

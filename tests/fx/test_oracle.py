@@ -1,0 +1,30 @@
+"""Random networks against an oracle that knows nothing of graphs: each converts to what it was, or is refused with a sentence.
+
+Thousands more: `make census`, or `python tests/oracle.py FIRST LAST`.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import oracle
+
+_BATCHES, _EACH = 12, 20
+
+
+@pytest.mark.parametrize("batch", range(_BATCHES))
+def test_no_network_is_silently_wrong(batch):
+    verdicts = [oracle.judge(seed) for seed in range(batch * _EACH, (batch + 1) * _EACH)]
+    wrong = [f"{v.seed}: {v.reason}" for v in verdicts if v.outcome == "wrong"]
+    assert not wrong, "\n".join(wrong)
+    assert sum(v.outcome == "exact" for v in verdicts) > _EACH // 4  # most of them are not just refused
+
+
+@pytest.mark.parametrize("seed", [433, 457, 584, 624, 646, 667])
+def test_the_oracle_sees_what_the_gate_refuses(seed):
+    """Networks that are refused when they are verified, and found wrong when they are not."""
+    assert oracle.judge(seed).outcome == "refused"
+    assert oracle.judge(seed, verify=False).outcome == "wrong"
