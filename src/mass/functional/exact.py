@@ -77,6 +77,13 @@ def exact_mean(x: Tensor, dims: tuple[int, ...] = (2, 3), keepdim: bool = False)
     return mean if keepdim else mean.squeeze(axes)
 
 
+def exact_batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalisation of every channel by its exact mean and variance over the batch, (B, C, …) -> the same."""
+    rows = x.transpose(0, 1)
+    normal = exact_group_norm(rows.flatten(1)[None], x.shape[1], weight, bias, eps)
+    return normal.view(rows.shape).transpose(0, 1).contiguous()
+
+
 def exact_group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Group normalisation with exact mean and variance, (B, C, …) -> the same; `groups = C` is instance norm."""
     precise = x if x.dtype == torch.float64 else x.float()  # squares overflow float16

@@ -16,6 +16,7 @@ only where PyTorch was built without oneDNN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -28,7 +29,10 @@ from mass.functional.padding import is_channels_last
 _SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
 
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
-_GRAIN = 32768  # elements below which ATen does not split work over threads (at::internal::GRAIN_SIZE)
+# Elements that ATen gives a thread at least: of most operations (at::internal::GRAIN_SIZE), and of those from MKL's
+# vector library (exp, tanh, erf and the like). GELU is divided evenly among all threads from so many elements on.
+_GRAINS = (32768, 2048)
+_EVENLY = 16384
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile cannot look into torch.backends
 
 
@@ -119,11 +123,12 @@ def pixelwise_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _excess(count: int) -> int:
-    """How many elements complete the last vector of every thread's share."""
-    total = count
+    """How many elements complete the last vector of every thread's share, however an operation divides them."""
+    total, threads = count, torch.get_num_threads()
     while True:
-        threads = min(torch.get_num_threads(), -(-total // _GRAIN))
-        needed = -(-total // (_LANES * threads)) * _LANES * threads
+        shares = [min(threads, -(-total // grain)) for grain in _GRAINS]
+        whole = _LANES * math.lcm(*shares, threads if total > _EVENLY else 1)
+        needed = -(-total // whole) * whole
         if needed == total:
             return total - count
         total = needed

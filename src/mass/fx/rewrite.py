@@ -14,6 +14,7 @@ from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
 from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
+from mass.nn.entrance import Entrance
 
 
 def _cells(plan: Plan) -> dict[Digit, Pair]:
@@ -76,11 +77,22 @@ class Rewriter:
         for node, value in self.plan.values.items():
             if isinstance(value, Grid):
                 node.meta["positions"] = Positions(value.dims, self._path(value.lattice, node), value.batch, value.fine)
+        self._open_door()
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)
         self.module.outputs = output_lattices(self.plan, self.roots)
         return self.module
+
+    def _open_door(self) -> None:
+        """All images come in by one memory format."""
+        for image in [
+            n for n in self.graph.nodes if n.op == "placeholder" and isinstance(self.plan.values.get(n), Grid)
+        ]:
+            first = next(n for n in self.graph.nodes if n.op != "placeholder")
+            inside = self._call(first, "mass_input", Entrance(), (image,))
+            image.replace_all_uses_with(inside, delete_user_cb=lambda user, inside=inside: user is not inside)
+            inside.meta.update({key: value for key, value in image.meta.items() if key in ("shape", "positions")})
 
     def _swap(self, node: fx.Node) -> None:
         """Call what the effect says instead of what the node calls."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mass.functional.exact import exact_group_norm, exact_mean
+from mass.functional.exact import exact_batch_norm, exact_group_norm, exact_mean
 
 
 class ExactMean(nn.Module):
@@ -41,6 +41,27 @@ class ExactGroupNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         return exact_group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class _ExactBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation whose statistics in evaluation, where it keeps no running ones, are exact."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training or self.running_mean is not None:
+            return super().forward(input)
+        return exact_batch_norm(input, self.weight, self.bias, self.eps)
+
+
+class ExactBatchNorm1d(_ExactBatchNorm, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` with exact statistics."""
+
+
+class ExactBatchNorm2d(_ExactBatchNorm, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` with exact statistics."""
+
+
+class ExactBatchNorm3d(_ExactBatchNorm, nn.BatchNorm3d):
+    """`torch.nn.BatchNorm3d` with exact statistics."""
 
 
 class _ExactInstanceNorm(nn.modules.instancenorm._InstanceNorm):

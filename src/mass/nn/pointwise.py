@@ -45,11 +45,67 @@ class Power(nn.Module):
         return elementwise(lambda values: values.pow(exponent), x)
 
 
+class FloatPower(Power):
+    """`x.float_power(exponent)`: in float64, whatever x is."""
+
+    def forward(self, x: Tensor, exponent: Tensor | float) -> Tensor:
+        return super().forward(x.double(), exponent)
+
+
 class PowerOf(nn.Module):
     """`base ** x`, the base a number or a tensor of one element."""
 
     def forward(self, base: Tensor | float, x: Tensor) -> Tensor:
         return elementwise(lambda values: torch.pow(base, values), x)
+
+
+class ReciprocalRoot(nn.Module):
+    """`x.rsqrt()`, which in half precision rounds otherwise in the rest behind the last vector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.rsqrt()
+
+
+class ScaledSum(nn.Module):
+    """`a + scale * b`: a fused multiply-add would round once, and the rest behind the last vector twice.
+
+    Args:
+        scale: a number.
+        inplace: whether the first of the two is overwritten.
+        backwards: `b + scale * a` instead.
+    """
+
+    def __init__(self, scale: float, inplace: bool = False, backwards: bool = False) -> None:
+        super().__init__()
+        self.scale, self.inplace, self.backwards = scale, inplace, backwards
+
+    def forward(self, a: Tensor | float, b: Tensor | float) -> Tensor:
+        first, second = (b, a) if self.backwards else (a, b)
+        dtype = torch.result_type(first, second)
+        if dtype in (torch.float16, torch.bfloat16):  # as ATen, which rounds the sum alone to these
+            first, second = (v.float() if isinstance(v, Tensor) else v for v in (first, second))
+        out = torch.as_tensor(first + second * self.scale).to(dtype)
+        return a.copy_(out) if self.inplace and isinstance(a, Tensor) else out
+
+
+class LocalResponse(nn.Module):
+    """`F.local_response_norm` along the channels, each sum in one order; float32 where pooling knows no half precision."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        precise = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        squares = precise * precise
+        channels, before = x.shape[1], self.size // 2
+        squares = torch.cat((squares.new_zeros(x.shape[0], before, *x.shape[2:]), squares,
+                             squares.new_zeros(x.shape[0], self.size - 1 - before, *x.shape[2:])), 1)  # fmt: skip
+        total = squares[:, :channels]
+        for k in range(1, self.size):
+            total = total + squares[:, k : k + channels]
+        scale = total / self.size * self.alpha + self.k
+        return (precise / elementwise(lambda values: values.pow(self.beta), scale)).to(x.dtype)
 
 
 class GatedLinear(nn.Module):

@@ -5,27 +5,37 @@ from __future__ import annotations
 from torch import nn
 
 from mass.fx.rule import Effect, Recast, Site, rule
-from mass.nn.exact import ExactGroupNorm, ExactInstanceNorm1d, ExactInstanceNorm2d, ExactInstanceNorm3d
+from mass.nn.exact import (
+    ExactBatchNorm1d,
+    ExactBatchNorm2d,
+    ExactBatchNorm3d,
+    ExactGroupNorm,
+    ExactInstanceNorm1d,
+    ExactInstanceNorm2d,
+    ExactInstanceNorm3d,
+)
 
 _STATISTICS = ("running_mean", "running_var", "weight", "bias")
 
 
-@rule(modules=[nn.BatchNorm1d, nn.BatchNorm3d])
+@rule(modules=[nn.BatchNorm1d], becomes=ExactBatchNorm1d)
+@rule(modules=[nn.BatchNorm3d], becomes=ExactBatchNorm3d)
 def batch_norm_of_rows(site: Site) -> Effect:
     """What takes two axes as well as three, or four as well as five: channels are axis 1."""
     if 1 in site.map.dims:
         raise site.refuse("batch normalisation takes positions for channels")
-    return Effect(site.map)
+    return batch_norm(site)
 
 
-@rule(
-    modules=[nn.BatchNorm2d, nn.SyncBatchNorm],
-    functions=["batch_norm"],
-    arguments=("input", *_STATISTICS),
-    weights=_STATISTICS,
-)
+@rule(modules=[nn.BatchNorm2d], becomes=ExactBatchNorm2d)
+@rule(modules=[nn.SyncBatchNorm], functions=["batch_norm"], arguments=("input", *_STATISTICS), weights=_STATISTICS)
 def batch_norm(site: Site) -> Effect:
-    return Effect(site.map)
+    """With running statistics nothing is reduced in evaluation; without, the statistics of the batch are."""
+    if site.argument("running_mean") is not None:
+        return Effect(site.map)
+    if site.operation is None or site.operation.becomes is None:
+        raise site.refuse("normalisation by a batch's statistics", f"use torch.nn.BatchNorm2d instead of {site.kind}")
+    return Effect(site.map, swap=Recast(site.becomes), inputs=(site.input,), change="exact statistics")
 
 
 @rule(modules=[nn.GroupNorm], becomes=ExactGroupNorm)

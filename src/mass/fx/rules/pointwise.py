@@ -6,9 +6,19 @@ import math
 
 from torch import fx, nn
 
-from mass.fx.nodes import is_in_place
+from mass.fx.nodes import concrete, is_in_place, name_of
 from mass.fx.rule import Effect, Recast, Site, operation_of_module, rule
-from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Power, PowerOf
+from mass.nn.pointwise import (
+    Elementwise,
+    FloatPower,
+    FunctionalLinear,
+    LocalResponse,
+    PixelwiseLinear,
+    Power,
+    PowerOf,
+    ReciprocalRoot,
+    ScaledSum,
+)
 
 
 @rule(
@@ -16,7 +26,7 @@ from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Po
     functions=["relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "hardtanh"],
 )
 @rule(modules=[nn.PReLU], functions=["prelu"], arguments=("input", "weight"), weights=("weight",))
-@rule(functions=["add", "sub", "rsub", "mul", "truediv", "div", "addcmul", "lerp", "maximum", "minimum"])
+@rule(functions=["mul", "truediv", "div", "addcmul", "lerp", "maximum", "minimum"])
 @rule(
     functions=[
         "logical_and",
@@ -40,10 +50,9 @@ from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Po
         "isinf",
         "isfinite",
         "nan_to_num",
-        "float_power",
     ]
 )
-@rule(functions=["neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal", "clamp", "clip"])
+@rule(functions=["neg", "abs", "sign", "square", "sqrt", "reciprocal", "clamp", "clip"])
 @rule(functions=["eq", "ne", "gt", "ge", "lt", "le", "where", "masked_fill"])
 @rule(
     functions=[
@@ -64,10 +73,33 @@ from mass.nn.pointwise import Elementwise, FunctionalLinear, PixelwiseLinear, Po
 @rule(modules=[nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout])
 @rule(modules=["StochasticDepth", "DropPath"])  # they read self.training: traced through, one of the two would stay
 @rule(modules=["torchvision.transforms.transforms.Normalize", "torchvision.transforms.v2._misc.Normalize"])
-@rule(modules=[nn.LocalResponseNorm], functions=["local_response_norm"])
 @rule(modules=[nn.ChannelShuffle], functions=["channel_shuffle"])
 def pointwise(site: Site) -> Effect:
     return Effect(site.map)
+
+
+@rule(functions=["add", "sub", "rsub"], arguments=("input", "other"))
+def total(site: Site) -> Effect:
+    """Sums and differences; one with a factor is two operations, each of which rounds alike everywhere."""
+    alpha = concrete(site.node.kwargs.get("alpha", 1))
+    if alpha == 1:
+        return Effect(site.map)
+    name = name_of(site.node)
+    swap = ScaledSum(alpha if name == "add" else -alpha, is_in_place(site.node), backwards=name == "rsub")
+    return Effect(site.map, swap=swap, inputs=(site.given("input"), site.given("other")))
+
+
+@rule(
+    modules=[nn.LocalResponseNorm], functions=["local_response_norm"], arguments=("input", "size", "alpha", "beta", "k")
+)
+def local_response_norm(site: Site) -> Effect:
+    if 1 in site.map.dims:
+        raise site.refuse("local response normalisation takes positions for channels")
+    defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+    swap = LocalResponse(
+        site.argument("size"), **{name: site.argument(name, value) for name, value in defaults.items()}
+    )
+    return Effect(site.map, swap=swap, inputs=(site.input,))
 
 
 @rule(functions=["to", "type_as"])
@@ -84,8 +116,9 @@ def as_input(site: Site) -> Effect:
 @rule(modules=[nn.Softplus], functions=["softplus"], becomes=nn.Softplus)
 @rule(modules=[nn.Tanh], functions=["tanh"], becomes=nn.Tanh)
 @rule(modules=[nn.CELU, nn.SELU, nn.LogSigmoid])
+@rule(functions=["rsqrt"], becomes=ReciprocalRoot)
 def exponential(site: Site) -> Effect:
-    """Activations built on exp, whose vector and scalar code round differently."""
+    """Activations built on exp, and others whose vector and scalar code round differently."""
     if site.module is not None:
         return Effect(site.map, swap=Elementwise(site.module), inputs=(site.input,))
     if "out" in site.node.kwargs:
@@ -118,6 +151,13 @@ def power(site: Site) -> Effect:
     if site.argument("exponent") in (1, 2, 3, 0.5):  # products and a square root: the same everywhere
         return Effect(site.map)
     return Effect(site.map, swap=Power(), inputs=(site.input, site.given("exponent")))
+
+
+@rule(functions=["float_power"], arguments=("input", "exponent"))
+def float_power(site: Site) -> Effect:
+    if site.values.get(site.given("exponent")):
+        raise site.refuse("float_power with a map for its exponent", "use ** instead")
+    return Effect(site.map, swap=FloatPower(), inputs=(site.input, site.given("exponent")))
 
 
 @rule(
