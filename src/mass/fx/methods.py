@@ -13,10 +13,9 @@ from typing import Any
 from torch import nn
 
 from mass.errors import NotEquivariantError
-from mass.fx.converted import Converted
 
 
-def tie(network: Converted, method: Converted) -> None:
+def tie(network: Any, method: Any) -> None:
     """Let a method's graph, converted from the same model, compute with a network's parameters and buffers."""
     method.tied = {}
     for path, ours, theirs in _pairs(network, method):
@@ -24,12 +23,14 @@ def tie(network: Converted, method: Converted) -> None:
             if path:
                 theirs.__dict__[table] = ours.__dict__[table]
             else:  # constants of the graph are buffers of the root
-                theirs.__dict__[table].update({n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]})
+                theirs.__dict__[table].update(
+                    {n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]}
+                )
         if path:
             method.tied[path] = ours
 
 
-def follow(network: Converted, method: Converted) -> None:
+def follow(network: Any, method: Any) -> None:
     """Let a method's graph follow what became of the network: modes, the root's tensors, modules that were replaced.
 
     Raises:
