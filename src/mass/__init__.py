@@ -11,6 +11,7 @@ origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
 from mass import onnx as onnx
 from mass.baselines.aps import APS
+from mass.compiling import compile
 from mass.errors import NotEquivariantError
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.certify import certify
@@ -24,6 +25,7 @@ from mass.fx.explain import Explanation, explain
 from mass.marks import mark_leaf
 from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
 from mass.nn.unpooling import MassMaxUnpool2d
+from mass.sizes import crop_to, pad_to
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,12 +47,15 @@ __all__ = [
     "RecordedOrigin",
     "certify",
     "circular_consistency",
+    "compile",
     "consistency",
     "convert",
+    "crop_to",
     "explain",
     "margin",
     "mark_leaf",
     "output_origins",
+    "pad_to",
     "record_origins",
     "restore",
     "segmentation_consistency",

@@ -196,7 +196,9 @@ def test_distributed_data_parallel(converted, tmp_path):
 def test_other_sizes_and_batches(converted):
     for shape in [(1, 3, 32, 32), (5, 3, 96, 64)]:
         assert mass.certify(converted, torch.randn(shape), shifts=3).identical.all()
-    with pytest.raises(ValueError, match="is not a multiple of the period 2"):
+    with pytest.raises(
+        ValueError, match="height 50 of the input is not a multiple of the total stride 32; 32 or 64 would do"
+    ):
         converted(torch.randn(1, 3, 50, 64))
 
 

@@ -64,7 +64,7 @@ def test_other_sizes_and_a_batch():
     x = torch.cat([centred_photograph(96, 64), centred_photograph(96, 64, 1)])
     assert converted(x).shape == (2, 5, 96, 64)
     assert mass.certify(converted, x, 2).identical.all()
-    with pytest.raises(ValueError, match="not a multiple of the period"):
+    with pytest.raises(ValueError, match="not a multiple of the total stride"):
         converted(torch.randn(1, 3, 50, 64))
 
 

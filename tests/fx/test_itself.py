@@ -271,5 +271,5 @@ def test_methods_with_inputs_of_their_own():
     assert torch.equal(converted.decode(z.roll((3, 5), (2, 3))), converted.decode(z).roll((6, 10), (2, 3)))
     with pytest.raises(REFUSED, match="encode of this network is not converted"):
         converted.encode(X)
-    with pytest.raises(ValueError, match="Coder has no method 'code'"):
+    with pytest.raises(AttributeError, match="Coder has no method 'code'"):
         mass.convert(Coder().eval(), X, methods=("code",))

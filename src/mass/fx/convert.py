@@ -86,7 +86,7 @@ def convert(
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     _require_plain(model)
-    options = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
+    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
     converted.become(type(model))
@@ -94,7 +94,7 @@ def convert(
     networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
     for name in networks:
         if not callable(getattr(model, name, None)):
-            raise ValueError(f"{type(model).__name__} has no method {name!r} that could be converted.")
+            raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
     converted.networks = {name: _converted(model, value, **options) for name, value in networks.items()}
     for network in converted.networks.values():
         tie(converted, network)
@@ -102,7 +102,9 @@ def convert(
 
 
 def _require_plain(model: nn.Module) -> None:
-    """Refuse a model that was wrapped or compiled."""
+    """Refuse what is no model, or was wrapped or compiled."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
     kind = type(model).__name__
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
@@ -143,6 +145,7 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
+    converted.example_shape = tuple(inputs[0].shape)
     return converted
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch._C._functorch import TransformType
 from torch.fx.graph_module import _format_import_block, reduce_graph_module
 from torch.package import sys_importer
@@ -18,8 +18,10 @@ from torch.package import sys_importer
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.calls import Call
+from mass.fx.door import why_not
 from mass.fx.hooks import Hooked, has_hooks
 from mass.fx.likeness import Own, class_like, importable
+from mass.fx.methods import follow
 from mass.fx.output_lattice import OutputLattice
 from mass.fx.places import Places
 
@@ -38,6 +40,7 @@ class Converted(fx.GraphModule):
         calls: of containers whose inside is in the graph.
         places: the modules that must stay where they are.
         networks: further methods of the model, each converted, by name (`methods=`).
+        example_shape: of the first input that it was converted with; () until then.
         tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -48,6 +51,7 @@ class Converted(fx.GraphModule):
     calls: tuple[Call, ...] = ()
     places: Places | None = None
     networks: Mapping[str, Converted] = MappingProxyType({})
+    example_shape: tuple[int, ...] = ()
     tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -72,7 +76,7 @@ class Converted(fx.GraphModule):
                 return self._run_hooked(*args, **kwargs)
             return generated(self, *args, **kwargs)
 
-        type(self).forward = forward  # type: ignore[method-assign]
+        type(self).forward = forward
         return code
 
     def _run_hooked(self, *args: Any, **kwargs: Any) -> Any:
@@ -93,7 +97,21 @@ class Converted(fx.GraphModule):
                     f"{name} is {fixed!r} in this converted network, got {given!r}; convert the model with an example "
                     f"that gives it: a dict of arguments, or a tuple."
                 )
-        return nn.Module.__call__(self, *args, **kwargs)
+        if torch.compiler.is_compiling() or not self.example_shape:
+            return nn.Module.__call__(self, *args, **kwargs)
+        try:
+            return nn.Module.__call__(self, *args, **kwargs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            first = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
+            reason = why_not(first, self.example_shape, self.total_stride)
+            if not reason or isinstance(error, NotEquivariantError):
+                raise
+            raise ValueError(f"{reason}.") from error
+
+    def run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """One of the model's further methods that were converted."""
+        follow(self, self.networks[name])
+        return self.networks[name](*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, nn.Module) and self.__dict__.get("places") is not None:
@@ -193,7 +211,7 @@ def _keep_whole(tracer: Any) -> None:
 
 def _blank(original: type | None, name: str) -> Converted:
     """An empty network like those of a class."""
-    made = class_like(original, Converted) if original is not None else None
-    result = (made or Converted).__new__(made or Converted)
+    made: Any = class_like(original, Converted) if original is not None else None
+    result: Converted = Converted.__new__(made or Converted)
     type(result).__name__ = name
     return result

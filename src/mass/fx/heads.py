@@ -105,8 +105,9 @@ def _places(structure: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
     if isinstance(structure, Slot):
         yield structure.index, ()
     elif isinstance(structure, Container):
-        keys = range(len(structure.parts)) if structure.names is None or issubclass(structure.cls, tuple) else None
-        for key, part in zip(keys if keys is not None else structure.names, structure.parts, strict=True):
+        named = structure.names is not None and not issubclass(structure.cls, tuple)
+        keys: Any = structure.names if named else range(len(structure.parts))
+        for key, part in zip(keys, structure.parts, strict=True):
             for index, path in _places(part):
                 yield index, (key, *path)
 

@@ -108,7 +108,7 @@ class Hooked(Interpreter):
         module, (args, kwargs) = self.module.get_submodule(call.path), self._values(call.given)
         for key, hook in list(module._forward_pre_hooks.items()):
             with_kwargs = key in module._forward_pre_hooks_with_kwargs
-            changed = hook(module, args, kwargs) if with_kwargs else hook(module, args)  # type: ignore[call-arg]
+            changed = hook(module, args, kwargs) if with_kwargs else hook(module, args)
             given = (args, kwargs) if with_kwargs else args if isinstance(changed, tuple) else args[0]
             if changed is not None and not _same(changed, given):
                 reason = f"a pre-hook on '{call.path}' changes what it is given, and the graph reads that elsewhere too"
@@ -119,7 +119,7 @@ class Hooked(Interpreter):
         for key, hook in list(module._forward_hooks.items()):
             output = self._values(call.returned)
             with_kwargs = key in module._forward_hooks_with_kwargs
-            changed = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)  # type: ignore[call-arg]
+            changed = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
             if changed is None or changed is output:
                 continue
             if not isinstance(call.returned.structure, Slot) or call.returned.nodes[0] in call.given.nodes:

@@ -43,8 +43,8 @@ def class_like(original: type, converted: type) -> type | None:
     """
     if original not in _made:
         name = f"Mass{original.__name__}"
-        contents = {"__module__": original.__module__, "__doc__": converted.__doc__, "_stands_for": original}
-        contents |= {n: _guarded(n, f) for n, f in _methods(original).items()}
+        contents: dict[str, Any] = {n: _guarded(n, f) for n, f in _methods(original).items()}
+        contents |= {"__module__": original.__module__, "__doc__": converted.__doc__, "_stands_for": original}
         try:
             _made[original] = types.new_class(name, (converted, original), {}, lambda d: d.update(contents))
         except TypeError:  # two layouts, or an order of bases, that do not go together
@@ -64,7 +64,7 @@ def _methods(original: type) -> dict[str, Any]:
     """The methods that a class has and torch's modules have not; static ones know no network."""
     found: dict[str, Any] = {}
     for cls in reversed(original.__mro__):
-        found |= {n: f for n, f in vars(cls).items() if isinstance(f, types.FunctionType)}
+        found.update({n: f for n, f in vars(cls).items() if isinstance(f, types.FunctionType)})
     own = set(dir(fx.GraphModule)) | set(dir(nn.Module))  # hooks, state dicts, devices: machinery
     return {name: f for name, f in found.items() if name not in own and not name.startswith("__")}
 
@@ -75,10 +75,7 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in self.networks:
-            from mass.fx.methods import follow  # knows of converted networks
-
-            follow(self, self.networks[name])
-            return self.networks[name](*args, **kwargs)
+            return self.run_method(name, *args, **kwargs)
         if any(isinstance(value, Tensor) for _, value in leaves([args, kwargs])):
             reason = f"{name} of this network is not converted"
             raise NotEquivariantError("", reason, f"convert it with mass.convert(…, methods=({name!r},))")

@@ -13,10 +13,9 @@ from typing import Any
 from torch import nn
 
 from mass.errors import NotEquivariantError
-from mass.fx.converted import Converted
 
 
-def tie(network: Converted, method: Converted) -> None:
+def tie(network: Any, method: Any) -> None:
     """Let a method's graph, converted from the same model, compute with a network's parameters and buffers."""
     method.tied = {}
     for path, ours, theirs in _pairs(network, method):
@@ -31,7 +30,7 @@ def tie(network: Converted, method: Converted) -> None:
             method.tied[path] = ours
 
 
-def follow(network: Converted, method: Converted) -> None:
+def follow(network: Any, method: Any) -> None:
     """Let a method's graph follow what became of the network: modes, the root's tensors, modules that were replaced.
 
     Raises:

@@ -43,7 +43,7 @@ class Places:
             for k in range(1, len(parts) + 1):
                 self.modules[".".join(parts[:k])] = root.get_submodule(".".join(parts[:k]))
         for path in self.containers:
-            self.modules[path].forward = Inside(path)  # type: ignore[method-assign, assignment]
+            self.modules[path].forward = Inside(path)
 
     def check(self, root: nn.Module) -> None:
         """Refuse a network in which one of them was replaced."""

@@ -1,0 +1,45 @@
+"""At the door: why a converted network cannot take an input, in words of the input and not of the operation that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mass.axes import POSITIONS, Pair
+from mass.sizes import sizes_that_do
+
+
+def why_not(x: Any, example: tuple[int, ...], total_stride: Pair) -> str:
+    """What is wrong with an input, where something is; asked when a network failed on it.
+
+    Args:
+        x: its first input; example: the shape of the first input that it was converted with.
+
+    >>> import torch
+    >>> why_not(torch.rand(1, 3, 225, 224), (2, 3, 64, 64), (32, 32))
+    'height 225 of the input is not a multiple of the total stride 32; 224 or 256 would do, see mass.pad_to'
+    >>> why_not(torch.rand(1, 4, 224, 224), (2, 3, 64, 64), (32, 32))
+    'the input has 4 channels, and had 3 when the network was converted'
+    """
+    if not isinstance(x, Tensor):
+        return f"expected a tensor of shape {_shape(example)}, got {type(x).__name__}"
+    if x.ndim != len(example):
+        hint = "; add the batch axis with x[None]" if x.ndim == len(example) - 1 else ""
+        return f"expected a batch of shape {_shape(example)}, got {x.ndim} axes, {tuple(x.shape)}{hint}"
+    if not x.is_floating_point():
+        return f"expected floating-point values, got {x.dtype}; convert with x.float()"
+    if x.shape[1] != example[1]:
+        return f"the input has {x.shape[1]} channels, and had {example[1]} when the network was converted"
+    axes = POSITIONS[x.ndim]
+    names = ("height", "width") if len(axes) > 1 else ("length",)
+    for name, axis, stride in zip(names, axes, total_stride[-len(axes) :], strict=True):
+        if x.shape[axis] % stride or not x.shape[axis]:
+            would = sizes_that_do(x.shape[axis], stride)
+            return f"{name} {x.shape[axis]} of the input is not a multiple of the total stride {stride}; {would} would do, see mass.pad_to"
+    return ""
+
+
+def _shape(example: tuple[int, ...]) -> str:
+    sizes = {3: "L", 4: "H, W", 5: "T, H, W"}[len(example)]
+    return f"(B, {example[1]}, {sizes})"

@@ -1,0 +1,67 @@
+"""What a converted network says of inputs that it cannot take, and how images are brought to a size that it takes."""
+
+import pytest
+import torch
+from torch import nn
+
+import mass
+
+X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def dense():
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 4, 1), nn.Upsample(scale_factor=8), nn.Conv2d(4, 2, 3, 1, 1)]
+    return mass.convert(nn.Sequential(*layers).eval(), X)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            X[:, :, :60],
+            "height 60 of the input is not a multiple of the total stride 8; 56 or 64 would do, see mass.pad_to",
+        ),
+        (X[..., :5], "width 5 of the input is not a multiple of the total stride 8; 8 would do"),
+        (X[0], r"expected a batch of shape \(B, 3, H, W\), got 3 axes, \(3, 64, 96\); add the batch axis"),
+        (X[:, :2], "the input has 2 channels, and had 3 when the network was converted"),
+    ],
+)
+def test_the_input_is_named(dense, x, message):
+    with pytest.raises(ValueError, match=message):
+        dense(x)
+
+
+def test_signals(dense):
+    audio = mass.convert(nn.Sequential(nn.Conv1d(1, 4, 8, 4), nn.AdaptiveAvgPool1d(1)).eval(), torch.randn(1, 1, 64))
+    with pytest.raises(ValueError, match="length 63 of the input is not a multiple of the total stride 4; 60 or 64"):
+        audio(torch.randn(1, 1, 63))
+    assert mass.pad_to(torch.randn(1, 1, 63), audio).shape == (1, 1, 64)
+
+
+def test_integers(dense):
+    with pytest.raises(TypeError, match="expected floating-point values, got torch.int64"):
+        dense(X.long())
+
+
+def test_errors_that_are_the_network_s_own_stay(dense):
+    with pytest.raises(RuntimeError, match="dtype|type"):
+        dense(X.double())
+
+
+@pytest.mark.parametrize("size", [(64, 96), (57, 90), (1, 9)])
+def test_padded_and_cropped(dense, size):
+    x = torch.randn(2, 3, *size)
+    padded = mass.pad_to(x, dense)
+    assert torch.equal(padded[:, :, : size[0], : size[1]], x) and padded.sum().isclose(x.sum(), atol=1e-4)
+    y = dense(padded)
+    assert mass.crop_to(y, x, dense).shape == (2, 2, *size)
+    assert mass.crop_to(y[..., ::8, ::8], x, dense).shape == (2, 2, -(-size[0] // 8), -(-size[1] // 8))
+    assert mass.pad_to(X, dense) is X
+
+
+def test_wrong_arguments(dense):
+    with pytest.raises(TypeError, match="expected a converted network"):
+        mass.pad_to(X, nn.Identity())
+    with pytest.raises(ValueError, match="expected a map of an image of size 64, padded"):
+        mass.crop_to(X[:, :, :50], X, dense)
