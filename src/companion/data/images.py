@@ -31,6 +31,14 @@ def photographs(size: int | tuple[int, int] = 224) -> Tensor:
     return torch.stack([_cover(torch.tensor(photo), height, width) for photo in load_sample_images().images])
 
 
+def temple_roofs() -> Tensor:
+    """A window of the temple's photograph, of 224 x 224 of its pixels: roofs whose label hangs on where the grid lies."""
+    from sklearn.datasets import load_sample_images
+
+    photo = torch.tensor(load_sample_images().images[0])[100:324, 280:504]
+    return v2.functional.to_dtype(photo.permute(2, 0, 1), torch.float32, scale=True)
+
+
 def _cover(photo: Tensor, height: int, width: int) -> Tensor:
     """(H, W, 3) in bytes -> (3, height, width) in [0, 1]."""
     photo = v2.functional.to_dtype(photo.permute(2, 0, 1), torch.float32, scale=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,14 +48,15 @@ def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
 
 def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
     """APS as in its authors' CIFAR-10 code, where a filter does not see to the choice: the index is read off what it filters."""
-    converted = convert_to_aps(model, example)
+    converted: Any = convert_to_aps(model, example)
     for node in converted.graph.nodes:
         if node.op == "call_module" and str(node.target).startswith("mass_origin_"):
             (read,) = node.args
             if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool2d | DDAC2d):
                 node.args = read.args
     converted.recompile()
-    return converted
+    made: nn.Module = converted
+    return made
 
 
 SAMPLINGS = {

@@ -3,7 +3,8 @@
 For notebooks whose runs took an accelerator or hours, when their words, tables or figures have changed and their
 measurements have not. Cells tagged `measures` are not run. The names that later cells take from them are read from
 results/ (`published` in the study's folder), and such a cell keeps its output where its source is as it was when it ran.
-All other cells run, so that everything shown follows from what is published. No record is made.
+All other cells run, so that everything shown follows from what is published. Where no code has changed since, nothing runs
+and the words alone are taken over. No record is made.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from companion.core.errors import Refusal
+from companion.core.files import write_json
 from companion.core.paths import FOLDER_VARIABLE, find_root, source_path
 from companion.core.published import read_results, topic_of
 from companion.core.records import Record
@@ -41,6 +43,8 @@ def redrawn(root: Path, notebook: str, folder: Path) -> NotebookNode:
     if found is None:
         raise Refusal(f"notebooks/{notebook}.ipynb does not say its profile.")
     source = read_source(source_path(root, notebook))
+    if (reworded := _reworded(before, source)) is not None:
+        return reworded
     set_parameters(source, {"profile": found[1]}, f"notebooks/{notebook}.py")
     measuring = [cell for cell in source.cells if MEASURES in cell.metadata.get("tags", [])]
     given = f"from companion.publishing.redraw import names\nglobals().update(names({notebook!r}, {found[1]!r}))"
@@ -56,6 +60,21 @@ def redrawn(root: Path, notebook: str, folder: Path) -> NotebookNode:
     for cell, text in zip((c for c in executed.cells if MEASURES in c.metadata.get("tags", [])), sources, strict=True):
         cell.source, cell.outputs = text, outputs.get(text, [])
     return executed
+
+
+def _reworded(before: NotebookNode, source: NotebookNode) -> NotebookNode | None:
+    """The published notebook with the source's words, where its code is the source's."""
+    ran, written = ([c for c in book.cells if c.cell_type == "code"] for book in (before, source))
+    if [c.source for c in ran if not _sets_profile(c)] != [c.source for c in written if not _sets_profile(c)]:
+        return None
+    outputs = iter(ran)
+    after = copy.deepcopy(before)
+    after.cells = [next(outputs) if cell.cell_type == "code" else cell for cell in source.cells]
+    return after
+
+
+def _sets_profile(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
 def names(notebook: str, profile: str) -> dict[str, list[Record]]:
@@ -78,8 +97,11 @@ def main() -> None:
         folder.mkdir()
         try:
             executed = redrawn(root, notebook, folder)
-            shutil.rmtree(folder / "records")
+            shutil.rmtree(folder / "records", ignore_errors=True)
             (folder / "records").mkdir()
+            facts = folder / "provenance.json"
+            if not facts.exists():
+                write_json(facts, {"notebook": notebook, "profile": "redrawn", "modified": False})
             (folder / "notebook.ipynb").write_text(nbformat.writes(executed) + "\n", encoding="utf-8")
             print("\n".join(publish(root, [folder])))
         except Refusal as refusal:

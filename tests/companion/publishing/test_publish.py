@@ -4,6 +4,7 @@ import base64
 import io
 import json
 
+import jupytext
 import nbformat
 import numpy
 import pytest
@@ -16,6 +17,7 @@ from companion.core.published import PROVENANCE, merge, read_results, results_fi
 from companion.pipeline.clean_outputs import traces
 from companion.publishing import compress as shrink
 from companion.publishing import publish as publishing
+from companion.publishing import redraw
 from companion.publishing.publish import find_runs, publish
 from companion.publishing.readme import refresh
 
@@ -214,3 +216,31 @@ def test_the_command_refuses_with_a_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["publish", "--records", str(write_run(tmp_path / "elsewhere"))])
     publishing.main()
     assert "results/weight_transfer.json now holds 1" in capsys.readouterr().out
+
+
+# --- drawn anew from records
+
+
+def book(*cells):
+    made = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
+    return nbformat.v4.new_notebook(cells=[made[kind](text) for kind, text in cells])
+
+
+def test_where_no_code_has_changed_the_words_alone_are_taken_over():
+    before = book(("markdown", "old words"), ("code", "1 + 1"))
+    before.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+    after = redraw._reworded(before, book(("markdown", "new words"), ("markdown", "more"), ("code", "1 + 1")))
+    assert [cell.source for cell in after.cells] == ["new words", "more", "1 + 1"]
+    assert after.cells[2].outputs == before.cells[1].outputs
+    assert redraw._reworded(before, book(("code", "1 + 2"))) is None
+
+
+def test_a_notebooks_names_are_found_in_its_records(root):
+    found = redraw.names("05_cifar10", "reduced")
+    assert {name: len(rows) > 0 for name, rows in found.items()} == dict.fromkeys(
+        ("records", "corrupted", "rules", "noisy", "transfer"), True
+    )
+    assert {row["epochs"] for row in found["records"]} == {13} and {row["noise"] for row in found["noisy"]} > {0, 16}
+    source = jupytext.read(root / "notebooks/05_cifar10.py", fmt="py:percent")
+    measuring = [cell.source for cell in source.cells if "measures" in cell.metadata.get("tags", [])]
+    assert all(any(f"{name} = " in text or f"{name}." in text for text in measuring) for name in found)

@@ -130,7 +130,7 @@ def under_corruption(records: list[dict]) -> Figure:
         )
         for bars, method in zip(ax.containers, names, strict=True):
             part = frame[frame["method"] == method]
-            _intervals(ax, [b.get_x() + b.get_width() / 2 for b in bars], part[field], part["n"], "#333333")  # type: ignore[attr-defined]
+            _intervals(ax, [b.get_x() + b.get_width() / 2 for b in bars], part[field], part["n"], "#333333")
         ax.set(xlabel=f"n = {frame['n'].max():,} images each, 95% intervals", ylabel=label)
         lowest = frame[field].min()
         ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)

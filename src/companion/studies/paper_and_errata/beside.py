@@ -166,12 +166,12 @@ def fewer_iterations(root: Path) -> Markdown:
         if r["profile"] != "paper" and r["dataset"] != "scenes":
             key = (r["model"], r["method"], r["dataset"], f"{r['iterations']:,}", r["profile"])
             groups.setdefault(key, []).append(r)
-    fields = {"miou": 2, "mascc_paper": 4, "identical": 2}  # and their digits
+    fields = {"mascc_paper": 4, "identical": 2}  # and their digits
     rows = [
         [*key, *(_with_count([r[name] for r in group], digits) for name, digits in fields.items())]
         for key, group in groups.items()
     ]
-    columns = ["network", "method", "data set", "iterations", "profile", "mIoU (runs)", "mASCC", "moved to the bit"]
+    columns = ["network", "method", "data set", "iterations", "profile", "mASCC (runs)", "moved to the bit"]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 
 

@@ -42,5 +42,5 @@ def strip(image: Tensor, captions: dict[str, Sequence[str]], shifts: Sequence[tu
         draw_image(ax, image.roll((-i, -j), (1, 2)), f"moved by {i}, {j}")
         for row, (method, texts) in enumerate(captions.items()):
             ax.text(0.5, -0.06 - 0.13 * row, f"{method}: {texts[k]}", transform=ax.transAxes, ha="center", va="top",
-                    fontsize=11, color="#444444" if method == "plain" else COLOURS[method])  # fmt: skip
+                    fontsize=9.5, color="#444444" if method == "plain" else COLOURS[method])  # fmt: skip
     return finished(fig, despine=False)

@@ -106,6 +106,36 @@ def maps_of(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[str, Tens
     return {name: found[name] for name in names}
 
 
+def causes(models: dict[str, nn.Module], name: str, images: Tensor, shifts: Sequence[Shift]) -> list[dict[str, Any]]:
+    """Distances of one layer's features, in percent, for each image and shift, told by their cause.
+
+    Args:
+        models: 'plain' and 'circular padding'. With circular padding only sampling is left; under shifts by the layer's
+            stride, in the plain network, only the border; under other shifts, in the plain network, both.
+        name: of the layer; images (B, 3, H, W).
+    """
+    rows = []
+    for number, x in enumerate(images.split(1)):
+        for method, model in models.items():
+            still = maps_of(model, [name], x)[name]
+            stride = x.shape[3] // still.shape[3]
+            for t in shifts:
+                whole = all(by % stride == 0 for by in t)
+                if whole and method != "plain":
+                    continue
+                moved = maps_of(model, [name], mass.shift(x, torch.tensor(t)))[name]
+                cause = "border" if whole else "both" if method == "plain" else "sampling"
+                rows.append(
+                    {
+                        "image": number,
+                        "cause": cause,
+                        "shift": t,
+                        "distance": distance(moved, still, rounded(t, stride)),
+                    }
+                )
+    return rows
+
+
 def feature_distances(
     models: dict[str, nn.Module], names: Sequence[str], x: Tensor, shifts: Sequence[Shift]
 ) -> list[dict[str, Any]]:
