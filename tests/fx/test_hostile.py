@@ -91,6 +91,8 @@ def test_reductions_of_channels_are_maps(name):
         (lambda net, y: y * 2 if torch.is_tensor(y) else y, (2, 3)),
         (lambda net, y: y * 2 if y.dtype != torch.int64 and y.device == net.first.weight.device else y, (2, 3)),
         (lambda net, y: y * int(y.shape[1] * 0.5) + sum(range(y.shape[1])), (2, 3)),
+        (lambda net, y: torch.pow(y, 2.0) + torch.where(y > 0, y, 1.0), (2, 3)),
+        (lambda net, y: torch.remainder(y, 2.0) + torch.clamp(y, 0, 3.0), (2, 3)),
         (lambda net, y: torch.stack([part * k for k, part in enumerate(y.unbind(1))], 1), (2, 3)),
     ],
 )

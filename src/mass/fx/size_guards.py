@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import plain
-from mass.fx.symbols import Symbol
+from mass.fx.symbols import Symbol, SymbolAttribute
 from mass.nn.guards import Decision, Make
 
 _SCALARS = (bool, int, float, str, type(None))
@@ -158,12 +158,17 @@ class SizedTracer(fx.Tracer):
 def _factories(tracer: fx.Tracer) -> Iterator[None]:
     """Meanwhile functions that make tensors take symbols as sizes."""
     plain = {name: getattr(torch, name) for name in _FACTORIES}
-    count = builtins.len
+    count, is_instance = builtins.len, builtins.isinstance
+
+    def symbolic_isinstance(value: Any, kinds: Any) -> bool:
+        if is_instance(value, kinds):
+            return True
+        return type(value) in (Symbol, SymbolAttribute) and is_instance(value.tracer.value_of(value), kinds)
 
     def symbolic_len(value: Any) -> Any:
         """Of a tensor, a size that may change; of a shape, how many axes there are."""
-        is_symbol = issubclass(type(value), fx.Proxy) and value.tracer is tracer
-        return value.shape[0] if is_symbol and isinstance(value, Tensor) else count(value)
+        is_symbol = type(value) in (Symbol, SymbolAttribute)
+        return value.shape[0] if is_symbol and is_instance(value.tracer.value_of(value), Tensor) else count(value)
 
     def symbolic(function: Any) -> Any:
         def make(*args: Any, **kwargs: Any) -> Any:
@@ -179,11 +184,11 @@ def _factories(tracer: fx.Tracer) -> Iterator[None]:
 
     for name, function in plain.items():
         setattr(torch, name, symbolic(function))
-    builtins.len = symbolic_len
+    builtins.len, builtins.isinstance = symbolic_len, symbolic_isinstance
     try:
         yield
     finally:
-        builtins.len = count
+        builtins.len, builtins.isinstance = count, is_instance
         for name, function in plain.items():
             setattr(torch, name, function)
 

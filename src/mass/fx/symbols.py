@@ -1,27 +1,20 @@
 """Symbols: what a model is handed instead of tensors while it is traced.
 
 A `torch.fx` proxy is no tensor to `isinstance`, so a model that asks takes another branch than it takes when it runs.
-A symbol says it is what the example's value is. It can be counted, turned into a number and used as an index; what was
-answered so is noted in the graph (mass.fx.size_guards).
+While a model is traced, `isinstance` answers for a symbol what it answers for the example's value. (A symbol must not say so
+itself, by its `__class__`: torch's parser of arguments believes that, and reads a Python object as a tensor.) Symbols can be
+counted, turned into numbers and used as indices; what was answered so is noted in the graph (mass.fx.size_guards).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
 
 class Symbol(fx.Proxy):
     """A proxy that answers Python's questions as the example's value would."""
-
-    def _class(self) -> type:
-        """What `isinstance` sees where the type itself does not answer."""
-        tracer: Any = self.tracer
-        value = tracer.value_of(self)
-        return Tensor if isinstance(value, Tensor) else Symbol if value is NotImplemented else type(value)
-
-    __class__ = property(_class)
 
     def __getattr__(self, name: str) -> Any:
         protocol = name.startswith("__") and name.endswith("__")  # one that this class does not have
