@@ -145,7 +145,7 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
-    converted.example_shape = tuple(inputs[0].shape)
+    converted.example_shape, converted.positional = tuple(inputs[0].shape), example.positional(model)
     return converted
 
 

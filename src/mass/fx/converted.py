@@ -36,6 +36,7 @@ class Converted(fx.GraphModule):
         total_stride: what the input's height and width must be multiples of.
         outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
         fixed: arguments of the model that are no inputs of the converted network, with their values.
+        positional: the model's arguments that may be given by position; () until it is converted: the graph's inputs.
         evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
         calls: of containers whose inside is in the graph.
         places: the modules that must stay where they are.
@@ -48,6 +49,7 @@ class Converted(fx.GraphModule):
     outputs: Mapping[str, OutputLattice] = MappingProxyType({})
     evaluation_only: str = ""
     fixed: Mapping[str, Any] = MappingProxyType({})
+    positional: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     places: Places | None = None
     networks: Mapping[str, Converted] = MappingProxyType({})
@@ -90,11 +92,15 @@ class Converted(fx.GraphModule):
         Raises:
             TypeError: for another value of these, and for arguments that the model does not have.
         """
+        given_so = self.positional[: len(args)]
+        if not self.fixed.keys().isdisjoint(given_so) and len(given_so) == len(args):
+            args, kwargs = (), dict(zip(given_so, args, strict=True)) | kwargs
         for name in [name for name in kwargs if name in self.fixed]:
             given, fixed = kwargs.pop(name), self.fixed[name]
             if given is not fixed and not (isinstance(given, bool | int | float | str) and given == fixed):
+                got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else repr(given)
                 raise TypeError(
-                    f"{name} is {fixed!r} in this converted network, got {given!r}; convert the model with an example "
+                    f"{name} is {fixed!r} in this converted network, got {got}; convert the model with an example "
                     f"that gives it: a dict of arguments, or a tuple."
                 )
         if torch.compiler.is_compiling() or not self.example_shape:

@@ -53,6 +53,22 @@ class Example:
         positional = [p.name for p in plain[:split]] + [f"{rest}_{k}" for k in range(split - len(plain))]
         return (*positional, *self.keywords)
 
+    def defaults(self, model: nn.Module) -> dict[str, Any]:
+        """Numbers and flags among these arguments that may be left out again: the last ones that have a default."""
+        parameters = inspect.signature(getattr(model, self.method)).parameters
+        found: dict[str, Any] = {}
+        for name in reversed(self.names(model)):
+            default = parameters[name].default if name in parameters else inspect.Parameter.empty
+            if not isinstance(default, bool | int | float | str):
+                break
+            found[name] = default
+        return found
+
+    def positional(self, model: nn.Module) -> tuple[str, ...]:
+        """The model's arguments that may be given by position, in order."""
+        parameters = inspect.signature(getattr(model, self.method)).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+
     def fixed(self, model: nn.Module) -> dict[str, Any]:
         """The model's other arguments, which are what they are by default from then on."""
         given = self.names(model)

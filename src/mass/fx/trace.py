@@ -56,7 +56,11 @@ class _Tracer(SizedTracer):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """One placeholder for each of the example's values; what it leaves out is no input, but its default."""
-        symbols = [self.create_proxy("placeholder", name, (), {}) for name in self.example.names(self.root)]
+        defaults = self.example.defaults(self.root)
+        symbols = [
+            self.create_proxy("placeholder", name, (defaults[name],) if name in defaults else (), {})
+            for name in self.example.names(self.root)
+        ]
         split = len(symbols) - len(self.example.keywords)
 
         def forward(*values: Any) -> Any:
