@@ -199,10 +199,10 @@ fig
 
 # %% [markdown]
 # Left, one pixel: plain and circular padding lie close together, so what is lost here is lost by **sampling**; it is
-# there after the first strided layer and never goes away. Right, a shift by which the layer's own grid comes back onto
-# itself: with circular padding nothing remains (its line lies under that of MASS), so what the plain network still
-# loses is the **border** alone. It walks inwards with every layer. The two sides do not say which cause is the larger: a
-# shift by one pixel is compared with one by 32. Both have to be removed; MASS is zero on both sides.
+# there after the first strided layer and never goes away. Right, a shift by which the layer's own grid comes back
+# onto itself: with circular padding nothing remains (its line lies under that of MASS), so what the plain network
+# still loses is the **border** alone. It walks inwards with every layer. The two sides do not say which cause is the
+# larger: a shift by one pixel is compared with one by 32. Both have to be removed; MASS is zero on both sides.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
@@ -232,8 +232,8 @@ for cause, row in table.iterrows():
 table.round(1)
 
 # %% [markdown]
-# On these images the border spoils more on average. The ranges overlap widely: what sampling spoils depends on the shift,
-# what the border spoils on what lies at the seam. Four images say nothing of others.
+# On these images the border spoils more on average. The ranges overlap widely: what sampling spoils depends on the
+# shift, what the border spoils on what lies at the seam. Four images say nothing of others.
 
 # %%
 for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])].itertuples():

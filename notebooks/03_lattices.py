@@ -115,9 +115,9 @@ mass.explain(torchvision.models.resnet50(), torch.zeros(1, 3, 224, 224))
 # %% [markdown]
 # ## Figure 3: the same block, before and after
 #
-# Read off the two graphs: the first downsampling block of ResNet-50. Selection is a visible node. Shifts are not: each is
-# fused into the padding or sampling behind it, which starts at the origin it is given. Zero padding (zpad) became
-# circular (cpad); the shortcut starts at the *same* origin. Parameters keep their names.
+# Read off the two graphs: the first downsampling block of ResNet-50. Selection is a visible node. Shifts are not:
+# each is fused into the padding or sampling behind it, which starts at the origin it is given. Zero padding (zpad)
+# became circular (cpad); the shortcut starts at the *same* origin. Parameters keep their names.
 
 # %%
 x = torch.zeros(1, 3, 64, 64)

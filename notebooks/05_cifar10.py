@@ -57,9 +57,9 @@ figures.describe_methods(run.settings.methods)
 # %% [markdown]
 # ## Training
 #
-# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips; passes in bfloat16 where
-# the profile says so, weights in float32: `companion/training/train.py`, one loop. Runs that are finished are found in `checkpoints/` and taken as they are; a
-# run that was killed goes on where it was.
+# SGD, momentum 0.9, learning rate 0.2 falling as a cosine, weight decay 5e-4, horizontal flips; passes in bfloat16
+# where the profile says so, weights in float32: `companion/training/train.py`, one loop. Runs that are finished are
+# found in `checkpoints/` and taken as they are; a run that was killed goes on where it was.
 
 # %% tags=["measures"]
 recipes = table_2_recipes(run.settings)

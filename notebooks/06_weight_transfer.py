@@ -147,9 +147,9 @@ pd.concat({view: pd.DataFrame(found) for view, found in lost.items()}).round(4)
 Markdown(tables.loss(run.root))
 
 # %% [markdown]
-# * The loss is real: it is significant on the images as they are, and larger on cropped ones, whose borders cut through
-#   what is shown. Borders that wrap cause nearly all of it; between the frame's grid and MASS's, and between MASS and APS,
-#   no difference is measurable.
+# * The loss is real: it is significant on the images as they are, and larger on cropped ones, whose borders cut
+#   through what is shown. Borders that wrap cause nearly all of it; between the frame's grid and MASS's, and between
+#   MASS and APS, no difference is measurable.
 # * It is not a constant of the method. On photographs cropped as usual, of which an independent check had two sets of
 #   1,000, it was 10.1 and 6.6 points. What fine-tuning recovers is for notebook 07 (to come); on CIFAR-10, three epochs
 #   recover most of it and not all (notebook 05).
@@ -158,10 +158,10 @@ Markdown(tables.loss(run.root))
 # ## Consistency is not stability
 #
 # A label that never changes under shifts may still change under noise. Two things may be to blame: borders that wrap
-# (the network sees what it was not trained on), and origins, which noise may tip where two phases are nearly equal. To
-# tell them apart, the noisy images are asked about a second time with their origins *frozen*, at those of the clean
-# image. The noise is Gaussian, of two grey levels, added to the pixels and clipped to their range, as in notebook 05; all
-# get the same.
+# (the network sees what it was not trained on), and origins, which noise may tip where two phases are nearly equal.
+# To tell them apart, the noisy images are asked about a second time with their origins *frozen*, at those of the
+# clean image. The noise is Gaussian, of two grey levels, added to the pixels and clipped to their range, as in
+# notebook 05; all get the same.
 
 # %%
 noisy = {
@@ -198,8 +198,8 @@ pd.DataFrame(caused).round(4)
 # %% [markdown]
 # ## Does the rule matter?
 #
-# The selection rules choose different grids (notebook 02), and some are harder to tip. With the same weights, images and
-# noise, each rule beside the paper's, l2:
+# The selection rules choose different grids (notebook 02), and some are harder to tip. With the same weights, images
+# and noise, each rule beside the paper's, l2:
 
 # %%
 ruled = {"l2": noisy["MASS"]}
@@ -228,10 +228,11 @@ pd.DataFrame(rules).set_index("rule").round(4)
 Markdown(tables.noise(run.root))
 
 # %% [markdown]
-# * MASS changes more labels under noise than the plain network, beyond chance. The difference has three parts: borders
-#   that wrap, another grid, and origins that flip. The first is as large as the last; of the three, only the last is told
-#   from chance after correction.
-# * The rule matters where it is random: that is worse than l2. That the seam's origins are tipped less is within chance.
+# * MASS changes more labels under noise than the plain network, beyond chance. The difference has three parts:
+#   borders that wrap, another grid, and origins that flip. The first is as large as the last; of the three, only the
+#   last is told from chance after correction.
+# * The rule matters where it is random: that is worse than l2. That the seam's origins are tipped less is within
+#   chance.
 
 # %% [markdown]
 # ## Back to the frame it was taken in

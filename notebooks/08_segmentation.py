@@ -113,7 +113,7 @@ fig
 #
 # * The mask of a converted network moves with its image, to the bit; mASCC is 100 by every protocol, because nothing
 #   about it was learned.
-# * What that costs in mIoU, or brings, is not known here: `quick` and `reduced` train too briefly to say, and the paper's
-#   scale (ResNet-18's encoder, VainF's recipe: the profile `paper`) has not been run.
+# * What that costs in mIoU, or brings, is not known here: `quick` and `reduced` train too briefly to say, and the
+#   paper's scale (ResNet-18's encoder, VainF's recipe: the profile `paper`) has not been run.
 #
 # Next: **13**, the paper's tables and figures beside ours.

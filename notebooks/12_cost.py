@@ -9,9 +9,9 @@
 # %% [markdown]
 # # What exactness costs
 #
-# The paper calls the increase in time marginal. MASS adds no parameter and no convolution. It adds passes over maps: to
-# choose an origin, to move a map there, to wrap its borders. Passes cost bytes, and bytes can be counted before anything
-# is timed.
+# The paper calls the increase in time marginal. MASS adds no parameter and no convolution. It adds passes over maps:
+# to choose an origin, to move a map there, to wrap its borders. Passes cost bytes, and bytes can be counted before
+# anything is timed.
 
 # %% tags=["parameters"]
 profile = "quick"

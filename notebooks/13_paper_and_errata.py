@@ -172,8 +172,8 @@ beside.unstated(UNSTATED)
 # ## Summary
 #
 # * What the paper promises exactly, holds: consistency of 100%, no parameter, weights that transfer.
-# * That MASS is more accurate than APS is not borne out: level after 250 epochs, below after 13, and level where weights
-#   are transferred. APS transfers as well as MASS does, and to ConvNeXt too.
+# * That MASS is more accurate than APS is not borne out: level after 250 epochs, below after 13, and level where
+#   weights are transferred. APS transfers as well as MASS does, and to ConvNeXt too.
 # * The cost in time and, before fine-tuning, in accuracy is more than marginal.
 # * The gains quoted as those of 'our method' are those of its variant with a learned filter.
 # * For code, four errata matter most: the origin set ends at $s - 1$; the origin moves with the image; eq. 5 compares

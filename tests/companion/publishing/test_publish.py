@@ -199,7 +199,7 @@ def test_a_benchmark_is_published_like_a_run(tmp_path):
         publish(tmp_path, [write_run(tmp_path / f"{method}-{batch}", method=method, batch=batch, **speed, **times)])
     table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
     assert "| MASS (×) |" in table and "| MASS at other batches (×) |" in table
-    ratios = "1.25 (1.20 to 1.30) | 2.00 (1.95 to 2.05) | – | – | 1: 1.50 (1.25 to 1.75) |"
+    ratios = "1.25 (1.20 to 1.30) | 2.00 (1.95 to 2.05) | – | – | – | 1: 1.50 (1.25 to 1.75) |"
     assert f"| resnet18 | forward, float32, 224 px | some | 8 | 100 (n = 15) | {ratios}" in table
 
 
