@@ -242,7 +242,7 @@ def test_methods_are_converted_over_the_same_parameters():
     for again in (copy.deepcopy(converted), pickle.loads(pickle.dumps(converted)), converted):
         with torch.no_grad():
             assert torch.equal(again.classify(X), again.classify(X.roll((3, 5), (2, 3))))
-            assert mass.certify(again.networks["encode"], X, 4).identical.all()
+            assert mass.certify(again.mass_networks["encode"], X, 4).identical.all()
             circular = mass.convert(model, X, origin="zero", methods=("encode",))
             assert torch.allclose(circular.encode(X)[..., 1:-1, 1:-1], model.encode(X)[..., 1:-1, 1:-1], atol=1e-5)
             before = again.classify(X)
@@ -267,7 +267,7 @@ def test_methods_with_inputs_of_their_own():
 
     z = torch.randn(2, 4, 32, 48)
     converted = mass.convert(Coder().eval(), X, methods={"decode": z})
-    assert mass.certify(converted.networks["decode"], z, 4).identical.all()
+    assert mass.certify(converted.mass_networks["decode"], z, 4).identical.all()
     assert torch.equal(converted.decode(z.roll((3, 5), (2, 3))), converted.decode(z).roll((6, 10), (2, 3)))
     with pytest.raises(REFUSED, match="encode of this network is not converted"):
         converted.encode(X)

@@ -224,7 +224,7 @@ class _Batch:
     def _compared(self) -> list[ComparedOutput]:
         """Every output, and as what it was compared."""
         inner = getattr(self.model, "_orig_mod", self.model)
-        lattices = inner.outputs if isinstance(inner, Converted) else {}
+        lattices = inner.mass_outputs if isinstance(inner, Converted) else {}
         found = []
         for output in self.outputs:
             motion, size = output.best.motion, self.inputs.size

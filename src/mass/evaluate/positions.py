@@ -89,7 +89,7 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
         here = {}
         stride: tuple[float, float]
         for path, y in leaves(output):
-            lattice = model.outputs.get(path)
+            lattice = model.mass_outputs.get(path)
             if lattice is None or not isinstance(y, Tensor):
                 continue
             total = lattice.total(chosen, len(inputs.images))

@@ -95,8 +95,8 @@ def convert(
     for name in networks:
         if not callable(getattr(model, name, None)):
             raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
-    converted.networks = {name: _converted(model, value, **options) for name, value in networks.items()}
-    for network in converted.networks.values():
+    converted.mass_networks = {name: _converted(model, value, **options) for name, value in networks.items()}
+    for network in converted.mass_networks.values():
         tie(converted, network)
     return converted
 
@@ -134,7 +134,7 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     traced = trace(model, example)
     if call_heads_whole(traced, infer(_copied(traced))):
         note_shapes(traced, inputs)
-    for call in traced.calls:
+    for call in traced.mass_calls:
         drop_traced(traced.get_submodule(call.path))
     if verify:
         verify_trace(model, traced, example)
@@ -145,7 +145,7 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
-    converted.example_shape, converted.positional = tuple(inputs[0].shape), example.positional(model)
+    converted.mass_example_shape, converted.mass_positional = tuple(inputs[0].shape), example.positional(model)
     return converted
 
 
@@ -170,12 +170,12 @@ def _rewritten(
     rewriter = Rewriter(plan, origin)
     converted = rewriter.run()
     moved_back = {node.name: restored.name for node, restored in rewriter.restored.items()}
-    converted.calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.calls)
+    converted.mass_calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.mass_calls)
     if symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)
-    converted.places = Places(converted, {call.path for call in converted.calls}, operations)
+    converted.mass_places = Places(converted, {call.path for call in converted.mass_calls}, operations)
     return converted, wraps
 
 

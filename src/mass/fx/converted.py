@@ -34,27 +34,27 @@ class Converted(fx.GraphModule):
 
     Attributes:
         total_stride: what the input's height and width must be multiples of.
-        outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
-        fixed: arguments of the model that are no inputs of the converted network, with their values.
-        positional: the model's arguments that may be given by position; () until it is converted: the graph's inputs.
-        evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
-        calls: of containers whose inside is in the graph.
-        places: the modules that must stay where they are.
-        networks: further methods of the model, each converted, by name (`methods=`).
-        example_shape: of the first input that it was converted with; () until then.
-        tied: of such a method: the modules of the network whose parameters it computes with.
+        mass_outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
+        mass_fixed: arguments of the model that are no inputs of the converted network, with their values.
+        mass_positional: the model's arguments that may be given by position; () until it is converted: the graph's inputs.
+        mass_evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
+        mass_calls: of containers whose inside is in the graph.
+        mass_places: the modules that must stay where they are.
+        mass_networks: further methods of the model, each converted, by name (`methods=`).
+        mass_example_shape: of the first input that it was converted with; () until then.
+        mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
     total_stride: Pair = (1, 1)
-    outputs: Mapping[str, OutputLattice] = MappingProxyType({})
-    evaluation_only: str = ""
-    fixed: Mapping[str, Any] = MappingProxyType({})
-    positional: tuple[str, ...] = ()
-    calls: tuple[Call, ...] = ()
-    places: Places | None = None
-    networks: Mapping[str, Converted] = MappingProxyType({})
-    example_shape: tuple[int, ...] = ()
-    tied: dict[str, nn.Module] | None = None
+    mass_outputs: Mapping[str, OutputLattice] = MappingProxyType({})
+    mass_evaluation_only: str = ""
+    mass_fixed: Mapping[str, Any] = MappingProxyType({})
+    mass_positional: tuple[str, ...] = ()
+    mass_calls: tuple[Call, ...] = ()
+    mass_places: Places | None = None
+    mass_networks: Mapping[str, Converted] = MappingProxyType({})
+    mass_example_shape: tuple[int, ...] = ()
+    mass_tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""
@@ -70,11 +70,11 @@ class Converted(fx.GraphModule):
         def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
             if not torch.compiler.is_compiling():
                 _refuse_transforms()
-                if self.places is not None:
-                    self.places.check(self)
+                if self.mass_places is not None:
+                    self.mass_places.check(self)
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
                     _keep_whole(tracer)
-            if any(has_hooks(self.get_submodule(call.path)) for call in self.calls):
+            if any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls):
                 return self._run_hooked(*args, **kwargs)
             return generated(self, *args, **kwargs)
 
@@ -84,7 +84,7 @@ class Converted(fx.GraphModule):
     def _run_hooked(self, *args: Any, **kwargs: Any) -> Any:
         names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
         given = dict(zip(names, args, strict=False)) | kwargs
-        return Hooked(self, self.calls).run(*(given[name] for name in names if name in given))
+        return Hooked(self, self.mass_calls).run(*(given[name] for name in names if name in given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the original; arguments that the example left at their defaults are fixed.
@@ -92,36 +92,36 @@ class Converted(fx.GraphModule):
         Raises:
             TypeError: for another value of these, and for arguments that the model does not have.
         """
-        given_so = self.positional[: len(args)]
-        if not self.fixed.keys().isdisjoint(given_so) and len(given_so) == len(args):
+        given_so = self.mass_positional[: len(args)]
+        if len(given_so) == len(args) and any(name in self.mass_fixed for name in given_so):
             args, kwargs = (), dict(zip(given_so, args, strict=True)) | kwargs
-        for name in [name for name in kwargs if name in self.fixed]:
-            given, fixed = kwargs.pop(name), self.fixed[name]
+        for name in [name for name in kwargs if name in self.mass_fixed]:
+            given, fixed = kwargs.pop(name), self.mass_fixed[name]
             if given is not fixed and not (isinstance(given, bool | int | float | str) and given == fixed):
                 got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else repr(given)
                 raise TypeError(
                     f"{name} is {fixed!r} in this converted network, got {got}; convert the model with an example "
                     f"that gives it: a dict of arguments, or a tuple."
                 )
-        if torch.compiler.is_compiling() or not self.example_shape:
+        if torch.compiler.is_compiling() or not self.mass_example_shape:
             return nn.Module.__call__(self, *args, **kwargs)
         try:
             return nn.Module.__call__(self, *args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             first = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
-            reason = why_not(first, self.example_shape, self.total_stride)
+            reason = why_not(first, self.mass_example_shape, self.total_stride)
             if not reason or isinstance(error, NotEquivariantError):
                 raise
             raise ValueError(f"{reason}.") from error
 
     def run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """One of the model's further methods that were converted."""
-        follow(self, self.networks[name])
-        return self.networks[name](*args, **kwargs)
+        follow(self, self.mass_networks[name])
+        return self.mass_networks[name](*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, nn.Module) and self.__dict__.get("places") is not None:
-            self.places.check_assignment(self, name, value)  # type: ignore[union-attr]
+        if isinstance(value, nn.Module) and self.__dict__.get("mass_places") is not None:
+            self.mass_places.check_assignment(self, name, value)  # type: ignore[union-attr]
         super().__setattr__(name, value)
 
     def adopt(self, model: nn.Module) -> None:
@@ -168,7 +168,7 @@ class Converted(fx.GraphModule):
         """Code instead of a graph, as `torch.fx` does it; nodes by number, for their names are made anew."""
         order = {n.name: str(k) for k, n in enumerate(self.graph.nodes)}
         state = {name: value for name, value in self.__dict__.items() if name != "_graph"}
-        state["calls"] = tuple(call.renamed(order.__getitem__) for call in self.calls)
+        state["mass_calls"] = tuple(call.renamed(order.__getitem__) for call in self.mass_calls)
         block = _format_import_block(self.recompile().globals, sys_importer)
         original = next((c for c in type(self).__mro__ if "_stands_for" in vars(c)), None)
         like = importable(vars(original)["_stands_for"]) if original is not None else None
@@ -178,14 +178,16 @@ class Converted(fx.GraphModule):
         kept, block, count = state
         plain: Any = reduce_graph_module(dict(kept), block)
         names = [n.name for n in plain.graph.nodes]
-        calls = kept.pop("calls")
+        calls = kept.pop("mass_calls")
         self.__dict__.update(kept)
-        self.__dict__["calls"] = tuple(c.renamed(lambda k: names[int(k)]) for c in calls) if len(names) == count else ()
+        self.__dict__["mass_calls"] = (
+            tuple(c.renamed(lambda k: names[int(k)]) for c in calls) if len(names) == count else ()
+        )
         self.graph = plain.graph
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        for network in self.networks.values():
+        for network in self.mass_networks.values():
             for name, module in network.named_children():
                 if name.startswith("mass_"):
                     module._apply(fn)
@@ -195,8 +197,8 @@ class Converted(fx.GraphModule):
 
     def train(self, mode: bool = True) -> Self:
         """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
-        if mode and self.evaluation_only:
-            reason = f"converted for evaluation alone: in training the model computes something else ({self.evaluation_only})"
+        if mode and self.mass_evaluation_only:
+            reason = f"converted for evaluation alone: in training the model computes something else ({self.mass_evaluation_only})"
             raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
         return super().train(mode)
 

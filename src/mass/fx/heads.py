@@ -32,7 +32,7 @@ def call_heads_whole(traced: Converted, plan: Plan) -> bool:
     met = [n for n in plan.graph.graph.nodes if meets_map(n, plan)]
     meets, maps = {n.name for n in met}, {n.name for n, value in plan.values.items() if value is not None}
     converted = {m for n in met if n.op == "call_module" for m in traced.get_submodule(str(n.target)).modules()}
-    inside = {call: call.inside(traced.graph) for call in traced.calls}
+    inside = {call: call.inside(traced.graph) for call in traced.mass_calls}
 
     def is_whole(call: Call) -> bool:
         apart = converted.isdisjoint(traced.get_submodule(call.path).modules())
@@ -46,8 +46,8 @@ def call_heads_whole(traced: Converted, plan: Plan) -> bool:
     stands = {n.name: n for n in traced.graph.nodes}
     for call, nodes in done:
         _collapse(traced, call, nodes, stands)
-    kept = [c for c in traced.calls if not any(_within(c, outer) for outer, _ in done)]
-    traced.calls = tuple(call.renamed(lambda name: stands[name].name) for call in kept)
+    kept = [c for c in traced.mass_calls if not any(_within(c, outer) for outer, _ in done)]
+    traced.mass_calls = tuple(call.renamed(lambda name: stands[name].name) for call in kept)
     _forget_uncalled(traced)
     traced.graph.lint()
     traced.recompile()

@@ -17,7 +17,7 @@ from mass.errors import NotEquivariantError
 
 def tie(network: Any, method: Any) -> None:
     """Let a method's graph, converted from the same model, compute with a network's parameters and buffers."""
-    method.tied = {}
+    method.mass_tied = {}
     for path, ours, theirs in _pairs(network, method):
         for table in ("_parameters", "_buffers"):
             if path:
@@ -27,7 +27,7 @@ def tie(network: Any, method: Any) -> None:
                     {n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]}
                 )
         if path:
-            method.tied[path] = ours
+            method.mass_tied[path] = ours
 
 
 def follow(network: Any, method: Any) -> None:
@@ -36,16 +36,16 @@ def follow(network: Any, method: Any) -> None:
     Raises:
         NotEquivariantError: if a module was replaced that meets a map in the method.
     """
-    assert method.tied is not None
-    for path, then in list(method.tied.items()):
+    assert method.mass_tied is not None
+    for path, then in list(method.mass_tied.items()):
         now = _module_at(network, path)
         if now is then:
             continue
-        if now is None or (method.places is not None and path in method.places.modules):
+        if now is None or (method.mass_places is not None and path in method.mass_places.modules):
             reason = f"'{path}' was replaced, and maps pass there in a method that was converted with it"
             raise NotEquivariantError("", reason, "change the original, then convert it")
         method.set_submodule(path, now)
-        method.tied[path] = now
+        method.mass_tied[path] = now
     for path, ours, theirs in _pairs(network, method):
         theirs.training = ours.training
         if not path:

@@ -81,7 +81,7 @@ class Rewriter:
         self.graph.lint()
         self.module.recompile()
         self.module.total_stride = total_stride(self.plan)
-        self.module.outputs = output_lattices(self.plan, self.roots)
+        self.module.mass_outputs = output_lattices(self.plan, self.roots)
         return self.module
 
     def _open_door(self) -> None:

@@ -228,7 +228,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         raise refusal.within(tracer.failed) from error
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
-    traced.calls = tuple(tracer.calls)
+    traced.mass_calls = tuple(tracer.calls)
     if "mass_output" in model._modules:  # belongs to the graph
         del model.mass_output
     return traced
@@ -270,7 +270,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     with without_hooks(original):
         traced = _traced(original, example, model.training)
     traced.adopt(original)
-    traced.fixed = example.fixed(model)
+    traced.mass_fixed = example.fixed(model)
     return traced
 
 
@@ -300,5 +300,5 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     for module, mode in training:
         module.training = mode
     traced.training = trains
-    traced.evaluation_only = difference
+    traced.mass_evaluation_only = difference
     return traced

@@ -82,6 +82,7 @@ class Gate:
             self.converted, self.traced = copy.deepcopy((converted, traced))
             self.converted.eval(), self.traced.eval()
             self.tolerance = _COARSE_TOLERANCE
+            self.moving = self.probes.moving()
 
     def _precise(self, inputs: Inputs) -> Inputs:
         if self.tolerance == _COARSE_TOLERANCE:

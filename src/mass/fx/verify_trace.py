@@ -31,7 +31,7 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
     tried = [("the example", inputs), ("noise", probes.noise()), ("a constant", probes.constant()),
              ("a bright pixel", probes.pixel())]  # fmt: skip
     tried += [(f"a batch of {n}", batch) for n in (1, 2) if n != len(inputs[0]) and (batch := probes.of_batch(n))]
-    for training in (False, True) if not getattr(traced, "evaluation_only", "") else (False,):
+    for training in (False, True) if not getattr(traced, "mass_evaluation_only", "") else (False,):
         for module in (ours, theirs):
             module.train(training)
         for what, values in tried if not training else tried[1:2]:
