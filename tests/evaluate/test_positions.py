@@ -149,7 +149,7 @@ def test_it_survives_copies_and_pickling(detector):
         copy.deepcopy(pickle.loads(pickle.dumps(copy.deepcopy(detector)))),
     ):
         found = run(kept, X)[1]
-        assert found.keys() == expected.keys() and kept.outputs == detector.outputs
+        assert found.keys() == expected.keys() and kept.mass_outputs == detector.mass_outputs
         assert all(torch.equal(found[path].origin, expected[path].origin) for path in found)
 
 

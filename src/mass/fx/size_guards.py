@@ -158,7 +158,7 @@ class SizedTracer(fx.Tracer):
 def _factories(tracer: fx.Tracer) -> Iterator[None]:
     """Meanwhile functions that make tensors take symbols as sizes."""
     plain = {name: getattr(torch, name) for name in _FACTORIES}
-    count, is_instance = builtins.len, builtins.isinstance
+    count, is_instance, numbers = builtins.len, builtins.isinstance, builtins.range
 
     def symbolic_isinstance(value: Any, kinds: Any) -> bool:
         if is_instance(value, kinds):
@@ -169,6 +169,17 @@ def _factories(tracer: fx.Tracer) -> Iterator[None]:
         """Of a tensor, a size that may change; of a shape, how many axes there are."""
         is_symbol = type(value) in (Symbol, SymbolAttribute)
         return value.shape[0] if is_symbol and is_instance(value.tracer.value_of(value), Tensor) else count(value)
+
+    class Range(type):
+        """Of `range`, which many ask for as a type."""
+
+        def __call__(cls, *bounds: Any) -> range:
+            return numbers(*(int(bound) if type(bound) in (Symbol, SymbolAttribute) else bound for bound in bounds))
+
+        def __instancecheck__(cls, value: Any) -> bool:
+            return is_instance(value, numbers)
+
+    symbolic_range = Range("range", (), {})
 
     def symbolic(function: Any) -> Any:
         def make(*args: Any, **kwargs: Any) -> Any:
@@ -185,10 +196,12 @@ def _factories(tracer: fx.Tracer) -> Iterator[None]:
     for name, function in plain.items():
         setattr(torch, name, symbolic(function))
     builtins.len, builtins.isinstance = symbolic_len, symbolic_isinstance
+    builtins.range = symbolic_range  # type: ignore[assignment, misc]
     try:
         yield
     finally:
         builtins.len, builtins.isinstance = count, is_instance
+        builtins.range = numbers  # type: ignore[misc]
         for name, function in plain.items():
             setattr(torch, name, function)
 
