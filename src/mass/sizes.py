@@ -55,6 +55,12 @@ def crop_to(y: Tensor, x: Tensor, model: Any) -> Tensor:
 
     Raises:
         ValueError: for a map of another size.
+
+    >>> import torch, mass
+    >>> model = mass.convert(torch.nn.Conv2d(3, 4, 3, 4, 1).eval(), torch.rand(1, 3, 16, 16))
+    >>> x = torch.rand(1, 3, 9, 16)
+    >>> crop_to(model(pad_to(x, model)), x, model).shape
+    torch.Size([1, 4, 3, 4])
     """
     strides = _strides(x, model)
     for axis, stride in enumerate(strides, -len(strides)):
