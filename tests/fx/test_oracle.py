@@ -23,7 +23,7 @@ def test_no_network_is_silently_wrong(batch):
     assert sum(v.outcome == "exact" for v in verdicts) > _EACH // 4  # most of them are not just refused
 
 
-@pytest.mark.parametrize("seed", [433, 457, 584, 624, 646, 667])
+@pytest.mark.parametrize("seed", [433, 457, 584])
 def test_the_oracle_sees_what_the_gate_refuses(seed):
     """Networks that are refused when they are verified, and found wrong when they are not."""
     assert oracle.judge(seed).outcome == "refused"
