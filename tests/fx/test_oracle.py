@@ -20,7 +20,9 @@ def test_no_network_is_silently_wrong(batch):
     verdicts = [oracle.judge(seed) for seed in range(batch * _EACH, (batch + 1) * _EACH)]
     wrong = [f"{v.seed}: {v.reason}" for v in verdicts if v.outcome == "wrong"]
     assert not wrong, "\n".join(wrong)
-    assert sum(v.outcome == "exact" for v in verdicts) > _EACH // 4  # most of them are not just refused
+    assert (
+        sum(v.outcome == "exact" for v in verdicts) > _EACH // 4
+    )  # a test in which nearly all are refused says little
 
 
 @pytest.mark.parametrize("seed", [433, 457, 584])
