@@ -1,4 +1,4 @@
-"""`torch.compile` for converted networks: with the setting under which the CPU keeps the bits."""
+"""`torch.compile` for converted networks, with one setting that bits may depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def compile(model: nn.Module, **options: Any) -> Any:
-    """`torch.compile`, with Inductor's layout optimisation off: outputs stay the same bits under shifts.
+    """`torch.compile`, with Inductor's layout optimisation off, so that convolutions keep the layout they were given.
 
     On the CPU that optimisation may turn convolutions to channels last, whose kernels may round by position; no difference
     was seen on the networks tried here. `certify` says of your model and machine.
