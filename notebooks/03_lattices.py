@@ -40,7 +40,7 @@ from companion.pipeline.run import Run
 from companion.studies.lattices.architectures import block_of, relative_error, survey, table_1
 from companion.studies.lattices.examples import AddsRamp
 from companion.studies.lattices.figures import figure_3, lattice_points, margin_histograms
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 
 # %%
 run = Run("03_lattices", profile)

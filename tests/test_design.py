@@ -18,7 +18,7 @@ from mass.fx.infer import infer
 from mass.fx.lattice import Grid, stride
 from mass.fx.nodes import module_of, name_of, nodes_in
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 
 PAGE = Path(__file__).parents[1] / "docs/design.md"
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mass.functional.shift import gather
-from mass.fx.example import as_example
+from mass.fx.tracing.example import as_example
 
 _BITS = 15
 

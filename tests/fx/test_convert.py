@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mass
 from companion.models.random_weights import calibrated
-from mass.fx.converted import Converted
+from mass.fx.network.converted import Converted
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean
 from mass.nn.pooling import CircularMaxPool2d

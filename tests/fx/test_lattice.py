@@ -11,7 +11,7 @@ from torch import nn
 import mass
 from mass.fx.infer import infer
 from mass.fx.lattice import Digit, Joins, rise, stride, unify
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 
 
 def groups(model, x):

@@ -9,7 +9,7 @@ from torch import nn
 import mass
 from mass.fx.infer import infer
 from mass.fx.rule import Effect, rule
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

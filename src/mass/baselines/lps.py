@@ -24,7 +24,7 @@ from mass.axes import Pair
 from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
 from mass.errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
 from mass.functional.shift import shift
-from mass.fx.converted import Converted
+from mass.fx.network.converted import Converted
 from mass.nn.alignment import ChoosesOrigin
 from mass.nn.conv import CircularConv2d
 

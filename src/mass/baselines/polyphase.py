@@ -13,11 +13,11 @@ from torch import Tensor, fx, nn
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, check_divides, check_map
-from mass.fx.converted import Converted
-from mass.fx.example import as_example
 from mass.fx.infer import infer
+from mass.fx.network.converted import Converted
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import trace
+from mass.fx.tracing.example import as_example
+from mass.fx.tracing.trace import trace
 
 
 def first_phase(x: Tensor, stride: Pair) -> Tensor:

@@ -22,7 +22,7 @@ from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
 from mass.functional.origin import margin
-from mass.fx.converted import Converted
+from mass.fx.network.converted import Converted
 from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
 from mass.structure import leaves

@@ -19,7 +19,7 @@ from mass.axes import Pair, sizes_along
 from mass.errors import as_pair
 from mass.evaluate.inputs import ModelInputs
 from mass.evaluate.origins import record_origins
-from mass.fx.converted import Converted
+from mass.fx.network.converted import Converted
 from mass.structure import leaves
 
 

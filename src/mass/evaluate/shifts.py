@@ -12,7 +12,7 @@ from torch import nn
 from mass.axes import Pair
 from mass.errors import as_pair
 from mass.evaluate.origins import RecordedOrigin
-from mass.fx.converted import Converted
+from mass.fx.network.converted import Converted
 from mass.nn.alignment import ChoosesOrigin
 
 Shifts = list[Pair]

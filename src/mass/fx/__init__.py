@@ -1,5 +1,5 @@
-"""The way of a model through conversion, by `torch.fx`; each step is a module.
+"""The way of a model through conversion, by `torch.fx`; each step is a module or a folder.
 
-`trace` (with `size_guards` and `interpreter`) -> `infer` (with `lattice`, `rule`, `rules`, giving a `plan`) -> `rewrite`
--> `fuse` -> `verify`. `convert` walks it; `explain` stops after `infer` and prints the plan.
+`tracing` -> `infer` (with `lattice`, `rule`, `rules`, giving a `plan`) -> `rewrite` (with `outputs`, `heads`) -> `fuse` ->
+`verification`, and out comes a `network`. `convert` walks it; `explain` stops after `infer` and prints the plan.
 """

@@ -13,19 +13,19 @@ from torch import Tensor, fx, nn
 from mass.axes import POSITIONS
 from mass.errors import NotEquivariantError
 from mass.functional.origin import RULES
-from mass.fx.converted import Converted
-from mass.fx.example import Example, Inputs, as_example
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
-from mass.fx.hooks import drop_traced
 from mass.fx.infer import infer
-from mass.fx.methods import tie
+from mass.fx.network.converted import Converted
+from mass.fx.network.hooks import drop_traced
+from mass.fx.network.methods import tie
+from mass.fx.network.places import Places
 from mass.fx.nodes import returned
-from mass.fx.places import Places
 from mass.fx.rewrite import Rewriter
-from mass.fx.trace import note_shapes, trace
-from mass.fx.verify import Gate, NoLongerFits, check_runs
-from mass.fx.verify_trace import verify_trace
+from mass.fx.tracing.example import Example, Inputs, as_example
+from mass.fx.tracing.trace import note_shapes, trace
+from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
+from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.alignment import Symmetrise
 
 
@@ -58,12 +58,12 @@ def convert(
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
             borders alone).
-        verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verify).
+        verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
         methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
             `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
-            methods refuse tensors in the copy (mass.fx.likeness).
+            methods refuse tensors in the copy (mass.fx.network.likeness).
 
     Raises:
         NotEquivariantError: names the operation that cannot be converted, the reason and the way out.

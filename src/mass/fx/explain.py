@@ -13,7 +13,7 @@ from mass.fx.infer import infer
 from mass.fx.nodes import name_of
 from mass.fx.outputs import outputs_of
 from mass.fx.plan import Plan
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import fx
 
-from mass.fx.calls import Call
-from mass.fx.converted import Converted
+from mass.fx.network.calls import Call
+from mass.fx.network.converted import Converted
 from mass.fx.nodes import is_in_place
 from mass.fx.plan import Plan
 from mass.nn.structure import Container, Slot, unpack

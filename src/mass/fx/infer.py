@@ -14,8 +14,8 @@ from torch import fx
 
 from mass.axes import POSITIONS, sizes_along, times
 from mass.errors import NotEquivariantError
-from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
+from mass.fx.network.converted import Converted
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
 from mass.fx.rules.tokens import without_positions
@@ -23,7 +23,7 @@ from mass.fx.rules.whole_map import follow_frame, in_frame, leave_frame, whole_m
 
 
 def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
-    """Infer lattices over a graph traced by `mass.fx.trace.trace`. Refusals are collected, not raised.
+    """Infer lattices over a graph traced by `mass.fx.tracing.trace.trace`. Refusals are collected, not raised.
 
     With `keep_sizes`, operations whose maps would have another size if their borders wrapped keep borders and size,
     and have the whole map as period: for layers behind them that count positions.

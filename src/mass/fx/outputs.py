@@ -9,8 +9,8 @@ from torch import fx
 
 from mass.axes import times
 from mass.fx.lattice import Digit, Grid, Lattice
+from mass.fx.network.output_lattice import OriginDigit, OutputLattice
 from mass.fx.nodes import module_of
-from mass.fx.output_lattice import OriginDigit, OutputLattice
 from mass.fx.plan import Plan
 from mass.nn.structure import Rebuild, Slot, packed_leaves
 from mass.structure import leaves

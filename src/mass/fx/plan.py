@@ -10,8 +10,8 @@ from torch import fx, nn
 
 from mass.axes import Dims, Pair
 from mass.errors import NotEquivariantError
-from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, Lattice, stride
+from mass.fx.network.converted import Converted
 from mass.fx.rule import Effect, Recast
 
 

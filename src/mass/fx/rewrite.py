@@ -7,8 +7,8 @@ from typing import Any
 from torch import fx, nn
 
 from mass.axes import Pair, times
-from mass.fx.converted import Converted
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
+from mass.fx.network.converted import Converted
 from mass.fx.nodes import is_in_place, module_of
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride

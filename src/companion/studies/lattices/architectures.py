@@ -11,7 +11,7 @@ import mass
 from companion.models.random_weights import calibrated
 from mass.fx.infer import infer
 from mass.fx.plan import Plan
-from mass.fx.trace import trace
+from mass.fx.tracing.trace import trace
 from mass.nn.conv import CircularConv2d
 
 # The paper's columns, each by one member of the family.

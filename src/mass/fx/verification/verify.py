@@ -1,9 +1,9 @@
 """The gate of a conversion: three equalities, checked on several inputs before anybody gets the converted network.
 
 1. The trace is the model: on the example and on other inputs, in eval and in train mode, both give the same
-   (mass.fx.verify_trace).
+   (mass.fx.verification.verify_trace).
 2. The rewriting is the trace: with all origins at zero, every operation gives what the plain network with circular
-   borders gives (mass.fx.reference, which knows nothing of lattices), in float64.
+   borders gives (mass.fx.verification.reference, which knows nothing of lattices), in float64.
 3. What is computed moves as it should: node by node under several shifts, and every output, in whatever structure and
    dtype, as the plain network's with circular borders does under multiples of the total stride.
 
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, as_pair
-from mass.fx.converted import Converted
-from mass.fx.example import Inputs
-from mass.fx.probes import Probes
-from mass.fx.recording import Comparer, Recorder
-from mass.fx.reference import Reference
+from mass.fx.network.converted import Converted
+from mass.fx.tracing.example import Inputs
+from mass.fx.verification.probes import Probes
+from mass.fx.verification.recording import Comparer, Recorder
+from mass.fx.verification.reference import Reference
 from mass.motion import Motion, alike, distance, motions, observed
 from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating

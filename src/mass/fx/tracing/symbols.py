@@ -3,7 +3,7 @@
 A `torch.fx` proxy is no tensor to `isinstance`, so a model that asks takes another branch than it takes when it runs.
 While a model is traced, `isinstance` answers for a symbol what it answers for the example's value. (A symbol must not say so
 itself, by its `__class__`: torch's parser of arguments believes that, and reads a Python object as a tensor.) Symbols can be
-counted and turned into numbers; what was answered so is noted in the graph (mass.fx.size_guards). They have no `__index__`, which
+counted and turned into numbers; what was answered so is noted in the graph (mass.fx.tracing.size_guards). They have no `__index__`, which
 torch's parser would call only to see whether it is there.
 """
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import plain
-from mass.fx.symbols import Symbol, SymbolAttribute
+from mass.fx.tracing.symbols import Symbol, SymbolAttribute
 from mass.nn.guards import Decision, Make
 
 _SCALARS = (bool, int, float, str, type(None))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mass.axes import POSITIONS, as_map, sizes_along
 from mass.functional.position_hash import layout_hash
-from mass.fx.example import Inputs
+from mass.fx.tracing.example import Inputs
 
 
 class Probes:

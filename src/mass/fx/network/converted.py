@@ -17,19 +17,19 @@ from torch.package import sys_importer
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
-from mass.fx.calls import Call
-from mass.fx.door import why_not
-from mass.fx.hooks import Hooked, has_hooks
-from mass.fx.likeness import Own, class_like, importable
-from mass.fx.methods import follow
-from mass.fx.output_lattice import OutputLattice
-from mass.fx.places import Places
+from mass.fx.network.calls import Call
+from mass.fx.network.door import why_not
+from mass.fx.network.hooks import Hooked, has_hooks
+from mass.fx.network.likeness import Own, class_like, importable
+from mass.fx.network.methods import follow
+from mass.fx.network.output_lattice import OutputLattice
+from mass.fx.network.places import Places
 
 
 class Converted(fx.GraphModule):
     """A model on its way through conversion, and what `mass.convert` returns: traced first, then rewritten in place.
 
-    A `torch.fx.GraphModule` that is of the original's class too (mass.fx.likeness) and has its plain attributes. Copied or
+    A `torch.fx.GraphModule` that is of the original's class too (mass.fx.network.likeness) and has its plain attributes. Copied or
     pickled it stays what it is, with the submodules that its graph does not call (auxiliary classifiers, say).
 
     Attributes:

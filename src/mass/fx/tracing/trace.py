@@ -14,14 +14,14 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError
-from mass.fx import size_guards
-from mass.fx.calls import Call, Moment, packed
-from mass.fx.converted import Converted
-from mass.fx.example import Example, Inputs, as_example
-from mass.fx.hooks import without_hooks
 from mass.fx.interpreter import Interpreter
+from mass.fx.network.calls import Call, Moment, packed
+from mass.fx.network.converted import Converted
+from mass.fx.network.hooks import without_hooks
 from mass.fx.rule import operation_of_module
-from mass.fx.size_guards import SizedTracer, as_modules
+from mass.fx.tracing import size_guards
+from mass.fx.tracing.example import Example, Inputs, as_example
+from mass.fx.tracing.size_guards import SizedTracer, as_modules
 from mass.marks import marked_period
 from mass.nn.evaluating import evaluating
 from mass.nn.structure import Container, Rebuild, Slot, pack

@@ -2,7 +2,7 @@
 
 A graph holds operations, and of the containers around them (`layer4`, a block) only what they did. A call remembers the
 rest: which nodes were given to a container and which it returned. So hooks on containers can be run at their places
-(mass.fx.hooks), and containers in which nothing is converted are called whole (mass.fx.heads).
+(mass.fx.network.hooks), and containers in which nothing is converted are called whole (mass.fx.heads).
 """
 
 from __future__ import annotations

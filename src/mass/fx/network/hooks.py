@@ -14,8 +14,8 @@ from typing import Any
 from torch import fx, nn
 
 from mass.errors import NotEquivariantError
-from mass.fx.calls import Call, Packed
 from mass.fx.interpreter import Interpreter
+from mass.fx.network.calls import Call, Packed
 from mass.nn.structure import Slot, unpack
 from mass.structure import leaves
 

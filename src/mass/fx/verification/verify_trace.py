@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mass.errors import NotEquivariantError
-from mass.fx.converted import Converted
-from mass.fx.example import Example, Inputs
-from mass.fx.probes import Probes
+from mass.fx.network.converted import Converted
+from mass.fx.tracing.example import Example, Inputs
+from mass.fx.verification.probes import Probes
 from mass.motion import alike, distance
 from mass.structure import leaves
 
