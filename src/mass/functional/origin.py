@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mass import native
+from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
 from mass.functional.exact import power_of_two_scale
 from mass.functional.position_hash import mix, pixel_hash
@@ -30,7 +31,7 @@ from mass.functional.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam")
 
-_BITS = 15
+BITS = 15
 _CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
 
 
@@ -42,7 +43,7 @@ def _to_phases(x: Tensor, period: tuple[int, int]) -> Tensor:
     return blocks.permute(0, 1, 3, 2, 4).reshape(batch, height // p, width // q, p * q)
 
 
-def _phase_sum(x: Tensor, period: tuple[int, int]) -> Tensor:
+def phase_sum(x: Tensor, period: tuple[int, int]) -> Tensor:
     """Exact sums of integers held in float64, (B, C, H, W) -> (B, P * P) int64.
 
     Exact while a pixel's sum over channels stays below 2^53 and a phase's below 2^63.
@@ -50,14 +51,14 @@ def _phase_sum(x: Tensor, period: tuple[int, int]) -> Tensor:
     return _to_phases(x.sum(1).long(), period).sum((1, 2))
 
 
-def _scaled(x: Tensor) -> Tensor:
+def scaled(x: Tensor) -> Tensor:
     """|x| times the power of two that brings the image's maximum into [2^14, 2^15); float32 (float64 for float64).
 
     A maximum below 2^-100 counts as zero.
     """
     flat = x.flatten(1)
     largest = torch.maximum(flat.amax(1), -flat.amin(1))
-    scale = power_of_two_scale(largest, _BITS)
+    scale = power_of_two_scale(largest, BITS)
     scale = torch.where(largest < 2.0**-100, 0.0, scale).view(-1, 1, 1, 1)
     return x.abs().mul_(scale.to(x.dtype))
 
@@ -76,20 +77,28 @@ def _keys(
         image = source.nan_to_num(nan=0.0)
         image = image if image.dtype == torch.float64 else image.float()
         stride = source.shape[2] // x.shape[2], source.shape[3] // x.shape[3]
-        yield seam_key(_scaled(image).round().copysign(image), source_origin, stride, period)
+        yield seam_key(scaled(image).round().copysign(image), source_origin, stride, period)
     else:
-        scaled = _scaled(x)
-        high = scaled.round()  # the first 15 bits
+        values = scaled(x)
+        high = values.round()  # the first 15 bits
         if rule == "l2":
-            yield _phase_sum(high.double().square(), period)
+            yield phase_sum(high.double().square(), period)
         elif rule == "l1":
-            yield _phase_sum(high.double(), period)
+            yield phase_sum(high.double(), period)
         else:
-            total = _phase_sum(high.copysign(x).double(), period).double()
-            power = _phase_sum(high.double().square(), period).double()
+            total = phase_sum(high.copysign(x).double(), period).double()
+            power = phase_sum(high.double().square(), period).double()
             yield power * (x[0].numel() // power.shape[1]) - total.square()
-        low = scaled.sub_(high).mul_(2.0**_BITS).round_().double()  # the next 15: an outlier must not erase the rest
-        yield _phase_sum(low.abs_() if rule == "l1" else low.square_(), period)
+        low = values.sub_(high).mul_(2.0**BITS).round_().double()  # the next 15: an outlier must not erase the rest
+        yield phase_sum(low.abs_() if rule == "l1" else low.square_(), period)
+    yield from layout_keys(x, period, source, source_origin)
+
+
+def layout_keys(x: Tensor, period: Pair, source: Tensor, source_origin: Tensor | None) -> Iterator[Tensor]:
+    """What phases of equal energy are told apart by, (B, P * P) each: how the source reads from them, then a place of it.
+
+    Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) or None, for (0, 0).
+    """
     layout = layout_of_source = read_layout(source)
     if source_origin is not None:
         layout = torch.ops.mass.shift(layout[:, None], source_origin)[:, 0]

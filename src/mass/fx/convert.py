@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
-from mass.errors import NotEquivariantError
+from mass.errors import NotEquivariantError, check_counts
 from mass.functional.origin import RULES
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
@@ -25,8 +25,9 @@ from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
+from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
-from mass.nn.alignment import Symmetrise
+from mass.nn.alignment import SelectOrigin, Symmetrise
 
 
 def convert(
@@ -36,6 +37,8 @@ def convert(
     origin: str = "l2",
     verify: bool = True,
     symmetrise: bool = False,
+    blend: float | Mapping[str, float] = 0.0,
+    paths: int = 8,
     methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
@@ -61,6 +64,12 @@ def convert(
         verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
+        blend: average over the origins that nearly tie instead of choosing one, which makes the network continuous in its
+            input as well (mass.fx.network.blending): how far behind the best a phase may lie, as a share of its energy; 0.005,
+            say. For some origins alone, a dict of their names (`mass.record_origins`) and shares. Only for the rule l2,
+            and for outputs that are one for each image, at the input's resolution or without positions.
+        paths: at most how many choices an image is averaged over. Where more nearly tie, the weakest are left out, with
+            weights that vanish before; only where more tie exactly than there are paths does the output jump.
         methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
             `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
             methods refuse tensors in the copy (mass.fx.network.likeness).
@@ -86,7 +95,8 @@ def convert(
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     _require_plain(model)
-    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
+    _check_blend(blend, paths, origin)
+    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise, "blend": blend, "paths": paths}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
     converted.become(type(model))
@@ -126,7 +136,25 @@ def _require_values(model: nn.Module, inputs: Inputs) -> None:
         )
 
 
-def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:
+def _check_blend(blend: float | Mapping[str, float], paths: int, origin: str) -> None:
+    check_counts(paths=paths)
+    for share in blend.values() if isinstance(blend, Mapping) else (blend,):
+        if not isinstance(share, int | float) or not 0 <= share < 1:
+            raise ValueError(f"blend is a share of the best phase's energy, at least 0 and below 1; got {share!r}.")
+    if blend and origin != "l2":
+        raise ValueError(f"blend weighs phases by their energy, which the rule {origin!r} does not read; use 'l2'.")
+
+
+def _converted(
+    model: nn.Module,
+    example: Example,
+    *,
+    origin: str,
+    verify: bool,
+    symmetrise: bool,
+    blend: float | Mapping[str, float],
+    paths: int,
+) -> Converted:
     """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
     if verify:
@@ -145,8 +173,20 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
+    if blend:
+        converted.mass_blend = blended(converted, inputs, _shares(converted, blend), paths, verify)
     converted.mass_example_shape, converted.mass_positional = tuple(inputs[0].shape), example.positional(model)
     return converted
+
+
+def _shares(converted: Converted, blend: float | Mapping[str, float]) -> dict[str, float]:
+    """What may lie how far behind, by the names of a network's origins."""
+    names = [n for n, m in converted.named_children() if isinstance(m, SelectOrigin)]
+    if not isinstance(blend, Mapping):
+        return dict.fromkeys(names, float(blend))
+    if unknown := sorted(set(blend) - set(names)):
+        raise ValueError(f"blend names {', '.join(unknown)}; the origins of this network are {', '.join(names)}.")
+    return {name: float(share) for name, share in blend.items()}
 
 
 def _copied(traced: Converted) -> Converted:

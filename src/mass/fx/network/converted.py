@@ -17,6 +17,8 @@ from torch.package import sys_importer
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
+from mass.fx.interpreter import Interpreter
+from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
 from mass.fx.network.door import why_not
 from mass.fx.network.hooks import Hooked, has_hooks
@@ -42,6 +44,7 @@ class Converted(fx.GraphModule):
         mass_places: the modules that must stay where they are.
         mass_networks: further methods of the model, each converted, by name (`methods=`).
         mass_example_shape: of the first input that it was converted with; () until then.
+        mass_blend: how it averages over origins that nearly tie; None where it chooses one.
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -54,6 +57,7 @@ class Converted(fx.GraphModule):
     mass_places: Places | None = None
     mass_networks: Mapping[str, Converted] = MappingProxyType({})
     mass_example_shape: tuple[int, ...] = ()
+    mass_blend: Blend | None = None
     mass_tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -74,17 +78,24 @@ class Converted(fx.GraphModule):
                     self.mass_places.check(self)
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
                     _keep_whole(tracer)
-            if any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls):
-                return self._run_hooked(*args, **kwargs)
+            hooked = any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls)
+            if self.mass_blend is not None:
+                if hooked:
+                    reason = "hooks on containers cannot be run while a network blends: an image is several rows there"
+                    raise NotEquivariantError("", reason, "register them on modules inside, or convert without blend")
+                return self._interpreted(Blending(self, self.mass_blend), *args, **kwargs)
+            if hooked:
+                return self._interpreted(Hooked(self, self.mass_calls), *args, **kwargs)
             return generated(self, *args, **kwargs)
 
         type(self).forward = forward
         return code
 
-    def _run_hooked(self, *args: Any, **kwargs: Any) -> Any:
+    @torch.compiler.disable
+    def _interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
         names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
         given = dict(zip(names, args, strict=False)) | kwargs
-        return Hooked(self, self.mass_calls).run(*(given[name] for name in names if name in given))
+        return interpreter.run(*(given[name] for name in names if name in given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the original; arguments that the example left at their defaults are fixed.
