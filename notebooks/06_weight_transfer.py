@@ -32,12 +32,13 @@ from companion.figures.style import use_style
 from companion.measures.accuracy import right_labels, top1_and_consistency
 from companion.measures.noise import labels_under_noise
 from companion.measures.paired_images import compare
+from companion.models.canonical import InItsFrame, in_frame
 from companion.models.pretrained import imagenet_classes, mobilenet_v2
 from companion.pipeline.run import Run
 from companion.studies.weight_transfer import tables
 from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, shares
 from companion.studies.weight_transfer.flips import changing_labels
-from companion.studies.weight_transfer.frames import InItsFrame, frames_found, in_frame
+from companion.studies.weight_transfer.frames import frames_found
 from companion.studies.weight_transfer.moves import agreement
 from mass.baselines.aps import convert_to_aps
 

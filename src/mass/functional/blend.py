@@ -15,8 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
-from mass.functional.origin import BITS, phase_sum, scaled
+from mass.functional.origin import BITS, chunk_of, phase_sum, scaled
 
 
 def phase_energies(x: Tensor, period: int | tuple[int, int]) -> Tensor:
@@ -24,7 +25,7 @@ def phase_energies(x: Tensor, period: int | tuple[int, int]) -> Tensor:
 
     Shape: x (B, C, H, W), the period divides H and W -> (B, P_h * P_w) float64, row by row. Carries no gradient.
 
-    Values are rounded to 30 bits of the image's largest, and their squares add up exactly in three parts.
+    Values are rounded to 30 bits of the image's largest; their squares, of which the last 2^-30 are left out, add up exactly.
 
     Raises:
         TypeError, ValueError: as `select_origin`.
@@ -36,12 +37,17 @@ def phase_energies(x: Tensor, period: int | tuple[int, int]) -> Tensor:
     check_map(x)
     pair = as_pair(period)
     check_divides(x, pair)
-    x = x.detach().nan_to_num(nan=0.0)
+    chunks = x.detach().split(chunk_of(x))
+    return torch.cat([_energies(chunk, pair) for chunk in chunks])
+
+
+def _energies(x: Tensor, period: Pair) -> Tensor:
+    x = x.nan_to_num(nan=0.0)
     values = scaled(x if x.dtype == torch.float64 else x.float()).double()
     high = values.round()
-    low = (values - high).mul_(2.0**BITS).round_()
-    squares, products, rest = (phase_sum(part, pair).double() for part in (high * high, high * low, low * low))
-    return squares + products * 2.0 ** (1 - BITS) + rest * 2.0 ** (-2 * BITS)
+    low = values.sub_(high).mul_(2.0**BITS).round_()
+    products = phase_sum(low.mul_(high), period).double()
+    return phase_sum(high.square_(), period).double() + products * 2.0 ** (1 - BITS)
 
 
 def phase_weights(energies: Tensor, share: float) -> Tensor:

@@ -29,7 +29,7 @@ from mass.functional.position_hash import mix, pixel_hash
 from mass.functional.position_rank import read_layout
 from mass.functional.seam import seam_key
 
-RULES = ("l2", "l1", "linf", "variance", "random", "seam")
+RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
 
 BITS = 15
 _CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
@@ -63,6 +63,19 @@ def scaled(x: Tensor) -> Tensor:
     return x.abs().mul_(scale.to(x.dtype))
 
 
+def blurred_power(x: Tensor, passes: int = 1) -> Tensor:
+    """The squares of a map's values, summed over channels and blurred around the borders, as integers.
+
+    Shape: (B, C, H, W) -> (B, 1, H, W) float64. A pass weighs neighbours 1 : 2 : 1 along both axes, and rounds.
+    """
+    power = scaled(x).round().double().square().sum(1, keepdim=True)
+    for _ in range(passes):
+        for axis in (2, 3):
+            power = 2 * power + power.roll(1, axis) + power.roll(-1, axis)
+        power = power.mul_(2.0**-4).round_()
+    return power
+
+
 def _keys(
     x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_origin: Tensor | None
 ) -> Iterator[Tensor]:
@@ -71,6 +84,8 @@ def _keys(
     x = x if x.dtype == torch.float64 else x.float()
     if rule == "linf":
         yield _to_phases(x.abs().amax(1), period).amax((1, 2))
+    elif rule == "peak":
+        yield _to_phases(blurred_power(x)[:, 0], period).amax((1, 2))
     elif rule == "random":
         yield _to_phases(mix(pixel_hash(x)), period).sum((1, 2))
     elif rule == "seam":
@@ -154,10 +169,15 @@ def _choose(
     return origin
 
 
+def chunk_of(x: Tensor) -> int:
+    """How many images are worked on at once."""
+    return max(1, _CHUNK // x[0].numel()) if x.device.type == "cpu" else len(x)
+
+
 def _by_keys(
     x: Tensor, period: tuple[int, int], rule: str, source: Tensor | None, source_origin: Tensor | None
 ) -> Tensor:
-    chunk = max(1, _CHUNK // x[0].numel()) if x.device.type == "cpu" else x.shape[0]
+    chunk = chunk_of(x)
     origins = []
     for start in range(0, x.shape[0], chunk):
         part = slice(start, start + chunk)
@@ -205,7 +225,8 @@ def select_origin(
         period: the operation's period, an int or a pair (rows, columns); for a convolution or pool, its stride.
         rule: what makes a phase the best one: 'l2' (the paper's), 'l1', 'linf', 'variance', or 'random', an
             arbitrary choice that is covariant all the same (the phase whose content hashes largest), or 'seam', the
-            phase of the row and column at which the source, wrapped, is most discontinuous (mass.functional.seam).
+            phase of the row and column at which the source, wrapped, is most discontinuous (mass.functional.seam), or 'peak',
+            the phase in which the blurred map has its largest value (Xu et al., 2021, arXiv 2106.05886).
         source: what settles a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
         source_origin: (B, 2) int64, where in `source` position (0, 0) of `x` lies; by default (0, 0).
 

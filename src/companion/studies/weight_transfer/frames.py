@@ -6,26 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import mass
 from companion.measures.accuracy import Batches, Prepare
-
-
-class InItsFrame(nn.Module):
-    """A network, untouched, on images moved to one origin of their own: what canonicalisation is in its simplest form."""
-
-    def __init__(self, model: nn.Module, rule: str = "seam") -> None:
-        super().__init__()
-        self.model, self.rule = model, rule
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(in_frame(x, self.rule))
-
-
-def in_frame(x: Tensor, rule: str = "seam") -> Tensor:
-    """Each image moved to the origin that a rule finds, the whole image being the period. Shape: (B, C, H, W) -> the same."""
-    return mass.shift(x, mass.select_origin(x, (x.shape[2], x.shape[3]), rule))
+from companion.models.canonical import in_frame
 
 
 def frames_found(batches: Batches, prepare: Prepare, rules: Sequence[str], seed: int = 0) -> list[dict[str, Any]]:
