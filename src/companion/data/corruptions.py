@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transform
 
 
-def _jpeg(image: Tensor, quality: int) -> Tensor:
+def jpeg(image: Tensor, quality: int) -> Tensor:
     """(3, H, W), compressed and read again; torchvision's own coder is on its way out."""
     file = io.BytesIO()
     transform.to_pil_image(image).save(file, "JPEG", quality=quality)
@@ -26,7 +26,7 @@ CORRUPTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda images: images,
     "noise": lambda images: transform.gaussian_noise(images, sigma=0.08),
     "blur": lambda images: transform.gaussian_blur(images, [5, 5], [1.0, 1.0]),
-    "JPEG": lambda images: torch.stack([_jpeg(image, 20) for image in images]),
+    "JPEG": lambda images: torch.stack([jpeg(image, 20) for image in images]),
     "dark": lambda images: transform.adjust_brightness(images, 0.4),
     "low contrast": lambda images: transform.adjust_contrast(images, 0.35),
 }

@@ -1,0 +1,73 @@
+"""Answers as rows: what is recorded and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from companion.measures.paired_images import compare
+from companion.measures.timing import milliseconds
+from companion.studies.stability.answers import NOISES, ONE_LEVEL, Answers
+from companion.studies.stability.networks import BLENDED, CIRCULAR, MASS, PLAIN, paths_of
+
+_PAIRS = [(MASS, PLAIN), (MASS, CIRCULAR), (BLENDED, MASS), (BLENDED, CIRCULAR), (BLENDED, PLAIN)]
+
+
+def _share(which: Tensor) -> float:
+    return 100 * which.double().mean().item()
+
+
+def main_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Per network: n, top1, and the percentage of labels that noise of two grey levels changes."""
+    return [
+        {"method": name, "n": len(a.true), "top1": _share(a.right), "changed_by_noise": _share(a.differ("noise 2"))}
+        for name, a in said.items()
+    ]
+
+
+def paired(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Two families of comparisons, image by image: labels changed by noise, and right labels."""
+    changed = {name: a.differ("noise 2") for name, a in said.items()}
+    right = {name: a.right for name, a in said.items()}
+    return [
+        {"stage": stage} | row
+        for stage, outcomes in (("changed by noise, paired", changed), ("top-1, paired", right))
+        for row in compare(outcomes, _PAIRS)
+    ]
+
+
+def changed_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Per small change and network: n, and the percentage of labels that change."""
+    kinds = [*NOISES, "JPEG 80", "brightness +1%"]
+    return [
+        {"method": name, "input": kind, "n": len(a.true), "changed": _share(a.differ(kind))}
+        for kind in kinds
+        for name, a in said.items()
+    ]
+
+
+def ways(said: Mapping[str, Answers], networks: Mapping[str, nn.Module], x: Tensor) -> list[dict[str, Any]]:
+    """Per network: accuracy, both consistencies, stability, and what a batch `x` costs."""
+    with torch.no_grad():
+        times = milliseconds({name: partial(network, x) for name, network in networks.items()}, rounds=5, warmup=1)
+        paths = {name: paths_of(network, x) for name, network in networks.items()}
+    return [
+        {
+            "method": name,
+            "n": len(a.true),
+            "top1": _share(a.right),
+            "shifted_top1": _share(a.changed["circular shift 1"] == a.true),
+            "consistency": _share(a.consistent("circular")),
+            "ordinary_consistency": _share(a.consistent("ordinary")),
+            "changed_by_noise": _share(a.differ("noise 2")),
+            "largest_jump": a.jump[ONE_LEVEL].max().item(),
+            "mean_jump": a.jump[ONE_LEVEL].mean().item(),
+            "paths": paths[name],
+            "milliseconds": torch.tensor(times[name]).median().item(),
+        }
+        for name, a in said.items()
+    ]

@@ -1,0 +1,30 @@
+"""What the pipeline and the README are told of notebook 15."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from companion.core.study import Settings, Study
+from companion.studies.stability.tables import blending, stability
+
+
+@dataclass(frozen=True)
+class Stability(Settings):
+    """Blending beside choosing, and beside other ways to be exact."""
+
+    size: int
+    images: int  # of those at hand, for accuracy and noise of 2 grey levels
+    fewer: int  # of these, for all else
+    batch: int
+    share: float  # how far behind the best a blended phase may lie
+    paths: int
+    steps: int  # on the line through a tie
+
+
+STUDY = Study(
+    notebook="15_stability",
+    description="Exact and stable - blending over near ties, and the other ways to be exact",
+    settings=Stability,
+    inputs=("data/imagenet-val", "data/imagenet-val-1300", "data/mobilenet_v2/mobilenet_v2-b0353104.pth"),
+    tables={"stability": stability, "blending": blending},
+)

@@ -1,0 +1,56 @@
+"""The README's table of notebook 15."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from companion.core.markdown import percent, table
+from companion.core.published import read_results
+from companion.core.records import Record
+
+
+def stability(root: Path) -> str:
+    """Every way to be exact or continuous, on the same images."""
+    records = _most(root, "ways")
+    base = next((r["milliseconds"] for r in records if r["method"] == "plain"), 1.0)
+    rows = [
+        [
+            r["method"], percent(r["top1"], r["n"]), *(f"{r[name]:.1f}" for name in ("shifted_top1", "consistency", "ordinary_consistency")),
+            percent(r["changed_by_noise"], r["n"]), f"{r['largest_jump']:.2f}", f"{r['paths']:.1f}", f"{r['milliseconds'] / base:.2f}",
+        ]
+        for r in records
+    ]  # fmt: skip
+    n = records[0]["n"] if records else 0
+    columns = ["Network", "Top-1 %", "Shifted top-1 %", "Consistency, circular %", "Consistency, ordinary %"]
+    columns += ["Labels changed by noise %", "Largest logit change, 1 grey level", "Paths", "Time / plain"]
+    note = (
+        f"MobileNetV2, official weights, {n:,} images, the same changes for all; noise of 2 grey levels. Time: batch of 4, "
+        "medians in turns. Memory was not measured."
+    )
+    return table(columns, rows, records, note)
+
+
+def blending(root: Path) -> str:
+    """Blending against choosing, image by image."""
+    kinds = ("changed by noise, paired", "top-1, paired")
+    records = [record for kind in kinds for record in _most(root, kind)]
+    main = {r["method"]: r for r in _most(root, "main")}
+    values = {"changed by noise, paired": "changed_by_noise", "top-1, paired": "top1"}
+    rows = [
+        [
+            r["stage"].partition(",")[0],
+            *(f"{r[name]} ({main[r[name]][values[r['stage']]]:.1f})" for name in ("method", "against")),
+            f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}",
+            f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})", f"{r['p']:.4f}", f"{r['p_holm']:.4f}",
+        ]
+        for r in records
+    ]  # fmt: skip
+    columns = ["Labels, %", "Method", "Against", "n", "In one only, against : method", "Difference", "p", "p (Holm)"]
+    note = "MobileNetV2, official weights; noise of 2 grey levels. McNemar's exact test; Holm's correction within each family."
+    return table(columns, rows, records, note)
+
+
+def _most(root: Path, stage: str) -> list[Record]:
+    records = [r for r in read_results(root, "stability") if r.get("stage") == stage]
+    most = max((r["n"] for r in records), default=0)
+    return [r for r in records if r["n"] == most]
