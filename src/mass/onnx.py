@@ -70,8 +70,13 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
 
     Raises:
         ImportError: without the packages onnx and onnxscript (`pip install "mass-equivariance[onnx]"`).
-        ValueError: for a model in training mode, or another rule.
+        ValueError: for a model in training mode, another rule, or one that blends.
     """
+    if getattr(model, "mass_blend", None) is not None:
+        raise ValueError(
+            "a network that blends has as many rows as an image has near ties, and ONNX none to spare; "
+            "export one that was converted without blend."
+        )
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() first.")
     inputs = as_example(example_input).values

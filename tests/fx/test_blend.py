@@ -238,3 +238,8 @@ def test_hooks_on_containers_are_refused_while_it_blends():
     network.layer.register_forward_hook(lambda *_: None)
     with pytest.raises(NotEquivariantError, match="while a network blends"):
         network(images())
+
+
+def test_it_is_not_exported():
+    with pytest.raises(ValueError, match="converted without blend"):
+        mass.onnx.export(mass.convert(classifier(), images(1), blend=0.1), images(1))
