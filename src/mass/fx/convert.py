@@ -89,7 +89,7 @@ def convert(
     options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
-    converted.become(type(model))
+    converted.mass_become(type(model))
     given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
     networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
     for name in networks:
@@ -116,6 +116,13 @@ def _require_plain(model: nn.Module) -> None:
         raise TypeError(
             f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
         )
+    taken = set(dir(Converted)) - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
+    for name in (*model._modules, *model._parameters, *model._buffers):
+        if name in taken:
+            raise ValueError(
+                f"this model holds something called {name!r}, a name that every torch.fx.GraphModule or converted network "
+                "has for itself; rename it."
+            )
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:

@@ -75,13 +75,13 @@ class Converted(fx.GraphModule):
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
                     _keep_whole(tracer)
             if any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls):
-                return self._run_hooked(*args, **kwargs)
+                return self._mass_run_hooked(*args, **kwargs)
             return generated(self, *args, **kwargs)
 
         type(self).forward = forward
         return code
 
-    def _run_hooked(self, *args: Any, **kwargs: Any) -> Any:
+    def _mass_run_hooked(self, *args: Any, **kwargs: Any) -> Any:
         names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
         given = dict(zip(names, args, strict=False)) | kwargs
         return Hooked(self, self.mass_calls).run(*(given[name] for name in names if name in given))
@@ -114,7 +114,7 @@ class Converted(fx.GraphModule):
                 raise
             raise ValueError(f"{reason}.") from error
 
-    def run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def mass_run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """One of the model's further methods that were converted."""
         follow(self, self.mass_networks[name])
         return self.mass_networks[name](*args, **kwargs)
@@ -124,7 +124,7 @@ class Converted(fx.GraphModule):
             self.mass_places.check_assignment(self, name, value)  # type: ignore[union-attr]
         super().__setattr__(name, value)
 
-    def adopt(self, model: nn.Module) -> None:
+    def mass_adopt(self, model: nn.Module) -> None:
         """Take on a model's plain attributes and its own hooks."""
         hooks = {name for name in nn.Module().__dict__ if "_hooks" in name}
         ours = {"forward", *self.__dict__, *self._buffers, *Converted.__annotations__} - hooks
@@ -135,7 +135,7 @@ class Converted(fx.GraphModule):
                 value = Own(value.__name__)
             self.__dict__[name] = value
 
-    def become(self, original: type) -> None:
+    def mass_become(self, original: type) -> None:
         """Become an instance of the original's class as well."""
         made = class_like(original, Converted)
         if made is not None:
