@@ -16,6 +16,7 @@ from mass.axes import POSITIONS, sizes_along, times
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
+from mass.fx.outputs import from_whole_map
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
 from mass.fx.rules.tokens import without_positions
@@ -52,6 +53,7 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     if plan.indivisible:
         _refuse_size(plan)
     _name_sizes(plan)
+    plan.from_whole_map = from_whole_map(plan)
     return plan
 
 
