@@ -126,7 +126,8 @@ def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
     after = site.node.meta["shape"]
     if not isinstance(site.map, Grid):
         return
-    if plan.frame is not None and any(size % p for size, p in zip(site.sizes, effect.period, strict=True)):
+    divides = all(p and size % p == 0 for size, p in zip(site.sizes, effect.period, strict=True))
+    if plan.frame is not None and not divides:
         raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
     if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
         rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))
