@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx
 
-from mass.axes import POSITIONS, sizes_along, times
+from mass.axes import POSITIONS, moving_dims, sizes_along, times
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
@@ -35,13 +35,16 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     plan = Plan(graph, sizes_along(shape, dims), shape[0], dims, keep_sizes)
     for node in graph.graph.nodes:
         if node in inputs:
-            shape = node.meta["shape"] or ()
-            alike = len(shape) == len(inputs[0].meta["shape"])
-            is_map = alike and sizes_along(shape, dims) == plan.image
-            plan.values[node] = Grid((), dims) if is_map else None
-            if alike and not is_map:
+            shape, first = node.meta["shape"] or (), inputs[0].meta["shape"]
+            moving = moving_dims(shape, first)
+            plan.values[node] = Grid((), moving) if moving else None
+            if len(shape) == len(first) and not moving:
                 reason = f"a second image of {tuple(shape[d] for d in dims)}, where the first has {plan.image}"
                 plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
+            elif not moving and not node.meta["real"] and _is_reduced(shape, first):
+                reason = f"it looks like labels of {shape[1:]} for images of {plan.image}, and would not move with them"
+                remedy = "give labels of the images' size, or compute the loss outside of the network"
+                plan.refusals.append((node, NotEquivariantError(node.name, reason, remedy)))
         elif node.op == "get_attr":
             plan.values[node] = None
         else:
@@ -55,6 +58,14 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     _name_sizes(plan)
     plan.from_whole_map = from_whole_map(plan)
     return plan
+
+
+def _is_reduced(shape: tuple[int, ...], images: tuple[int, ...]) -> bool:
+    """Whether something has a row of positions for every so many of the images', and a column."""
+    sizes = images[2:]
+    if len(shape) != len(images) - 1 or shape[0] != images[0] or 0 in shape or len(sizes) < 2 or max(shape[1:]) == 1:
+        return False
+    return len({size / n for size, n in zip(sizes, shape[1:], strict=True)}) == 1
 
 
 def _visit(node: fx.Node, plan: Plan) -> Any:
