@@ -12,7 +12,7 @@ from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
 from mass import onnx as onnx
 from mass.baselines.aps import APS
 from mass.compiling import compile
-from mass.errors import NotEquivariantError
+from mass.errors import CoordinatesWarning, NotEquivariantError
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.certify import certify
 from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
@@ -34,6 +34,7 @@ __all__ = [
     "RULES",
     "Certificate",
     "ComparedOutput",
+    "CoordinatesWarning",
     "Explanation",
     "MassAvgPool2d",
     "MassConv2d",

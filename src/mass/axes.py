@@ -43,6 +43,21 @@ def sizes_along(shape: tuple[int, ...], dims: Dims) -> Pair:
     return pair_of(tuple(shape[d] for d in dims), len(dims))
 
 
+def moving_dims(shape: tuple[int, ...], images: tuple[int, ...]) -> Dims | None:
+    """The axes of rows and columns of what is given beside images of some shape; None of what stays as they move.
+
+    What has their axes and sizes moves along, a mask say, and so do labels, which lack the axis of channels.
+
+    >>> images = (2, 3, 32, 48)
+    >>> moving_dims((2, 1, 32, 48), images), moving_dims((2, 32, 48), images), moving_dims((2, 10), images)
+    ((2, 3), (1, 2), None)
+    """
+    dims = POSITIONS[len(images)]
+    if len(shape) == len(images):
+        return dims if sizes_along(shape, dims) == sizes_along(images, dims) else None
+    return tuple(d - 1 for d in dims) if tuple(shape) == (images[0], *images[2:]) else None
+
+
 def as_map(x: Tensor, dims: Dims) -> Tensor:
     """(B, …, H, W), rows and columns at any axes, as (B, C, H, W); what has a single axis of positions, as one row.
 

@@ -25,6 +25,14 @@ class NotEquivariantError(ValueError):
         return type(self), (self.node, self.reason, self.remedy)
 
 
+class CoordinatesWarning(UserWarning):
+    """An output was computed from the whole map: coordinates in it, if it holds any, are relative to an origin.
+
+    What such an output is (a score, a box, the place of a maximum) only its reader knows; silence it where it holds no
+    coordinates: `warnings.simplefilter("ignore", mass.CoordinatesWarning)`.
+    """
+
+
 def as_pair(value: object, name: str = "period") -> tuple[int, int]:
     """An int or a pair of ints, each at least 1, as a pair (rows, columns)."""
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Iterable) else ()

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -139,6 +140,77 @@ def test_coordinates_from_the_whole_map_are_relative_to_its_origin(detector):
     )
     assert [o.path for o in certificate.outputs if o.from_whole_map] == ["boxes"]
     assert "Output 'boxes' is computed from the whole map at its origin" in mass.explain(Detector(), X).summary
+
+
+class Regression(nn.Module):
+    """A heat map at stride 4, and what is made of it."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 1, 3, 2, 1)
+        self.linear, self.logits, self.answer = nn.Linear(96, 4), nn.Linear(1, 4), answer
+        self.register_buffer("columns", 4 * torch.arange(12.0))
+
+    def forward(self, x):
+        heat = self.b(self.a(x).relu())
+        return {"heat": heat, "answer": self.answer(self, heat)}
+
+    def encode(self, x):
+        return self.linear(self.b(self.a(x)).flatten(1))
+
+
+def soft_argmax(net, heat):
+    return ((9 * heat).flatten(2).softmax(2).view(heat.shape) * net.columns).sum((2, 3))
+
+
+COORDINATES = {
+    "linear": lambda net, heat: net.linear(heat.flatten(1)),
+    "soft-argmax": soft_argmax,
+    "arange": lambda net, heat: (heat * torch.arange(heat.shape[3])).sum((2, 3)),
+    "argmax": lambda net, heat: heat.flatten(1).argmax(1),
+    "cells": lambda net, heat: F.adaptive_avg_pool2d(heat, 2).flatten(1),
+    "rows": lambda net, heat: heat.mean(3),
+    "scaled": lambda net, heat: {"box": 2 * soft_argmax(net, heat) + 1},
+}
+TOLD = "is computed from the whole map at its origin: coordinates in it are relative to that origin"
+
+
+@pytest.mark.parametrize("name", COORDINATES)
+def test_convert_certify_and_explain_tell_of_coordinates(name):
+    model, path = Regression(COORDINATES[name]).eval(), "answer.box" if name == "scaled" else "answer"
+    with pytest.warns(mass.CoordinatesWarning, match=f"^Output '{path}' {TOLD}") as told:
+        converted = mass.convert(model, X)
+    assert len(told) == 1 and told[0].filename == __file__
+    assert [o.path for o in mass.certify(converted, X, 2).outputs if o.from_whole_map] == [path]
+    assert f"Output '{path}' {TOLD}" in mass.explain(model, X).summary
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda net, heat: net.logits(heat.mean((2, 3))), lambda net, heat: heat.amax((2, 3)), lambda net, heat: -heat]
+)  # fmt: skip
+def test_of_what_holds_none_nothing_is_told(answer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mass.CoordinatesWarning)
+        mass.convert(Regression(answer).eval(), X)
+
+
+def test_of_a_method_it_is_told_by_its_name():
+    with pytest.warns(mass.CoordinatesWarning, match="^encode: The output is computed from the whole map"):
+        mass.convert(Regression(lambda net, heat: -heat).eval(), X, methods=("encode",))
+
+
+def test_a_place_in_the_frame_is_a_place_in_the_image():
+    """The same peak, read off the heat map and computed in the frame, is one pixel; and it moves."""
+    with pytest.warns(mass.CoordinatesWarning):
+        converted = mass.convert(Regression(COORDINATES["argmax"]).eval(), X)
+    for t in torch.tensor([(0, 0), (1, 0), (3, 5), (31, 14)]):
+        y, found = run(converted, mass.shift(X, t))
+        index = y["answer"]
+        in_frame = found["answer"].to_pixels(4 * torch.stack((index // 12, index % 12), 1))
+        assert torch.equal(in_frame, found["heat"].to_pixels(peak(y["heat"])))
+        if not t.any():
+            first = in_frame
+        assert torch.equal(in_frame, (first - t) % SIZE)
 
 
 def test_it_survives_copies_and_pickling(detector):

@@ -273,3 +273,31 @@ def test_methods_with_inputs_of_their_own():
         converted.encode(X)
     with pytest.raises(AttributeError, match="Coder has no method 'code'"):
         mass.convert(Coder().eval(), X, methods=("code",))
+
+
+class Named(nn.Module):
+    """A layer of any name."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.first, self.name = nn.Conv2d(3, 4, 3, 2, 1), name
+        setattr(self, name, nn.Conv2d(4, 4, 3, 2, 1))
+
+    def forward(self, x):
+        return getattr(self, self.name)(self.first(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("name", ["become", "adopt", "run_method", "outputs", "calls", "source", "places"])
+def test_layers_may_have_any_name(name):
+    model = Named(name).eval()
+    converted = mass.convert(model, X)
+    assert list(converted.state_dict()) == list(model.state_dict())
+    for again in (converted, copy.deepcopy(converted), pickle.loads(pickle.dumps(converted))):
+        assert torch.equal(again(X), again(X.roll((3, 5), (2, 3))))
+        assert torch.equal(again(X), converted(X)) and isinstance(getattr(again, name), nn.Conv2d)
+
+
+@pytest.mark.parametrize("name", ["graph", "code", "recompile", "total_stride"])
+def test_but_for_those_of_a_graph_module(name):
+    with pytest.raises(ValueError, match=rf"something called '{name}', a name that every .*rename it\.$"):
+        mass.convert(Named(name).eval(), X)

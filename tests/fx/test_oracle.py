@@ -30,3 +30,9 @@ def test_the_oracle_sees_what_the_gate_refuses(seed):
     """Networks that are refused when they are verified, and found wrong when they are not."""
     assert oracle.judge(seed).outcome == "refused"
     assert oracle.judge(seed, verify=False).outcome == "wrong"
+
+
+@pytest.mark.parametrize("seed", [1447, 1629])
+def test_what_a_census_found(seed):
+    """A period of none, and a square of products of rows that was taken for a map, by an example as high as the total stride."""
+    assert oracle.judge(seed).outcome != "wrong"

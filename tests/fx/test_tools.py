@@ -46,7 +46,8 @@ def functional(model):
 def exported(model):
     batch = torch.export.Dim("batch", min=1, max=16)
     program = torch.export.export(model, (X,), dynamic_shapes=({0: batch},)).module()
-    assert torch.equal(program(X.repeat(2, 1, 1, 1))[2:], program(X))
+    again = program(X.repeat(2, 1, 1, 1))  # kernels are chosen by the size of a batch, and may round otherwise
+    assert torch.allclose(again[2:], program(X), rtol=1e-5, atol=1e-5) and torch.equal(again[2:], again[:2])
     return program
 
 

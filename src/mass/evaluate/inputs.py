@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mass.axes import POSITIONS, Dims, Pair, as_map, on_maps, sizes_along
+from mass.axes import POSITIONS, Dims, Pair, as_map, moving_dims, on_maps, sizes_along
 from mass.errors import check_batch
 from mass.evaluate.batches import not_finite
 from mass.functional.position_rank import read_layout
@@ -22,8 +22,8 @@ class ModelInputs:
 
     Attributes:
         args, kwargs: as the model takes them.
-        images: the first images among them. Whatever else has their axes and sizes, a mask say, moves along; so does a
-            map of labels (B, H, W) beside images (B, C, H, W). All other inputs stay as they are.
+        images: the first images among them. Whatever else has their axes and sizes, a mask say, moves along; so do
+            labels (B, H, W) beside images (B, C, H, W) (`mass.axes.moving_dims`). All other inputs stay as they are.
     """
 
     args: tuple[Any, ...]
@@ -74,16 +74,12 @@ class ModelInputs:
         return model(*map(given, self.args), **{name: given(value) for name, value in self.kwargs.items()})
 
     def _moves(self, value: Any) -> bool:
-        if not isinstance(value, Tensor):
-            return False
-        if value.ndim == self.images.ndim:
-            return sizes_along(value.shape, self.dims) == self.size
-        return self.images.ndim == 4 and value.shape == (len(self.images), *self.size)
+        return isinstance(value, Tensor) and moving_dims(tuple(value.shape), tuple(self.images.shape)) is not None
 
     def _shifted(self, value: Tensor, by: Tensor) -> Tensor:
-        if value.ndim == self.images.ndim and value.is_floating_point():
-            return on_maps(lambda maps: shift(maps, by.to(maps.device)), value, self.dims)
-        dims = self.dims if value.ndim == self.images.ndim else (1, 2)
+        dims = moving_dims(tuple(value.shape), tuple(self.images.shape)) or ()
+        if dims == self.dims and value.is_floating_point():
+            return on_maps(lambda maps: shift(maps, by.to(maps.device)), value, dims)
         return value.roll((-by[2 - len(dims) :]).tolist(), dims)
 
     def not_finite(self) -> list[int]:

@@ -134,20 +134,19 @@ def _excess(count: int) -> int:
         total = needed
 
 
-def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`function(x)`, computed by whole vectors alone, in the memory format of `x`.
+def elementwise(function: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
+    """`function(x, *others)`, computed by whole vectors alone, in the memory format of `x`; all are of one shape.
 
     >>> x = torch.randn(1, 3, 5, 7)
     >>> torch.equal(elementwise(torch.sigmoid, x.roll(1, 3)), elementwise(torch.sigmoid, x).roll(1, 3))
     True
     """
     if x.device.type != "cpu" or x.numel() == 0 or torch.compiler.is_compiling():
-        return function(x)
+        return function(x, *others)
     channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    dense = x.permute(0, 2, 3, 1) if channels_last else x.contiguous()
+    dense = [each.permute(0, 2, 3, 1) if channels_last else each.contiguous() for each in (x, *others)]
     excess = _excess(x.numel())
-    padded = F.pad(dense.flatten(), (0, excess)) if excess else dense
-    out = function(padded)
+    out = function(*(F.pad(each.flatten(), (0, excess)) for each in dense) if excess else dense)
     if excess:
-        out = out[: x.numel()].view(dense.shape)
+        out = out[: x.numel()].view(dense[0].shape)
     return out.permute(0, 3, 1, 2) if channels_last else out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
-from mass.errors import NotEquivariantError, check_counts
+from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
 from mass.functional.origin import RULES
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
@@ -21,6 +22,7 @@ from mass.fx.network.hooks import drop_traced
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
 from mass.fx.nodes import returned
+from mass.fx.outputs import about_coordinates
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.trace import note_shapes, trace
@@ -78,6 +80,10 @@ def convert(
         NotEquivariantError: names the operation that cannot be converted, the reason and the way out.
         TypeError, ValueError: for a wrong example or rule.
 
+    Warns:
+        CoordinatesWarning: an output was computed from the whole map (a linear layer on positions): coordinates in it, if it
+            holds any, are relative to the origin that was chosen (`mass.output_origins`).
+
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> x = torch.randn(1, 3, 16, 16)
@@ -99,7 +105,7 @@ def convert(
     options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise, "blend": blend, "paths": paths}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
-    converted.become(type(model))
+    converted.mass_become(type(model))
     given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
     networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
     for name in networks:
@@ -108,6 +114,10 @@ def convert(
     converted.mass_networks = {name: _converted(model, value, **options) for name, value in networks.items()}
     for network in converted.mass_networks.values():
         tie(converted, network)
+    for name, network in {"": converted, **converted.mass_networks}.items():
+        told = about_coordinates([path for path, lattice in network.mass_outputs.items() if not lattice.axes])
+        if told:
+            warnings.warn(f"{name}: {told}" if name else told, CoordinatesWarning, stacklevel=2)
     return converted
 
 
@@ -126,6 +136,13 @@ def _require_plain(model: nn.Module) -> None:
         raise TypeError(
             f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
         )
+    taken = set(dir(Converted)) - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
+    for name in (*model._modules, *model._parameters, *model._buffers):
+        if name in taken:
+            raise ValueError(
+                f"this model holds something called {name!r}, a name that every torch.fx.GraphModule or converted network "
+                "has for itself; rename it."
+            )
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:

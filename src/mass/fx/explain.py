@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from mass.fx.infer import infer
 from mass.fx.nodes import name_of
-from mass.fx.outputs import outputs_of
+from mass.fx.outputs import about_coordinates
 from mass.fx.plan import Plan
 from mass.fx.tracing.trace import trace
 
@@ -101,23 +101,9 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
         summary = (
             f"{_count(len(plan.digits), 'operation')} with a period in {_count(len(groups), 'origin group')}.{others}"
         )
-        summary += _coordinates(plan)
+        told = about_coordinates(list(plan.from_whole_map))
+        summary += f" {told}" if told else ""
     return Explanation(rows, summary, not plan.refusals)
-
-
-def _coordinates(plan: Plan) -> str:
-    """What is to be known of outputs that were computed from the whole map: they stay, and so do coordinates in them."""
-    names = [f"'{path}'" if path else "" for path, node in outputs_of(plan) if node in plan.flattened]
-    if not names:
-        return ""
-    which = (
-        f"Outputs {', '.join(names)} are"
-        if len(names) > 1
-        else f"Output {names[0]} is"
-        if names[0]
-        else "The output is"
-    )
-    return f" {which} computed from the whole map at its origin: coordinates in {'them' if len(names) > 1 else 'it'} are relative to that origin (mass.output_origins)."
 
 
 def _count(n: int, what: str) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import fx
 
-from mass.axes import POSITIONS, sizes_along, times
+from mass.axes import POSITIONS, moving_dims, sizes_along, times
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
+from mass.fx.outputs import from_whole_map
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
 from mass.fx.rules.tokens import without_positions
@@ -34,13 +35,16 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     plan = Plan(graph, sizes_along(shape, dims), shape[0], dims, keep_sizes)
     for node in graph.graph.nodes:
         if node in inputs:
-            shape = node.meta["shape"] or ()
-            alike = len(shape) == len(inputs[0].meta["shape"])
-            is_map = alike and sizes_along(shape, dims) == plan.image
-            plan.values[node] = Grid((), dims) if is_map else None
-            if alike and not is_map:
+            shape, first = node.meta["shape"] or (), inputs[0].meta["shape"]
+            moving = moving_dims(shape, first)
+            plan.values[node] = Grid((), moving) if moving else None
+            if len(shape) == len(first) and not moving:
                 reason = f"a second image of {tuple(shape[d] for d in dims)}, where the first has {plan.image}"
                 plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
+            elif not moving and not node.meta["real"] and _is_reduced(shape, first):
+                reason = f"it looks like labels of {shape[1:]} for images of {plan.image}, and would not move with them"
+                remedy = "give labels of the images' size, or compute the loss outside of the network"
+                plan.refusals.append((node, NotEquivariantError(node.name, reason, remedy)))
         elif node.op == "get_attr":
             plan.values[node] = None
         else:
@@ -52,7 +56,16 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     if plan.indivisible:
         _refuse_size(plan)
     _name_sizes(plan)
+    plan.from_whole_map = from_whole_map(plan)
     return plan
+
+
+def _is_reduced(shape: tuple[int, ...], images: tuple[int, ...]) -> bool:
+    """Whether something has a row of positions for every so many of the images', and a column."""
+    sizes = images[2:]
+    if len(shape) != len(images) - 1 or shape[0] != images[0] or 0 in shape or len(sizes) < 2 or max(shape[1:]) == 1:
+        return False
+    return len({size / n for size, n in zip(sizes, shape[1:], strict=True)}) == 1
 
 
 def _visit(node: fx.Node, plan: Plan) -> Any:
@@ -124,7 +137,8 @@ def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
     after = site.node.meta["shape"]
     if not isinstance(site.map, Grid):
         return
-    if plan.frame is not None and any(size % p for size, p in zip(site.sizes, effect.period, strict=True)):
+    divides = all(p and size % p == 0 for size, p in zip(site.sizes, effect.period, strict=True))
+    if plan.frame is not None and not divides:
         raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
     if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
         rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))

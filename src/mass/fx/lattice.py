@@ -88,6 +88,11 @@ class Joins:
     def __init__(self) -> None:
         self._planned: dict[Digit, tuple[Digit, Pair]] = {}
 
+    @property
+    def planned(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._planned)
+
     def find(self, digit: Digit) -> tuple[Digit, Pair]:
         """As `Digit.find`, as if what is planned were made."""
         low = (1, 1)
@@ -170,6 +175,12 @@ def unify(first: Lattice, second: Lattice) -> str | None:
     reason = joins.unify(first, second)
     joins.commit()
     return reason
+
+
+def same(first: Lattice, second: Lattice) -> bool:
+    """Whether two lattices are one already."""
+    joins = Joins()
+    return joins.unify(first, second) is None and not joins.planned
 
 
 def rise(lattice: Lattice, factor: Pair) -> tuple[Lattice, Lattice, Pair] | None:

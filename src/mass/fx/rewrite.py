@@ -50,12 +50,18 @@ class Rewriter:
 
     def _all_images(self) -> fx.Node:
         """The network's input; several images are read together, for a symmetry of one may be broken by another."""
-        inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
-        images = [n for n in inputs if isinstance(self.plan.values.get(n), Grid)]
-        dims = self.plan.dims
+        inputs, images, dims = self._placeholders(), self._images(), self.plan.dims
         if len(images) == 1 and dims == (2, 3):
             return images[0]
         return self._call(inputs[-1].next, "mass_source", Concatenate(dims), tuple(images))
+
+    def _placeholders(self) -> list[fx.Node]:
+        return [n for n in self.graph.nodes if n.op == "placeholder"]
+
+    def _images(self) -> list[fx.Node]:
+        """Inputs with the axes of the first; labels, which lack one, are none: no prediction depends on them."""
+        found = [n for n in self._placeholders() if isinstance(self.plan.values.get(n), Grid)]
+        return [n for n in found if self.plan.values[n].dims == self.plan.dims]
 
     def run(self) -> Converted:
         for node in list(self.graph.nodes):
@@ -86,9 +92,7 @@ class Rewriter:
 
     def _open_door(self) -> None:
         """All images come in by one memory format."""
-        for image in [
-            n for n in self.graph.nodes if n.op == "placeholder" and isinstance(self.plan.values.get(n), Grid)
-        ]:
+        for image in self._images():
             first = next(n for n in self.graph.nodes if n.op != "placeholder")
             inside = self._call(first, "mass_input", Entrance(), (image,))
             image.replace_all_uses_with(inside, delete_user_cb=lambda user, inside=inside: user is not inside)

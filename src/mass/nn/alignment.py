@@ -33,7 +33,17 @@ class Shift(nn.Module):
             return x
         if self.scale != (1, 1):
             origin = torch.stack((origin[:, 0] * self.scale[0], origin[:, 1] * self.scale[1]), 1)
-        return on_maps(lambda maps: shift(maps, origin), x, self.dims)
+        move = shift if x.is_floating_point() else _shift_indexed
+        return on_maps(lambda maps: move(maps, origin), x, self.dims)
+
+
+def _shift_indexed(x: Tensor, origin: Tensor) -> Tensor:
+    """`shift` of labels and masks, (B, C, H, W) of any dtype."""
+    rows, columns = (
+        (torch.arange(size, device=x.device) + origin[:, axis, None]) % size for axis, size in enumerate(x.shape[2:])
+    )
+    batch = torch.arange(len(x), device=x.device)[:, None, None]
+    return x.movedim(1, -1)[batch, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 class Restore(Shift):

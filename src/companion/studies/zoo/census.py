@@ -22,6 +22,7 @@ import os
 import resource
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600, help="for each network")
     parser.add_argument("--gigabytes", type=int, default=16, help="of address space, for each network")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", mass.CoordinatesWarning)
     root = find_root()
     folder: Path = root / "runs" / "bench" / "zoo"
     (folder / "records").mkdir(parents=True, exist_ok=True)

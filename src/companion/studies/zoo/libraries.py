@@ -1,24 +1,37 @@
-"""Networks of other libraries, with random weights and small: which convert, and are certified on noise.
+"""Networks of other libraries, with random weights and small: which convert, and then give the same bits.
 
-    python -m companion.studies.zoo.libraries                       # all; 'not installed' where a package is absent
+    python -m companion.studies.zoo.libraries                       # all whose package is installed; resumable
     python -m companion.studies.zoo.libraries transformers/vit monai/UNETR
+    make publish PROFILE=bench                                      # to results/libraries.json and the README
 
-The packages (transformers, monai with einops, diffusers, kornia, ultralytics with opencv) are no dependencies of this project:
-install them beside it. HDemucs is torchaudio's.
+The packages are no dependencies of this project: `pip install transformers monai einops diffusers kornia ultralytics
+opencv-python-headless` beside it (`torchaudio` for HDemucs). A row: does the network convert or why not, and is every output,
+losses too where it takes labels, the same bits under random circular shifts of noise? What is there already is not measured again.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import mass
+from companion.core.files import write_json
+from companion.core.paths import find_root
+from companion.core.provenance import peak_memory_mb, provenance
+from companion.core.records import Record, make_record, read_records, record_name
 
 SHIFTS = 4
 _STAGES: dict[str, Any] = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
@@ -74,7 +87,12 @@ Built = tuple[nn.Module, Any]
 def _transformers(name: str) -> Built:
     library, (task, config, options) = import_module("transformers"), TRANSFORMERS[name]
     model = getattr(library, f"AutoModelFor{task}").from_config(getattr(library, config)(**options))
-    return model, {"pixel_values": torch.randn(2, 3, 64, 64)}
+    inputs = {"pixel_values": torch.randn(2, 3, 64, 64)}
+    return model, inputs | _labels(64, task == "SemanticSegmentation")
+
+
+def _labels(size: int, given: bool = True) -> dict[str, Tensor]:
+    return {"labels": torch.randint(2, (2, size, size))} if given else {}
 
 
 def _upernet() -> Built:
@@ -82,7 +100,7 @@ def _upernet() -> Built:
     backbone = library.ConvNextConfig(out_features=["stage1", "stage2", "stage3", "stage4"], **_STAGES)
     options = {"hidden_size": 16, "auxiliary_in_channels": 24, "auxiliary_channels": 8, "pool_scales": [1, 2]}
     model = library.UperNetForSemanticSegmentation(library.UperNetConfig(backbone_config=backbone, **options))
-    return model, {"pixel_values": torch.randn(2, 3, 128, 128)}
+    return model, {"pixel_values": torch.randn(2, 3, 128, 128)} | _labels(128)
 
 
 def _unet2d() -> Built:
@@ -135,25 +153,64 @@ def members() -> Iterator[tuple[str, Callable[[], Built]]]:
     yield "torchaudio/HDemucs", _hdemucs
 
 
-def verdict(build: Callable[[], Built]) -> str:
-    """What becomes of a network: its certificate's first line, the refusal, or 'not installed'."""
+class NotInstalled(Exception):
+    """A package, or one that it needs, is absent."""
+
+
+def measure(name: str, build: Callable[[], Built]) -> Record:
+    """One row: what became of a network.
+
+    Raises:
+        NotInstalled: if it cannot be built here.
+    """
+    started, library = time.monotonic(), name.partition("/")[0]
     torch.manual_seed(0)
     try:
         model, example = build()
     except (ImportError, RuntimeError) as error:
-        return f"not installed: {str(error).splitlines()[0]}"
+        raise NotInstalled(str(error).splitlines()[0]) from error
+    row: Record = {"model": name, "library": library, "version": version(library), "seed": 0, "shifts": SHIFTS, "converts": False}  # fmt: skip
+    first = example if isinstance(example, Tensor) else next(iter(example.values()))
+    row["input_size"] = "x".join(map(str, first.shape[2:]))
     try:
-        converted = mass.convert(model.eval(), example)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mass.CoordinatesWarning)
+            converted = mass.convert(model.eval(), example)
     except mass.NotEquivariantError as refusal:
-        return f"refused: {refusal}"
-    return str(mass.certify(converted, example, SHIFTS)).splitlines()[0]
+        return row | {"reason": str(refusal), "took": round(time.monotonic() - started, 1)}
+    certificate = mass.certify(converted, example, SHIFTS)
+    largest = certificate.max_difference.max().item()
+    return row | {
+        "converts": True,
+        "reason": "",
+        "total_stride": "x".join(map(str, converted.total_stride)),
+        "outputs": len(certificate.outputs),
+        "identical_float32": bool(certificate.identical.all()),
+        "outcome": certificate.outcome.name,
+        "max_difference_float32": -1.0 if math.isnan(largest) else largest,
+        "took": round(time.monotonic() - started, 1),
+    }
 
 
 def main() -> None:
+    root = find_root()
+    folder: Path = root / "runs" / "bench" / "libraries"
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    facts = {"notebook": "libraries", "profile": "bench", "seed": 0} | provenance(root)
     for name, build in members():
-        if not sys.argv[1:] or name in sys.argv[1:]:
-            started = time.monotonic()
-            print(f"{name:32} {verdict(build)}  ({time.monotonic() - started:.1f} s)", flush=True)
+        path = folder / "records" / f"{record_name({'model': name, 'seed': 0})}.json"
+        if path.exists() or (sys.argv[1:] and name not in sys.argv[1:]):
+            continue
+        try:
+            row = make_record(measure(name, build))
+        except NotInstalled as absent:
+            print(f"{name:34} not installed: {absent}", flush=True)
+            continue
+        write_json(path, row | facts)
+        print(f"{name:34} {row.get('outcome') or row['reason']}  ({row['took']} s)", flush=True)
+    records = read_records(folder / "records")
+    sums = {"seconds": round(sum(r["took"] for r in records), 1), "peak_memory_mb": peak_memory_mb()}
+    write_json(folder / "provenance.json", facts | sums)
 
 
 if __name__ == "__main__":

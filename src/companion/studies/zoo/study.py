@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from companion.core.study import Study
 from companion.studies.zoo.page import PLACE, zoo_page
-from companion.studies.zoo.tables import zoo
+from companion.studies.zoo.tables import libraries, zoo
 
 STUDY = Study(
     description="The zoo - which networks in use convert, and are then equivariant to the bit",
-    benchmarks=("zoo",),
-    tables={"zoo": zoo},
+    benchmarks=("zoo", "libraries"),
+    tables={"zoo": zoo, "libraries": libraries},
     pages={PLACE: zoo_page},
 )

@@ -1,4 +1,4 @@
-"""The README's table of the zoo."""
+"""The README's tables of the zoo."""
 
 from __future__ import annotations
 
@@ -32,3 +32,22 @@ def zoo(root: Path) -> str:
     note += f"Not converted: {'; '.join(unconverted) or 'none'}."
     columns = ["Library", "Kind", "n", "Converts %", "Equal to 1e-6 %", "Same bits, float32 %", "Same bits, bfloat16 %"]
     return table([*columns, "Grossly wrong"], rows, records, note)
+
+
+def libraries(root: Path) -> str:
+    """Networks of other libraries: which convert, and whether all they return is the same to the bit."""
+    records = read_results(root, "libraries")
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: r["model"]):
+        groups.setdefault(record["library"], []).append(record)
+    rows = []
+    for library, group in groups.items():
+        versions = ", ".join(dict.fromkeys(r["version"] for r in group))
+        same = [r for r in group if r.get("identical_float32", False)]
+        names = [r["model"].partition("/")[2] for r in group if r["converts"]]
+        shares = [f"{len(part)} of {len(group)}" for part in (names, same)]
+        rows.append([f"{library} {versions}", *shares, ", ".join(names) or "–"])
+    refused = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
+    note = "Small configurations, random weights; every output, and the loss where labels are taken, under 4 random circular shifts of noise. "
+    note += f"Not converted: {'; '.join(refused) or 'none'}."
+    return table(["Library", "Converts", "Same bits, float32", "Converted"], rows, records, note)

@@ -83,16 +83,16 @@ class Converted(fx.GraphModule):
                 if hooked:
                     reason = "hooks on containers cannot be run while a network blends: an image is several rows there"
                     raise NotEquivariantError("", reason, "register them on modules inside, or convert without blend")
-                return self._interpreted(Blending(self, self.mass_blend), *args, **kwargs)
+                return self._mass_interpreted(Blending(self, self.mass_blend), *args, **kwargs)
             if hooked:
-                return self._interpreted(Hooked(self, self.mass_calls), *args, **kwargs)
+                return self._mass_interpreted(Hooked(self, self.mass_calls), *args, **kwargs)
             return generated(self, *args, **kwargs)
 
         type(self).forward = forward
         return code
 
     @torch.compiler.disable
-    def _interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
+    def _mass_interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
         names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
         given = dict(zip(names, args, strict=False)) | kwargs
         return interpreter.run(*(given[name] for name in names if name in given))
@@ -125,7 +125,7 @@ class Converted(fx.GraphModule):
                 raise
             raise ValueError(f"{reason}.") from error
 
-    def run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def mass_run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """One of the model's further methods that were converted."""
         follow(self, self.mass_networks[name])
         return self.mass_networks[name](*args, **kwargs)
@@ -135,7 +135,7 @@ class Converted(fx.GraphModule):
             self.mass_places.check_assignment(self, name, value)  # type: ignore[union-attr]
         super().__setattr__(name, value)
 
-    def adopt(self, model: nn.Module) -> None:
+    def mass_adopt(self, model: nn.Module) -> None:
         """Take on a model's plain attributes and its own hooks."""
         hooks = {name for name in nn.Module().__dict__ if "_hooks" in name}
         ours = {"forward", *self.__dict__, *self._buffers, *Converted.__annotations__} - hooks
@@ -146,7 +146,7 @@ class Converted(fx.GraphModule):
                 value = Own(value.__name__)
             self.__dict__[name] = value
 
-    def become(self, original: type) -> None:
+    def mass_become(self, original: type) -> None:
         """Become an instance of the original's class as well."""
         made = class_like(original, Converted)
         if made is not None:

@@ -75,7 +75,7 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in self.mass_networks:
-            return self.run_method(name, *args, **kwargs)
+            return self.mass_run_method(name, *args, **kwargs)
         if any(isinstance(value, Tensor) for _, value in leaves([args, kwargs])):
             reason = f"{name} of this network is not converted"
             raise NotEquivariantError("", reason, f"convert it with mass.convert(…, methods=({name!r},))")

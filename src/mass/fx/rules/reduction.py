@@ -21,7 +21,7 @@ def extreme(site: Site) -> Effect:
 def mean(site: Site) -> Effect:
     dims = _axes(site)
     value = _reduced(site, dims)
-    if site.map.batch in dims:
+    if site.map.batch in dims and value is not None:
         raise _in_order(site, dims)
     swap = site.becomes(dims, bool(site.argument("keepdim", False)), site.node.kwargs.get("dtype"))
     change = f"exact {name_of(site.node)}" if value is None else ""

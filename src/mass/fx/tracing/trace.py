@@ -269,7 +269,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     original = copy.deepcopy(model)
     with without_hooks(original):
         traced = _traced(original, example, model.training)
-    traced.adopt(original)
+    traced.mass_adopt(original)
     traced.mass_fixed = example.fixed(model)
     return traced
 

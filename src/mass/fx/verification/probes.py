@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mass.axes import POSITIONS, as_map, sizes_along
+from mass.axes import POSITIONS, Dims, as_map, moving_dims, sizes_along
 from mass.functional.position_hash import layout_hash
 from mass.fx.tracing.example import Inputs
 
@@ -21,15 +21,18 @@ class Probes:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self.rank, self.dims = inputs[0].ndim, POSITIONS[inputs[0].ndim]
+        self.dims = POSITIONS[inputs[0].ndim]
         self.size = sizes_along(inputs[0].shape, self.dims)
         self._generator = torch.Generator().manual_seed(0)
 
     def is_image(self, value: Any) -> bool:
         """Whether an input has the first one's axes and positions: it moves when the image does."""
-        return (
-            isinstance(value, Tensor) and value.ndim == self.rank and sizes_along(value.shape, self.dims) == self.size
-        )
+        return self._dims_of(value) == self.dims
+
+    def _dims_of(self, value: Any) -> Dims | None:
+        """Axes of rows and columns of an input, of labels too; None if it does not move."""
+        shape = tuple(self.inputs[0].shape)
+        return moving_dims(tuple(value.shape), shape) if isinstance(value, Tensor) else None
 
     def noise(self) -> Inputs:
         return self._images(lambda x: self._normal(x))
@@ -62,12 +65,14 @@ class Probes:
     def shifted(self, inputs: Inputs, t: tuple[int, int]) -> Inputs:
         """All images circularly shifted by t: position n holds what was at n + t."""
         by = [-steps for steps in t[2 - len(self.dims) :]]
-        return tuple(x.roll(by, self.dims) if self.is_image(x) else x for x in inputs)
+        return tuple(x.roll(by, dims) if (dims := self._dims_of(x)) else x for x in inputs)
 
     def doubled(self) -> Inputs:
         """Noise with twice as many rows and columns; masks and labels repeat."""
-        repeats = [2 if d in self.dims else 1 for d in range(self.rank)]
-        larger = tuple(x.repeat(repeats) if self.is_image(x) else x for x in self.inputs)
+        larger = tuple(
+            x.repeat([2 if d in dims else 1 for d in range(x.ndim)]) if (dims := self._dims_of(x)) else x
+            for x in self.inputs
+        )
         return tuple(self._normal(x) if self.is_image(v) and v.is_floating_point() else x
                      for v, x in zip(self.inputs, larger, strict=True))  # fmt: skip
 

@@ -104,12 +104,14 @@ class Gate:
             if not moves:
                 return
             ours = self._nodes()
-            if any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True)):
-                larger = self._larger()  # a step of the coarsest lattice leads around the whole image
-                if larger is not None:
-                    self._outputs(*larger)
-                    return
-            self._outputs(self.probes, self.moving, plain, ours)
+            around = any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True))
+            larger = self._larger() if around else None  # a step of the coarsest lattice leads around the whole image
+            if larger is None:
+                self._outputs(self.probes, self.moving, plain, ours)
+                return
+            self._outputs(*larger)
+            if any(self._shifts(self.probes)[0]):  # along the other axis it does not
+                self._outputs(self.probes, self.moving, plain, ours, between=False)
 
     def _reference(self, inputs: Inputs) -> Reference:
         reference = Reference(self.traced, self.wraps, len(self.probes.dims))
@@ -185,9 +187,12 @@ class Gate:
         except Exception:  # noqa: BLE001
             return None
 
-    def _outputs(self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any]) -> None:
-        """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts."""
-        step, between = self._shifts(probes)
+    def _outputs(self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any], between: bool = True) -> None:
+        """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts.
+
+        Without `between`, under the former alone: along one axis, they do not tell what happens along the other.
+        """
+        step, other = self._shifts(probes)
         before, after, further = (dict(leaves(output)) for output in ours)
         size, axes = probes.size, len(probes.dims)
         tells = any(step[2 - axes :])
@@ -199,8 +204,8 @@ class Gate:
             known = observed(theirs[path], moved[path], step, size, axes, self.tolerance) if tells else []
             for t, found, may in (
                 (step, after[path], known),
-                (between, further[path], known or motions(tuple(y.shape), size, axes)),
-            ):
+                (other, further[path], known or motions(tuple(y.shape), size, axes)),
+            )[: 1 + between]:
                 if may and not any(self._is(motion, y, found, t, size) for motion in may):
                     name, there = f"output '{path}'" if path else "the output", may[-1]
                     how = f"moves along axes {there.axes}" if there.axes else "stays as it is"
