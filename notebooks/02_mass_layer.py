@@ -176,6 +176,12 @@ fig
 # * **Group equivariant subsampling** (Xu et al., 2021) is the same idea for any group: an equivariant map to the
 #   cosets, sampling from there, and the coset handed on to the decoder. MASS is its case of translations, applied to
 #   whole operations.
+# * **Polyphase anchoring** (Ding et al., 2023, arXiv 2306.07470; 'PolyViT') is the same rule and the same construction
+#   for vision transformers: the input of a strided operation is shifted to its phase of largest norm, which then runs
+#   unchanged. It is for patch embeddings and subsampled attention of square maps, settles ties by index, and trains
+#   its networks anew. **Rojas-Gomez et al.** (2023, arXiv 2305.16316) do alike for Swin and others.
+# * **Weighted frames** (Dym, Lawrence & Siegel, 2024, arXiv 2402.16077) average over choices instead of making one,
+#   which is continuous as well (notebook 15).
 # * **Canonicalisation** moves the input once, in front of the network. It needs one origin for the whole grid at once,
 #   and the network's own borders still mark the frame. MASS moves each map by less than a stride, where it is needed.
 

@@ -174,6 +174,12 @@ UNSTATED = (
         "before the strided convolution, or behind a dense one and its ReLU, itself sampled from the origin",
         "behind, as in the cited works' ResNets; in the profile paper both",
     ),
+    (
+        "Prior work",
+        "polyphase anchoring for vision transformers (Ding et al., June 2023, arXiv 2306.07470) shifts the input of a strided "
+        "operation to its phase of largest norm, as MASS does, and is not cited",
+        "named in notebook 02, with what differs: square maps, ties by index, no weights kept",
+    ),
     ("Accuracy", "on unshifted images, or on shifted ones", "both are recorded"),
     ("Table 3's images", "resolution and crop; the sides must be multiples of 32", "224 pixels, recorded"),
 )
