@@ -70,4 +70,4 @@ def test_the_rule_on_the_page_is_one(monkeypatch):
 
 
 def test_pages_have_snippets():
-    assert [page.name for page in PAGES if snippets(page)] == ["README.md", "design.md", "libraries.md"]
+    assert [page.name for page in PAGES if snippets(page)] == ["README.md", "design.md", "libraries.md", "use.md"]

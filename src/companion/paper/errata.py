@@ -176,8 +176,10 @@ UNSTATED = (
     ),
     (
         "Prior work",
-        "polyphase anchoring for vision transformers (Ding et al., June 2023, arXiv 2306.07470) shifts the input of a strided "
-        "operation to its phase of largest norm, as MASS does; the text at hand does not cite it",
+        (
+            "polyphase anchoring for vision transformers (Ding et al., June 2023, arXiv 2306.07470) shifts the input of a strided "
+            "operation to its phase of largest norm, as MASS does; the text at hand does not cite it"
+        ),
         "named in notebook 02, with what differs: square maps, ties by index, no weights kept",
     ),
     ("Accuracy", "on unshifted images, or on shifted ones", "both are recorded"),

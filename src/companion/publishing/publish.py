@@ -24,7 +24,7 @@ from companion.core.records import Record
 from companion.pipeline.clean_outputs import output_texts, refuse_traces
 from companion.pipeline.settings import load_config
 from companion.publishing.compress import NOTEBOOK, shrink_figure, shrink_notebook
-from companion.publishing.readme import refresh
+from companion.publishing.readme import pages, refresh
 from companion.studies import all_studies
 
 # Not results: a run that has not finished, and what was tried out in JupyterLab.
@@ -60,18 +60,18 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
     with exclusive(root / "runs" / ".locks" / "publish", "Publishing"):
         for path in (root / "results").glob("*.json"):  # the tables read them all
             read_results(root, path.stem)
-        readme = root / "README.md"
-        if readme.exists():
-            refresh(readme.read_text(encoding="utf-8"), root)
+        for page in pages(root):
+            refresh(page, root)
         for found in [_read(run) for run in runs]:
             name = f"{found.notebook} ({found.profile})"
             said += [f"{name}: {line}" for line in _write_run(root, found)]
             if found.modified:
                 said.append(f"{name}: was run with changes that no commit holds.")
-        if readme.exists() and _write(readme, refresh(readme.read_text(encoding="utf-8"), root)):
-            said.append("README.md: tables written anew.")
-        for place, page in ((place, page) for study in all_studies() for place, page in study.pages.items()):
-            text = page(root)
+        for page in pages(root):
+            if _write(page, refresh(page, root)):
+                said.append(f"{page.relative_to(root).as_posix()}: tables written anew.")
+        for place, made in ((place, page) for study in all_studies() for place, page in study.pages.items()):
+            text = made(root)
             if text is not None and _write(root / place, text):
                 said.append(f"{place}.")
     return said

@@ -19,7 +19,7 @@ from companion.publishing import compress as shrink
 from companion.publishing import publish as publishing
 from companion.publishing import redraw
 from companion.publishing.publish import find_runs, publish
-from companion.publishing.readme import refresh
+from companion.publishing.readme import pages, refresh
 
 README = """# Title
 <!-- results:weight_transfer -->
@@ -179,8 +179,9 @@ def test_a_notebook_that_stays_large_is_said_so(tmp_path):
     ],
 )
 def test_wrong_markers_are_refused(tmp_path, readme, sentence):
+    (tmp_path / "README.md").write_text(readme)
     with pytest.raises(Refusal, match=sentence):
-        refresh(readme, tmp_path)
+        refresh(tmp_path / "README.md", tmp_path)
 
 
 def test_a_benchmark_is_published_like_a_run(tmp_path):
@@ -197,7 +198,11 @@ def test_a_benchmark_is_published_like_a_run(tmp_path):
         ratio = time / {1: 20.0, 8: 100.0}[batch]
         times = {"milliseconds": time, "quartile_low": time - 5, "quartile_high": time + 5, "ratio": ratio}
         publish(tmp_path, [write_run(tmp_path / f"{method}-{batch}", method=method, batch=batch, **speed, **times)])
-    table = refresh("<!-- results:speed -->\n<!-- /results:speed -->", tmp_path)
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text("<!-- results:speed -->\n<!-- /results:speed -->")
+    assert pages(tmp_path) == [page]
+    table = refresh(page, tmp_path)
     assert "| MASS (×) |" in table and "| MASS at other batches (×) |" in table
     ratios = "1.25 (1.20 to 1.30) | 2.00 (1.95 to 2.05) | – | – | – | 1: 1.50 (1.25 to 1.75) |"
     assert f"| resnet18 | forward, float32, 224 px | some | 8 | 100 (n = 15) | {ratios}" in table

@@ -13,7 +13,7 @@ from companion.core.published import PROFILES, PROVENANCE, topic_of
 from companion.pipeline.clean_outputs import output_texts, traces
 from companion.pipeline.settings import NOTEBOOKS
 from companion.publishing.compress import FIGURE, NOTEBOOK
-from companion.publishing.readme import TABLES, refresh
+from companion.publishing.readme import TABLES, pages, refresh
 from companion.studies import all_studies
 
 ROOT = Path(__file__).parents[3]
@@ -28,15 +28,24 @@ def named(paths):
     return {"argvalues": paths, "ids": [path.stem for path in paths]}
 
 
-def test_the_readme_shows_what_was_published():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"<!-- results:{name} -->" in text for name in TABLES)
-    assert refresh(text, ROOT) == text, "run `make publish`"
+def test_pages_show_what_was_published():
+    texts = {page: page.read_text(encoding="utf-8") for page in pages(ROOT)}
+    for name in TABLES:
+        assert sum(text.count(f"<!-- results:{name} -->") for text in texts.values()) == 1, name
+    for page, text in texts.items():
+        assert refresh(page, ROOT) == text, "run `make publish`"
 
 
-def test_what_the_readme_links_to_is_there():
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name
+)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.parametrize("path", **named(RESULTS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
+from companion.studies.paper_and_errata.summary import summary
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,6 @@ STUDY = Study(
     notebook="13_paper_and_errata",
     description="The paper's tables and figures beside ours, and its errata",
     settings=PaperAndErrata,
+    tables={"summary": summary},
     remark="Reads results/ and figures/ as they are published, which is no dependency: `make publish` writes both after the stages.",
 )
