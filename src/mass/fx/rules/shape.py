@@ -25,7 +25,7 @@ def reshape(site: Site) -> Effect:
         while axis < len(after) and after[axis] == 1 != before[d]:  # axes of size 1 start at the same place
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
-    if len(found) == 1 + len(site.map.dims):
+    if len(set(found)) == 1 + len(site.map.dims):  # a row and a column of one position may have become one axis
         return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0], fine=site.map.fine))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
