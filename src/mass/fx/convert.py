@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from mass.axes import POSITIONS
 from mass.errors import CoordinatesWarning, NotEquivariantError
 from mass.functional.origin import RULES
+from mass.fx.depth import move_in_depth
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.infer import infer
@@ -38,6 +39,7 @@ def convert(
     origin: str = "l2",
     verify: bool = True,
     symmetrise: bool = False,
+    dims: Sequence[int] | None = None,
     methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
@@ -63,6 +65,9 @@ def convert(
         verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
             undecided, so that the output has them too (Puny et al., 2022).
+        dims: the axes of positions along which it is to be equivariant: the last two, of a signal the last, unless this is
+            (2, 3, 4): of volumes (B, C, D, H, W), in depth as well. In depth the whole volume is the period (mass.fx.depth): it is moved
+            to a frame read off its planes, `mass_plane`, seen there with the original's borders, and outputs move back.
         methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
             `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
             methods refuse tensors in the copy (mass.fx.network.likeness).
@@ -92,8 +97,11 @@ def convert(
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     _require_plain(model)
-    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
+    in_depth = _in_depth(dims, example.values[0].ndim)
+    if in_depth and symmetrise:
+        raise ValueError("symmetrise averages over rows and columns alone; leave it False, or dims as it is.")
+    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise, "in_depth": in_depth}
     converted = _converted(model, example, **options)
     converted.mass_become(type(model))
     given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
@@ -109,6 +117,21 @@ def convert(
         if told:
             warnings.warn(f"{name}: {told}" if name else told, CoordinatesWarning, stacklevel=2)
     return converted
+
+
+def _in_depth(dims: Sequence[int] | None, rank: int) -> bool:
+    """Whether a network is to be equivariant in depth as well.
+
+    Raises:
+        ValueError: for axes of which that is not known how to do.
+    """
+    usual = POSITIONS[rank]
+    if dims is None or tuple(dims) == usual:
+        return False
+    if rank == 5 and tuple(dims) == (2, 3, 4):
+        return True
+    others = " or (2, 3, 4), in depth as well" if rank == 5 else ""
+    raise ValueError(f"dims of an example of {rank} axes must be {usual}{others}, got {tuple(dims)}.")
 
 
 def _require_plain(model: nn.Module) -> None:
@@ -143,7 +166,9 @@ def _require_values(model: nn.Module, inputs: Inputs) -> None:
         )
 
 
-def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool) -> Converted:
+def _converted(
+    model: nn.Module, example: Example, *, origin: str, verify: bool, symmetrise: bool, in_depth: bool
+) -> Converted:
     """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
     if verify:
@@ -162,6 +187,8 @@ def _converted(model: nn.Module, example: Example, *, origin: str, verify: bool,
     if verify:
         Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
     drop_unread(converted)
+    if in_depth and origin != "zero":
+        move_in_depth(converted, inputs, verify)
     converted.mass_example_shape, converted.mass_positional = tuple(inputs[0].shape), example.positional(model)
     return converted
 
