@@ -57,7 +57,8 @@ def convert(
             decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
             then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
-            arguments with such a batch first. H and W, or L, must be multiples of the total stride; other sizes that are
+            arguments with such a batch first, or a dict of them by name. Masks of its size and labels (B, H, W) move with it; other
+            arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are
             may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
