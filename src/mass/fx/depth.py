@@ -16,7 +16,8 @@ from torch import Tensor, fx
 from mass.axes import moving_dims
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, returned
+from mass.fx.nodes import module_of, returned, stand_in
+from mass.fx.outputs import outputs_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
 from mass.fx.verification.recording import Recorder
@@ -44,8 +45,9 @@ def move_in_depth(network: Converted, inputs: Inputs, verify: bool = True) -> No
     for node, axis in moving:
         with graph.inserting_after(last):
             last = _call(network, f"mass_shift_planes_{axis}", ShiftPlanes(axis), node, origin)
-        node.replace_all_uses_with(last, delete_user_cb=lambda user, last=last: user not in (last, origin))
+        stand_in(node, last, last, origin)
         last.meta.update({key: value for key, value in node.meta.items() if key in ("shape", "positions")})
+    network.mass_planes = {path: planes[node] for path, node in outputs_of(graph) if node in planes}
     for node, (axis, scale) in planes.items():
         for user in list(node.users):
             if user.op == "output" or user.target == "mass_output":
@@ -56,7 +58,6 @@ def move_in_depth(network: Converted, inputs: Inputs, verify: bool = True) -> No
                 back.meta.update({key: value for key, value in node.meta.items() if key in ("shape", "positions")})
     graph.lint()
     network.recompile()
-    network.mass_planes = {path: planes[node] for path, node in _paths(network, inputs).items() if node in planes}
     if verify:
         _check(network, inputs)
 
@@ -118,21 +119,11 @@ def _shapes(network: Converted, inputs: Inputs) -> dict[str, Any]:
     return {name: tuple(y.shape) if isinstance(y, Tensor) else None for name, y in recorder.kept.items()}
 
 
-def _paths(network: Converted, inputs: Inputs) -> dict[str, fx.Node]:
-    """Every returned tensor's path, and what it was before planes were moved back."""
-    nodes = returned(network.graph)
-    marks = {n.name: torch.full((1,), float(k)) for k, n in enumerate(nodes)}
-    output: Any = network.graph.output_node().args[0]
-    rebuild = module_of(output) if isinstance(output, fx.Node) else None
-    value = rebuild(*(marks[n.name] for n in output.args)) if output is not None and rebuild is not None and output.target == "mass_output" else fx.node.map_arg(output, lambda n: marks[n.name])  # fmt: skip
-    sources = [n.args[0] if isinstance(module_of(n), ShiftPlanes) else n for n in nodes]
-    return {path: sources[int(mark)] for path, mark in leaves(value) if isinstance(mark, Tensor)}
-
-
 def _check(network: Converted, inputs: Inputs) -> None:
     """All outputs are the same bits, moved, under shifts in depth, alone and together with rows and columns."""
     probes = Probes(inputs)
     start, first = probes.moving(), tuple(inputs[0].shape)
+    planes = network.mass_planes or {}
     depth, same = first[2], copy.deepcopy(network).eval()
     with torch.no_grad():
         for by, t in ((1 % depth, (0, 0)), (depth // 2, (1, 1)), (depth - 1, (3, 2))):
@@ -142,8 +133,8 @@ def _check(network: Converted, inputs: Inputs) -> None:
             for path, y in expected.items():
                 if not isinstance(y, Tensor):
                     continue
-                if path in network.mass_planes:
-                    axis, scale = network.mass_planes[path]
+                if path in planes:
+                    axis, scale = planes[path]
                     y = y.roll(-by * scale, axis)
                 if not torch.equal(y, found[path]):
                     reason = f"output '{path}' of shape {tuple(y.shape)} is not the same after a shift by {by} planes"

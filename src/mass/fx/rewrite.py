@@ -9,7 +9,7 @@ from torch import fx, nn
 from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import is_in_place, module_of
+from mass.fx.nodes import is_in_place, module_of, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
@@ -95,7 +95,7 @@ class Rewriter:
         for image in self._images():
             first = next(n for n in self.graph.nodes if n.op != "placeholder")
             inside = self._call(first, "mass_input", Entrance(), (image,))
-            image.replace_all_uses_with(inside, delete_user_cb=lambda user, inside=inside: user is not inside)
+            stand_in(image, inside, inside)
             inside.meta.update({key: value for key, value in image.meta.items() if key in ("shape", "positions")})
 
     def _swap(self, node: fx.Node) -> None:
