@@ -59,6 +59,8 @@ LOSSES = {
     "huber": lambda net, y, labels: F.huber_loss(y[:, 0], labels.to(y.dtype), delta=0.7),
     "smooth l1": lambda net, y, labels: nn.SmoothL1Loss(beta=0.5)(y[:, 1], labels.to(y.dtype)),
     "dice": lambda net, y, labels: 1 - 2 * (y.softmax(1) * one_hot(labels, y)).sum((0, 2, 3)) / (y.softmax(1) + 1).sum((0, 2, 3)),
+    "with an axis of channels": lambda net, y, labels: (F.mse_loss(y[:, 2:3], labels[:, None].to(y.dtype), reduction="none") * (labels > 1)[:, None]).mean(),
+    "an axis in front of the last ones": lambda net, y, labels: (y[:, 0] - labels[..., None, :, :][:, 0]).square().sum(),
     "errors": lambda net, y, labels: (y.argmax(1) != labels).sum((1, 2)),
     "absolute": lambda net, y, labels: (y.argmax(1) - labels).abs().float().mean(),
 }  # fmt: skip
