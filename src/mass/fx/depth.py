@@ -40,7 +40,8 @@ def move_in_depth(network: Converted, inputs: Inputs, verify: bool = True) -> No
     moving = [(n, dims[0] - 1) for n, x in zip(inside, inputs, strict=True) if (dims := _dims(x, first)) is not None]
     doors = [n for n in graph.nodes if n.op == "placeholder" or isinstance(module_of(n), Entrance)]
     with graph.inserting_after(doors[-1]):
-        origin = _call(network, "mass_plane", SelectPlane(), inside[0])
+        images = [n for n in inside if isinstance(module_of(n), Entrance)]
+        origin = _call(network, "mass_plane", SelectPlane(), *images)
     last = origin
     for node, axis in moving:
         with graph.inserting_after(last):

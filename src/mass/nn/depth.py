@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from mass.functional.depth import select_plane, shift_planes
 
 
 class SelectPlane(nn.Module):
-    """`select_plane`: (B, C, D, H, W) -> (B,), the plane at which each volume's frame begins."""
+    """`select_plane`: (B, C, D, H, W) -> (B,), the plane at which each volume's frame begins; of several, read as one."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return select_plane(x)
+    def forward(self, *volumes: Tensor) -> Tensor:
+        first = volumes[0]
+        alike = [x if x.ndim == first.ndim else x.unsqueeze(1) for x in volumes]
+        return select_plane(torch.cat([x.to(first.dtype).expand(len(first), *x.shape[1:]) for x in alike], 1))
 
 
 class ShiftPlanes(nn.Module):
