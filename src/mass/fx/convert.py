@@ -150,9 +150,9 @@ def _require_plain(model: nn.Module) -> None:
         raise TypeError(
             f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
         )
-    taken = set(dir(Converted)) - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
+    taken = {"meta", *dir(Converted)} - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
     for name in (*model._modules, *model._parameters, *model._buffers):
-        if name in taken:
+        if name in taken or name.startswith("mass_"):
             raise ValueError(
                 f"this model holds something called {name!r}, a name that every torch.fx.GraphModule or converted network "
                 "has for itself; rename it."
