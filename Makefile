@@ -59,8 +59,8 @@ test: .venv-torch-$(TORCH)/.installed
 	@touch $@
 endif
 
-test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release archive
-	$(PYTHON) -m pytest -m slow tests/companion
+test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release archive, the zoo's families compiled
+	$(PYTHON) -m pytest -m slow
 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py

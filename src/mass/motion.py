@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,3 +114,13 @@ def distance(expected: Tensor, found: Tensor) -> tuple[float, float]:
     difference = torch.where(same, 0.0, (found.double() - expected.double()).abs())
     size = torch.where(expected.isfinite(), expected.double().abs(), 0.0)
     return difference.nan_to_num(math.inf).amax().item(), max(size.amax().item(), 1e-300)
+
+
+def cancelled(tolerance: float, inputs: Iterable[Any]) -> float:
+    """What rounding leaves of values that cancel, as a mean of what was normalised to zero: a difference that says nothing.
+
+    Args:
+        tolerance: relative to what is compared; inputs: what that was computed from.
+    """
+    sizes = [distance(x, x)[1] for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
+    return 1e-5 * tolerance * max(sizes, default=0.0)

@@ -17,7 +17,7 @@ from torch import nn
 import mass
 from companion.data.hard_images import film
 from companion.models.random_weights import M5, calibrate
-from mass.functional.conv import circular_conv1d, circular_conv3d
+from mass.functional.conv import circular_conv
 from mass.nn.conv_transpose import CircularConvTranspose3d
 
 SIGNAL, VIDEO = (2, 4, 48), (2, 4, 3, 8, 12)
@@ -170,7 +170,7 @@ def test_time_stays_what_it_is(kernel, stride, padding, dilation, mode):
         return  # the plain one pads all axes in this mode, in one call
     plain = nn.Conv3d(4, 6, kernel, stride, padding, dilation, padding_mode=mode).double()
     x = noise(2, 4, 5, 8, 12, dtype=torch.float64)
-    found = circular_conv3d(x, plain.weight, plain.bias, stride, padding, dilation, mode=mode)
+    found = circular_conv(x, plain.weight, plain.bias, stride, padding, dilation, mode=mode)
     if padding == "valid":
         wide = F.pad(x, (0, kernel[2] - 1, 0, kernel[1] - 1, 0, 0), mode="circular")
         y = plain(wide)[..., : 8 // stride[1], : 12 // stride[2]]
@@ -382,7 +382,7 @@ def test_convolutions_of_signals_treat_positions_alike(threads, dtype):
             noise(groups * outputs, inputs, kernel, dtype=dtype),
             noise(groups * outputs, dtype=dtype, seed=1),
         )
-        y = circular_conv1d(x, weight, bias, stride, kernel // 2, 1, groups)
+        y = circular_conv(x, weight, bias, stride, kernel // 2, 1, groups)
         for t in range(0, length, stride):
-            moved = circular_conv1d(x.roll(-t, 2), weight, bias, stride, kernel // 2, 1, groups)
+            moved = circular_conv(x.roll(-t, 2), weight, bias, stride, kernel // 2, 1, groups)
             assert torch.equal(moved, y.roll(-t // stride, 2))

@@ -266,3 +266,35 @@ def test_examples_smaller_than_the_total_stride(example):
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.MaxPool2d(2, ceil_mode=True)).eval()
     with pytest.raises(mass.NotEquivariantError, match=r"would do\.$"):
         mass.convert(model, torch.randn(example))
+
+
+class Tokens(nn.Module):
+    """Attention over the positions of a map at a stride, and a linear layer over all of them."""
+
+    def __init__(self, stride, size):
+        super().__init__()
+        self.down, self.attend = nn.Conv2d(3, 4, 3, stride, 1), nn.MultiheadAttention(4, 2, batch_first=True)
+        count = 4 * size[0] * size[1] // stride**2
+        self.mix, self.mixes = nn.Linear(count, count), stride == 1
+
+    def forward(self, x):
+        y = self.down(x)
+        tokens = y.flatten(2).transpose(1, 2)
+        y = self.attend(tokens, tokens, tokens)[0].transpose(1, 2).reshape(y.shape)
+        return self.mix(y.flatten(1)).view(y.shape) if self.mixes else y.mean((2, 3))
+
+
+@pytest.mark.parametrize("size", [(6, 8), (1, 8), (8, 1), (1, 1)])
+def test_dense_outputs_of_one_row_one_column_or_one_position(size):
+    """Computed in the frame and moved back, to the bit."""
+    x = torch.randn(2, 3, *size)
+    converted = mass.convert(Tokens(1, size).eval(), x)
+    certificate = mass.certify(converted, x)
+    assert certificate.outcome is mass.Outcome.CERTIFIED, certificate
+    assert certificate.outputs[0].motion.axes == ((2, 3) if size != (1, 1) else ())
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 8)])
+def test_tokens_of_a_map_of_one_position(size):
+    x = torch.randn(2, 3, *size)
+    assert mass.certify(mass.convert(Tokens(4, size).eval(), x), x)

@@ -297,7 +297,7 @@ def test_layers_may_have_any_name(name):
         assert torch.equal(again(X), converted(X)) and isinstance(getattr(again, name), nn.Conv2d)
 
 
-@pytest.mark.parametrize("name", ["graph", "code", "recompile", "total_stride"])
+@pytest.mark.parametrize("name", ["graph", "code", "meta", "recompile", "total_stride", "mass_origin_1"])
 def test_but_for_those_of_a_graph_module(name):
     with pytest.raises(ValueError, match=rf"something called '{name}', a name that every .*rename it\.$"):
         mass.convert(Named(name).eval(), X)

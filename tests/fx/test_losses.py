@@ -59,6 +59,8 @@ LOSSES = {
     "huber": lambda net, y, labels: F.huber_loss(y[:, 0], labels.to(y.dtype), delta=0.7),
     "smooth l1": lambda net, y, labels: nn.SmoothL1Loss(beta=0.5)(y[:, 1], labels.to(y.dtype)),
     "dice": lambda net, y, labels: 1 - 2 * (y.softmax(1) * one_hot(labels, y)).sum((0, 2, 3)) / (y.softmax(1) + 1).sum((0, 2, 3)),
+    "with an axis of channels": lambda net, y, labels: (F.mse_loss(y[:, 2:3], labels[:, None].to(y.dtype), reduction="none") * (labels > 1)[:, None]).mean(),
+    "an axis in front of the last ones": lambda net, y, labels: (y[:, 0] - labels[..., None, :, :][:, 0]).square().sum(),
     "errors": lambda net, y, labels: (y.argmax(1) != labels).sum((1, 2)),
     "absolute": lambda net, y, labels: (y.argmax(1) - labels).abs().float().mean(),
 }  # fmt: skip
@@ -176,3 +178,22 @@ def test_values_beside_each_other_are_computed_by_whole_vectors(threads):
     moved = elementwise(loss, x.roll(T, (2, 3)), y.roll(T, (2, 3)))
     assert torch.equal(moved, elementwise(loss, x, y).roll(T, (2, 3)))
     assert torch.allclose(elementwise(loss, x, y), loss(x, y))
+
+
+class Conditioned(nn.Module):
+    """A mask or a layout without an axis of channels beside the image, that predictions are computed from."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(4, 6, 3, 2, 1), nn.ConvTranspose2d(6, 2, 4, 2, 1)
+
+    def forward(self, x, mask):
+        return self.up(self.down(torch.cat((x, mask[:, None].to(x.dtype)), 1)).relu())
+
+
+@pytest.mark.parametrize("mask", [LABELS, LABELS > 2, torch.rand(2, 24, 32)])
+def test_what_predictions_are_computed_from_settles_ties(mask):
+    """A black image ties everywhere; what lies beside it does not, and is asked."""
+    converted = mass.convert(Conditioned().eval(), (X, mask))
+    for x in (X, torch.zeros_like(X)):
+        assert mass.certify(converted, (x, mask)).outcome is mass.Outcome.CERTIFIED

@@ -81,6 +81,7 @@ class Certificate:
         not_finite: images with NaN or infinity, in them or in an output.
         worst: the shift with the largest difference; None without any.
         stopped: whether it stopped at the first shift under which an output differs.
+        planes: of volumes that were moved in depth too: how many shifts in depth were tried, of how many there are.
     """
 
     outcome: Outcome
@@ -95,6 +96,7 @@ class Certificate:
     not_finite: list[int]
     worst: Pair | None = None
     stopped: bool = False
+    planes: Pair | None = None
 
     def __bool__(self) -> bool:
         return bool(self.outcome)
@@ -127,14 +129,20 @@ class Certificate:
     def _under(self) -> str:
         """Which shifts were tried, of how many there are."""
         residues = f"{math.prod(self.residues):,} residues modulo {_product(self.residues)}"
-        if self._complete:
-            return f"all {residues}"
+        if are_all(self.shifts, self.residues):
+            return f"all {residues}{self._in_depth()}"
         tried = len(self.shifts)
-        return f"{tried:,} sampled shift{'s' * (tried != 1)}, of {residues}"
+        return f"{tried:,} sampled shift{'s' * (tried != 1)}, of {residues}{self._in_depth()}"
+
+    def _in_depth(self) -> str:
+        if self.planes is None:
+            return ""
+        tried, depth = self.planes
+        return f", each with one of {f'all {depth}' if tried == depth else f'{tried} of {depth}'} shifts in depth"
 
     @property
     def _complete(self) -> bool:
-        return are_all(self.shifts, self.residues)
+        return are_all(self.shifts, self.residues) and (self.planes is None or self.planes[0] == self.planes[1])
 
     def _changed(self) -> str:
         changed, difference = int((~self.identical).sum()), self.max_difference.max().item()

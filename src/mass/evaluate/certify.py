@@ -58,7 +58,8 @@ def certify(
         shifts: None for all residues that the model can tell apart: those of the total stride of every origin that it
             chooses, all shifts of the image where an origin has the whole map as period, or the model was not
             converted. More than 4,096 are sampled, unless this is 'all'. Each residue has a random multiple added. Or
-            an int for so many random shifts; or pairs (rows, columns).
+            an int for so many random shifts; or pairs (rows, columns). Volumes that a network converted for it (`dims=`) takes are
+            moved in depth as well, by another number of planes each time.
         stop: at the first shift under which an output differs.
         progress: a line on stderr with the time left; by default on a terminal, once it has taken some seconds.
 
@@ -109,6 +110,7 @@ class _Result:
     worst: Pair | None
     repeats: bool
     holds: bool
+    planes: Pair | None
 
 
 class _Batch:
@@ -119,6 +121,11 @@ class _Batch:
         self.outputs: list[OutputComparison] = []
         self.not_compared: list[str] = []
         self.same_structure = True
+        inner = getattr(model, "_orig_mod", model)
+        self.lattices = inner.mass_outputs if isinstance(inner, Converted) else {}
+        self.planes = inner.mass_planes if isinstance(inner, Converted) else None  # of volumes, equivariant in depth
+        self.depth = inputs.images.shape[2] if self.planes is not None else 1
+        self.in_depth: set[int] = set()
 
     def run(self, shifts: str | int | Shifts | None, stop: bool, line: Progress) -> _Result:
         """The model on the images, on the same images again, and on them moved."""
@@ -128,11 +135,13 @@ class _Batch:
         maps = [(origin.kept[1][0], origin.kept[1][1]) for origin in origins]
         residues = told_apart(self.model, origins, maps, self.inputs.size)
         planned = shifts_to_try(shifts, self.inputs.size, residues)
+        if shifts is None or isinstance(shifts, str):
+            planned *= -(-self.depth // len(planned))  # every shift in depth, beside one of these
         tried: Shifts = []
         holds = repeats = self._see((0, 0))
         for t in planned if repeats else ():
             tried.append(t)
-            holds &= self._see(t)
+            holds &= self._see(t, len(tried) % self.depth)
             line.step(len(tried), len(planned))
             if stop and not holds:
                 break
@@ -158,9 +167,13 @@ class _Batch:
             elif not isinstance(y, str | None):
                 self.not_compared.append(f"'{path}' ({type(y).__name__})")
 
-    def _see(self, t: Pair) -> bool:
-        """Compare all outputs under a shift: whether all are what they should be."""
-        found = {path: _as_tensor(y) for path, y in leaves(self.inputs.call(self.model, t))}
+    def _see(self, t: Pair, planes: int = 0) -> bool:
+        """Compare all outputs under a shift: whether all are what they should be. What moved in depth is moved back."""
+        found = {path: _as_tensor(y) for path, y in leaves(self.inputs.call(self.model, t, planes))}
+        self.in_depth.add(planes)
+        for path, (axis, scale) in (self.planes or {}).items():
+            if planes and (y := found.get(path)) is not None and y.ndim > axis:
+                found[path] = y.roll(planes * scale, axis)
         known = {output.path for output in self.outputs}
         self.same_structure &= known >= {path for path, y in found.items() if y is not None}
         holds = [output.see(found.get(output.path), t) for output in self.outputs]
@@ -181,7 +194,8 @@ class _Batch:
         elif not repeats:
             outcome = Outcome.NONDETERMINISTIC
         elif bool(identical.all()):
-            outcome = Outcome.CERTIFIED if are_all(tried, residues) else Outcome.IDENTICAL
+            whole = are_all(tried, residues) and len(self.in_depth) == self.depth
+            outcome = Outcome.CERTIFIED if whole else Outcome.IDENTICAL
         elif all(bool(same) or g is not None for same, g in zip(identical, symmetry, strict=True)):
             outcome = Outcome.UP_TO_SYMMETRY
         elif any(output.stayed for output in outputs):
@@ -205,6 +219,7 @@ class _Batch:
             worst=next((output.best.worst for output in self.outputs if output.best.worst), None),
             repeats=repeats,
             holds=holds,
+            planes=(len(self.in_depth), self.depth) if self.planes is not None else None,
         )
 
     def _symmetry(self, row: int) -> Pair | None:
@@ -223,15 +238,13 @@ class _Batch:
 
     def _compared(self) -> list[ComparedOutput]:
         """Every output, and as what it was compared."""
-        inner = getattr(self.model, "_orig_mod", self.model)
-        lattices = inner.mass_outputs if isinstance(inner, Converted) else {}
         found = []
         for output in self.outputs:
             motion, size = output.best.motion, self.inputs.size
             stride = None
             if motion.axes and all(n <= whole for n, whole in zip(motion.shape, size, strict=True)):
                 stride = size[0] // motion.shape[0], size[1] // motion.shape[1]
-            lattice = lattices.get(output.path)
+            lattice = self.lattices.get(output.path)
             whole = motion == STAYS and lattice is not None and not lattice.axes
             stayed = output.stayed_put and not bool(output.best.identical.all())
             found.append(ComparedOutput(output.path, tuple(output.y.shape), motion, stride, whole, stayed))
@@ -274,5 +287,6 @@ def _certificate(batches: list[_Result], stop: bool) -> Certificate:
         not_compared=worst.not_compared,
         not_finite=[start + row for start, batch in zip(starts, batches, strict=True) for row in batch.not_finite],
         worst=worst.worst,
+        planes=worst.planes,
         stopped=stop and not all(batch.holds for batch in batches),
     )

@@ -62,14 +62,17 @@ class ModelInputs:
         """All inputs that move."""
         return [v for v in (*self.args, *self.kwargs.values()) if self._moves(v)]
 
-    def call(self, model: nn.Module, t: Pair = (0, 0)) -> Any:
-        """What the model returns for these inputs moved by t. It is given copies: it may write to them."""
+    def call(self, model: nn.Module, t: Pair = (0, 0), planes: int = 0) -> Any:
+        """What the model returns for these inputs moved by t, volumes also by so many planes. It is given copies: it may write
+        to them."""
         by = torch.tensor(t)
 
         def given(value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
-            return self._shifted(value, by) if self._moves(value) and any(t) else value.clone()
+            moved = self._shifted(value, by) if self._moves(value) and any(t) else value.clone()
+            axis = 2 - (self.images.ndim - value.ndim)  # labels have no channels
+            return moved.roll(-planes, axis) if planes and self._moves(value) else moved
 
         return model(*map(given, self.args), **{name: given(value) for name, value in self.kwargs.items()})
 
@@ -97,7 +100,8 @@ class ModelInputs:
         for value in self.moving:
             one = value[row if len(value) > row else 0][None]
             one = one if one.is_floating_point() else one.double()
-            layout = read_layout(one[:, None] if one.ndim < self.images.ndim else as_map(one, self.dims))[0]
+            dims = moving_dims(tuple(value.shape), tuple(self.images.shape)) or ()
+            layout = read_layout(as_map(one, dims))[0]
             here = {(i, j) for i, j in (layout == layout[0, 0]).nonzero().tolist() if (i, j) != (0, 0)}
             found = here if found is None else found & here
         height, width = self.size

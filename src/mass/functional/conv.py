@@ -124,31 +124,6 @@ def _padding(padding: Any) -> Any:
     return padding if isinstance(padding, str) else pair_of(padding, 1, 0)
 
 
-def circular_conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    before: Pair = (0, 0),
-    origin: Tensor | None = None,
-) -> Tensor:
-    """`torch.nn.functional.conv1d` with circular borders, of a signal moved to its origin (mass.functional.conv.circular_conv2d).
-
-    Shape: x (B, C, L), weight (C', C / groups, K), origin (B, 2) int64, its rows 0, or None -> (B, C', L / stride).
-
-    >>> import torch
-    >>> circular_conv1d(torch.tensor([[[1., 2., 4.]]]), torch.ones(1, 1, 2), None)
-    tensor([[[3., 6., 5.]]])
-    """
-    stride, dilation = pair_of(stride, 1), pair_of(dilation, 1)
-    pads = window_pads((1, weight.shape[2]), stride, _padding(padding), dilation, before)
-    row, kernel = x.unsqueeze(2), weight.unsqueeze(2)
-    return circular_conv2d(row, kernel, bias, stride, dilation, groups, pads, origin).squeeze(2)
-
-
 def _in_time(x: Tensor, kernel: int, padding: int | str, dilation: int, mode: str) -> tuple[Tensor, int]:
     """What is left to pad in time: zeros are left to the convolution, other modes and odd amounts are padded here."""
     if isinstance(padding, str):
@@ -161,7 +136,7 @@ def _in_time(x: Tensor, kernel: int, padding: int | str, dilation: int, mode: st
     return F.pad(x, (0, 0, 0, 0, before, after), "constant" if mode == "zeros" else mode), 0
 
 
-def circular_conv3d(
+def circular_conv(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -173,21 +148,28 @@ def circular_conv3d(
     origin: Tensor | None = None,
     mode: str = "zeros",
 ) -> Tensor:
-    """`torch.nn.functional.conv3d` with circular rows and columns, of a video moved to its origin.
+    """`torch.nn.functional.conv1d` with circular borders, or `conv3d` with circular rows and columns, moved to an origin.
 
-    `mode` is how it pads in time, as `padding_mode` of `torch.nn.Conv3d`; `before`: rows and columns padded before it.
+    `before`: rows and columns padded before it; `mode` is how a video is padded in time, as `padding_mode` of `torch.nn.Conv3d`.
 
-    Shape: x (B, C, T, H, W), weight (C', C / groups, kT, kH, kW), origin (B, 2) int64 or None
-    -> (B, C', T', H / stride, W / stride).
+    Shape: signals (B, C, L), weight (C', C / groups, K), origin (B, 2) int64, its rows 0, or None -> (B, C', L / stride);
+    videos (B, C, T, H, W), weight (C', C / groups, kT, kH, kW), origin (B, 2) -> (B, C', T', H / stride, W / stride).
 
+    >>> circular_conv(torch.tensor([[[1., 2., 4.]]]), torch.ones(1, 1, 2), None)
+    tensor([[[3., 6., 5.]]])
     >>> x = torch.arange(4.).view(1, 1, 1, 1, 4)
-    >>> circular_conv3d(x, torch.ones(1, 1, 3, 1, 2), None, padding=(1, 0, 0)).flatten()
+    >>> circular_conv(x, torch.ones(1, 1, 3, 1, 2), None, padding=(1, 0, 0)).flatten()
     tensor([1., 3., 5., 3.])
     """
-    stride, dilation, kernel = triple_of(stride), triple_of(dilation), weight.shape[2:]
+    if x.ndim == 3:
+        stride, dilation = pair_of(stride, 1), pair_of(dilation, 1)
+        pads = window_pads((1, weight.shape[2]), stride, _padding(padding), dilation, before)
+        row, kernel = x.unsqueeze(2), weight.unsqueeze(2)
+        return circular_conv2d(row, kernel, bias, stride, dilation, groups, pads, origin).squeeze(2)
+    stride, dilation, spans = triple_of(stride), triple_of(dilation), weight.shape[2:]
     padding = padding if isinstance(padding, str) else triple_of(padding)
     rows_and_columns = padding if isinstance(padding, str) else padding[1:]
-    pads = window_pads(tuple(kernel[1:]), stride[1:], rows_and_columns, dilation[1:], before)
+    pads = window_pads(tuple(spans[1:]), stride[1:], rows_and_columns, dilation[1:], before)
     in_time = padding if isinstance(padding, str) else padding[0]
-    x, frames = _in_time(x, kernel[0], in_time, dilation[0], mode)
+    x, frames = _in_time(x, spans[0], in_time, dilation[0], mode)
     return conv3d(wrap_frames(x, pads, origin), weight, bias, stride, frames, dilation, groups)

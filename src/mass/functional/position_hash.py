@@ -54,8 +54,12 @@ def layout_hash(x: Tensor) -> Tensor:
     >>> len(layout_hash(torch.ones(1, 1, 4, 6)).unique())   # a constant map looks the same from everywhere
     1
     """
-    h = pixel_hash(x)
-    for axis in (2, 1):
+    return mix_along(pixel_hash(x), (2, 1))
+
+
+def mix_along(h: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Hashes of single positions, (B, …), combined along one axis after the other to those of all that is read from there."""
+    for axis in axes:
         step = 1
         while step < h.shape[axis]:
             h = mix(mix(h) * GOLDEN + h.roll(-step, axis))

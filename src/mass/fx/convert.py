@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from mass.axes import POSITIONS
 from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
 from mass.functional.origin import RULES
+from mass.fx.depth import move_in_depth
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.infer import infer
@@ -41,6 +42,7 @@ def convert(
     symmetrise: bool = False,
     blend: float | Mapping[str, float] = 0.0,
     paths: int = 8,
+    dims: Sequence[int] | None = None,
     methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
     """A copy of `model` that is equivariant to every circular shift of its input, with no new parameter.
@@ -58,7 +60,8 @@ def convert(
             decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
             then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
-            arguments with such a batch first. H and W, or L, must be multiples of the total stride; other sizes that are
+            arguments with such a batch first, or a dict of them by name. Masks of its size and labels (B, H, W) move with it; other
+            arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are
             may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
@@ -72,6 +75,9 @@ def convert(
             and for outputs that are one for each image, at the input's resolution or without positions.
         paths: at most how many choices an image is averaged over. Where more nearly tie, the weakest are left out, with
             weights that vanish before; only where more tie exactly than there are paths does the output jump.
+        dims: the axes of positions along which it is to be equivariant: the last two, of a signal the last, unless this is
+            (2, 3, 4): of volumes (B, C, D, H, W), in depth as well. In depth the whole volume is the period (mass.fx.depth): it is moved
+            to a frame read off its planes, `mass_plane`, seen there with the original's borders, and outputs move back.
         methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
             `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
             methods refuse tensors in the copy (mass.fx.network.likeness).
@@ -101,17 +107,21 @@ def convert(
     if isinstance(model, Converted):
         raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
     _require_plain(model)
-    _check_blend(blend, paths, origin)
-    options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise, "blend": blend, "paths": paths}
     example = as_example(example_input)
-    converted = _converted(model, example, **options)
+    in_depth = _in_depth(dims, example.values[0].ndim)
+    if in_depth and (symmetrise or blend):
+        name = "symmetrise" if symmetrise else "blend"
+        raise ValueError(f"{name} averages over rows and columns alone; leave it False, or dims as it is.")
+    _check_blend(blend, paths, origin)
+    options = _Options(origin, verify, symmetrise, in_depth, blend, paths)
+    converted = _converted(model, example, options)
     converted.mass_become(type(model))
     given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
     networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
     for name in networks:
         if not callable(getattr(model, name, None)):
             raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
-    converted.mass_networks = {name: _converted(model, value, **options) for name, value in networks.items()}
+    converted.mass_networks = {name: _converted(model, value, options) for name, value in networks.items()}
     for network in converted.mass_networks.values():
         tie(converted, network)
     for name, network in {"": converted, **converted.mass_networks}.items():
@@ -119,6 +129,33 @@ def convert(
         if told:
             warnings.warn(f"{name}: {told}" if name else told, CoordinatesWarning, stacklevel=2)
     return converted
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to convert, as `convert` was told."""
+
+    origin: str
+    verify: bool
+    symmetrise: bool
+    in_depth: bool
+    blend: float | Mapping[str, float]
+    paths: int
+
+
+def _in_depth(dims: Sequence[int] | None, rank: int) -> bool:
+    """Whether a network is to be equivariant in depth as well.
+
+    Raises:
+        ValueError: for axes of which that is not known how to do.
+    """
+    usual = POSITIONS[rank]
+    if dims is None or tuple(dims) == usual:
+        return False
+    if rank == 5 and tuple(dims) == (2, 3, 4):
+        return True
+    others = " or (2, 3, 4), in depth as well" if rank == 5 else ""
+    raise ValueError(f"dims of an example of {rank} axes must be {usual}{others}, got {tuple(dims)}.")
 
 
 def _require_plain(model: nn.Module) -> None:
@@ -136,9 +173,9 @@ def _require_plain(model: nn.Module) -> None:
         raise TypeError(
             f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
         )
-    taken = set(dir(Converted)) - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
+    taken = {"meta", *dir(Converted)} - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
     for name in (*model._modules, *model._parameters, *model._buffers):
-        if name in taken:
+        if name in taken or name.startswith("mass_"):
             raise ValueError(
                 f"this model holds something called {name!r}, a name that every torch.fx.GraphModule or converted network "
                 "has for itself; rename it."
@@ -162,36 +199,30 @@ def _check_blend(blend: float | Mapping[str, float], paths: int, origin: str) ->
         raise ValueError(f"blend weighs phases by their energy, which the rule {origin!r} does not read; use 'l2'.")
 
 
-def _converted(
-    model: nn.Module,
-    example: Example,
-    *,
-    origin: str,
-    verify: bool,
-    symmetrise: bool,
-    blend: float | Mapping[str, float],
-    paths: int,
-) -> Converted:
+def _converted(model: nn.Module, example: Example, options: _Options) -> Converted:
     """One graph of a model: of its forward, or of the example's method."""
     inputs = example.values
-    if verify:
+    if options.verify:
         _require_values(model, inputs)
     traced = trace(model, example)
     if call_heads_whole(traced, infer(_copied(traced))):
         note_shapes(traced, inputs)
     for call in traced.mass_calls:
         drop_traced(traced.get_submodule(call.path))
-    if verify:
+    if options.verify:
         verify_trace(model, traced, example)
     try:
-        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise)
+        converted, wraps = _rewritten(_copied(traced), inputs, options)
     except NoLongerFits:  # layers that count positions
-        converted, wraps = _rewritten(_copied(traced), inputs, origin, symmetrise, keep_sizes=True)
-    if verify:
-        Gate(converted, traced, wraps, inputs).check(moves=origin != "zero")
+        converted, wraps = _rewritten(_copied(traced), inputs, options, keep_sizes=True)
+    if options.verify:
+        Gate(converted, traced, wraps, inputs).check(moves=options.origin != "zero")
     drop_unread(converted)
-    if blend:
-        converted.mass_blend = blended(converted, inputs, _shares(converted, blend), paths, verify)
+    if options.in_depth and options.origin != "zero":
+        move_in_depth(converted, inputs, options.verify)
+    if options.blend:
+        shares = _shares(converted, options.blend)
+        converted.mass_blend = blended(converted, inputs, shares, options.paths, options.verify)
     converted.mass_example_shape, converted.mass_positional = tuple(inputs[0].shape), example.positional(model)
     return converted
 
@@ -216,7 +247,7 @@ def _copied(traced: Converted) -> Converted:
 
 
 def _rewritten(
-    traced: Converted, inputs: tuple[Any, ...], origin: str, symmetrise: bool, keep_sizes: bool = False
+    traced: Converted, inputs: tuple[Any, ...], options: _Options, keep_sizes: bool = False
 ) -> tuple[Converted, set[str]]:
     """The rewritten graph, and the names of the operations whose borders wrap."""
     plan = infer(traced, keep_sizes)
@@ -224,11 +255,11 @@ def _rewritten(
         raise plan.refusals[0][1]
     wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
     operations = {str(n.target) for n in traced.graph.nodes if n.op == "call_module" and meets_map(n, plan)}
-    rewriter = Rewriter(plan, origin)
+    rewriter = Rewriter(plan, options.origin)
     converted = rewriter.run()
     moved_back = {node.name: restored.name for node, restored in rewriter.restored.items()}
     converted.mass_calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.mass_calls)
-    if symmetrise:
+    if options.symmetrise:
         _symmetrise(converted)
     fuse_shifts(converted)
     check_runs(converted, inputs)

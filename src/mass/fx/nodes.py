@@ -36,6 +36,13 @@ def returned(graph: fx.Graph) -> list[fx.Node]:
     return [n for node in found for n in (node.all_input_nodes if node.target == "mass_output" else [node])]
 
 
+def stand_in(node: fx.Node, other: fx.Node, *but: fx.Node) -> None:
+    """Let all that read a node read another instead, but for these."""
+    for user in list(node.users):
+        if user not in but:
+            user.replace_input_with(node, other)
+
+
 def nodes_in(arguments: Any) -> list[fx.Node]:
     """The nodes among arguments, however deep they lie in tuples, lists, dicts and slices."""
     found: list[fx.Node] = []

@@ -23,7 +23,7 @@ def output_lattices(plan: Plan, chosen: Mapping[Digit, fx.Node]) -> dict[str, Ou
         plan: of the network, rewritten; chosen: the node that chooses each origin.
     """
     found = {}
-    for path, node in outputs_of(plan):
+    for path, node in outputs_of(plan.graph.graph):
         for at, value in _parts(plan.values.get(node), path):
             found[at] = OutputLattice(value.dims, _digits(value.lattice, chosen))
     for path, lattice in plan.from_whole_map.items():
@@ -49,12 +49,15 @@ def from_whole_map(plan: Plan) -> dict[str, Lattice | None]:
         if known:
             one = all(other is not None and known[0] is not None and same(known[0], other) for other in known)
             seen[node] = known[0] if one else None
-    return {path: seen[node] for path, node in outputs_of(plan) if node in seen and plan.values.get(node) is None}
+    return {
+        path: seen[node]
+        for path, node in outputs_of(plan.graph.graph)
+        if node in seen and plan.values.get(node) is None
+    }
 
 
-def outputs_of(plan: Plan) -> Iterator[tuple[str, fx.Node]]:
+def outputs_of(graph: fx.Graph) -> Iterator[tuple[str, fx.Node]]:
     """Every node that the network returns, with its path in what it returns."""
-    graph = plan.graph.graph
     returned: Any = graph.output_node().args[0]
     rebuild = module_of(returned) if isinstance(returned, fx.Node) else None
     if isinstance(rebuild, Rebuild):

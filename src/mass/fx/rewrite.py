@@ -9,7 +9,7 @@ from torch import fx, nn
 from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import is_in_place, module_of
+from mass.fx.nodes import is_in_place, module_of, returned, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
@@ -40,6 +40,7 @@ class Rewriter:
     def __init__(self, plan: Plan, rule: str) -> None:
         self.plan, self.rule = plan, rule
         self.module, self.graph = plan.graph, plan.graph.graph
+        self.images = self._images()
         self.source = self._all_images()
         self._cells = _cells(plan)
         self.roots: dict[Digit, fx.Node] = {}  # the origins that are chosen
@@ -50,7 +51,7 @@ class Rewriter:
 
     def _all_images(self) -> fx.Node:
         """The network's input; several images are read together, for a symmetry of one may be broken by another."""
-        inputs, images, dims = self._placeholders(), self._images(), self.plan.dims
+        inputs, images, dims = self._placeholders(), self.images, self.plan.dims
         if len(images) == 1 and dims == (2, 3):
             return images[0]
         return self._call(inputs[-1].next, "mass_source", Concatenate(dims), tuple(images))
@@ -59,9 +60,19 @@ class Rewriter:
         return [n for n in self.graph.nodes if n.op == "placeholder"]
 
     def _images(self) -> list[fx.Node]:
-        """Inputs with the axes of the first; labels, which lack one, are none: no prediction depends on them."""
+        """Inputs with positions that predictions are computed from; labels that only a loss reads settle no ties."""
         found = [n for n in self._placeholders() if isinstance(self.plan.values.get(n), Grid)]
-        return [n for n in found if self.plan.values[n].dims == self.plan.dims]
+        return [n for n in found if n is found[0] or self._conditions(n)]
+
+    def _conditions(self, image: fx.Node) -> bool:
+        """Whether an operation with a period, or an output with positions, is computed from it."""
+        reached, outputs = {image}, set(returned(self.graph))
+        for node in self.graph.nodes:
+            if reached.intersection(node.all_input_nodes):
+                reached.add(node)
+                if node in self.plan.digits or (node in outputs and self.plan.values.get(node) is not None):
+                    return True
+        return False
 
     def run(self) -> Converted:
         for node in list(self.graph.nodes):
@@ -92,10 +103,10 @@ class Rewriter:
 
     def _open_door(self) -> None:
         """All images come in by one memory format."""
-        for image in self._images():
+        for image in self.images:
             first = next(n for n in self.graph.nodes if n.op != "placeholder")
             inside = self._call(first, "mass_input", Entrance(), (image,))
-            image.replace_all_uses_with(inside, delete_user_cb=lambda user, inside=inside: user is not inside)
+            stand_in(image, inside, inside)
             inside.meta.update({key: value for key, value in image.meta.items() if key in ("shape", "positions")})
 
     def _swap(self, node: fx.Node) -> None:

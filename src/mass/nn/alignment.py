@@ -54,14 +54,15 @@ class Restore(Shift):
 
 
 class Concatenate(nn.Module):
-    """Images and masks as one map, along their channels; so a signal or a video."""
+    """Images and masks as one map, along their channels; so a signal or a video, and what has no axis of channels."""
 
     def __init__(self, dims: Dims = (2, 3)) -> None:
         super().__init__()
         self.dims = dims
 
     def forward(self, *images: Tensor) -> Tensor:
-        maps = [as_map(image, self.dims) for image in images]
+        rank = images[0].ndim
+        maps = [as_map(image if image.ndim == rank else image.unsqueeze(1), self.dims) for image in images]
         first = maps[0]
         if len(maps) == 1:
             return first

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mass.axes import Pair
 from mass.errors import as_pair
-from mass.functional.conv import circular_conv1d, circular_conv2d, circular_conv3d
+from mass.functional.conv import circular_conv, circular_conv2d
 from mass.functional.padding import window_pads
 
 
@@ -36,7 +36,7 @@ class CircularConv1d(nn.Conv1d):
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         options = self.stride, self.padding, self.dilation, self.groups, self.before, origin
-        return circular_conv1d(input, self.weight, self.bias, *options)
+        return circular_conv(input, self.weight, self.bias, *options)
 
 
 class CircularConv3d(nn.Conv3d):
@@ -49,7 +49,7 @@ class CircularConv3d(nn.Conv3d):
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         options = self.stride, self.padding, self.dilation, self.groups, self.before, origin, self.padding_mode
-        return circular_conv3d(input, self.weight, self.bias, *options)
+        return circular_conv(input, self.weight, self.bias, *options)
 
 
 class FunctionalConv2d(nn.Module):
@@ -72,13 +72,12 @@ class FunctionalConv2d(nn.Module):
 class FunctionalConv(nn.Module):
     """`F.conv1d` or `F.conv3d` with circular borders, for weights that the network computes."""
 
-    def __init__(self, axes: int, *options: Any) -> None:
+    def __init__(self, *options: Any) -> None:
         super().__init__()
-        self.convolve: Any = circular_conv1d if axes == 1 else circular_conv3d
         self.options = options
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self.convolve(x, weight, bias, *self.options)
+        return circular_conv(x, weight, bias, *self.options)
 
     def extra_repr(self) -> str:
         return "stride={}, padding={}, dilation={}, groups={}".format(*self.options)

@@ -1,7 +1,6 @@
 """A piece of GPU time, rehearsed on the CPU: what is finished is there, what is not goes on, and training is training."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -130,13 +129,8 @@ def test_whoever_measures_has_the_device_alone():
     assert measured.wait(5) and order == ["drained", "measured"]
 
 
-def test_narrow_convolutions():
-    pytest.importorskip("triton")
-    tests = Path(__file__).with_name("narrow_kernels.py")
-    environment = os.environ | ({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"})
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+def test_narrow_convolutions(run_triton):
+    run_triton(Path(__file__).with_name("narrow_kernels.py"))
 
 
 def test_the_queue_trains_mass_beside_aps_before_anything_else():

@@ -45,6 +45,8 @@ class Converted(fx.GraphModule):
         mass_networks: further methods of the model, each converted, by name (`methods=`).
         mass_example_shape: of the first input that it was converted with; () until then.
         mass_blend: how it averages over origins that nearly tie; None where it chooses one.
+        mass_planes: of volumes that are equivariant in depth: by path of an output, its axis of planes, and how many it has for
+            each of the volume; None of all other networks.
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -58,6 +60,7 @@ class Converted(fx.GraphModule):
     mass_networks: Mapping[str, Converted] = MappingProxyType({})
     mass_example_shape: tuple[int, ...] = ()
     mass_blend: Blend | None = None
+    mass_planes: Mapping[str, tuple[int, int]] | None = None
     mass_tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:

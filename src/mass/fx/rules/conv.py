@@ -43,7 +43,7 @@ def conv(site: Site) -> Effect:
     dilation, groups = site.argument("dilation", 1), site.argument("groups", 1)
     inputs = site.input, weight, bias
     if site.axes != 2:
-        swap: Any = FunctionalConv(site.axes, stride, padding, dilation, groups, site.map.pads)
+        swap: Any = FunctionalConv(stride, padding, dilation, groups, site.map.pads)
         return windowed(site, pair_of(stride, site.axes), is_padded(padding, site.axes), swap, inputs)
     stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
     padding = padding if isinstance(padding, str | tuple | list) else (padding, padding)

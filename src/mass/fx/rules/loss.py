@@ -19,13 +19,13 @@ _CHANGE = "exact reduction"
 
 def _compared(site: Site) -> tuple[Grid, Grid, fx.Node]:
     """The map, what it is compared with, and the node of that."""
-    target = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs.get("target")
-    grids: list[Any] = [site.values.get(site.input), site.values.get(target)]  # type: ignore[arg-type]
+    target: Any = site.node.args[1] if len(site.node.args) > 1 else site.node.kwargs.get("target")
+    grids: list[Any] = [site.values.get(site.input), site.values.get(target)]
     if not all(isinstance(grid, Grid) for grid in grids):
         raise site.refuse(f"'{site.kind}' of a map and of something that does not move with it")
     if any(grid.batch != 0 for grid in grids):
         raise site.refuse(f"'{site.kind}' of a map whose first axis is not that of images")
-    return *grids, target  # type: ignore[return-value]
+    return grids[0], grids[1], target
 
 
 def _reduction(site: Site) -> str:

@@ -25,7 +25,7 @@ def reshape(site: Site) -> Effect:
         while axis < len(after) and after[axis] == 1 != before[d]:  # axes of size 1 start at the same place
             axis += 1
         found += [axis] if axis < len(after) and after[axis] == before[d] else []
-    if len(found) == 1 + len(site.map.dims):
+    if len(set(found)) == 1 + len(site.map.dims):  # a row and a column of one position may have become one axis
         return Effect(Grid(site.map.lattice, tuple(found[1:]), batch=found[0], fine=site.map.fine))
     if site.map.batch:
         raise site.refuse(f"flattening {before} to {after}, whose first axis is not that of images")
@@ -77,14 +77,16 @@ def getitem(site: Site) -> Effect:
     if value is None:
         return Effect(None)
     index = tuple(index) if isinstance(index, tuple | list) else (index,)
+    read = [i for i in index if i is not None]
     if Ellipsis in index:
-        at = index.index(Ellipsis)
-        index = (*index[:at], *[slice(None)] * (len(site.shape) - len(index) + 1), *index[at + 1 :])
-    if any(not isinstance(i, int | slice) for i in index):
+        at, missing = index.index(Ellipsis), len(site.shape) - len(read) + 1
+        index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
+        read = [i for i in index if i is not None]
+    if any(not isinstance(i, int | slice) for i in read):
         raise site.refuse(f"indexing a map by {index}", "index it with plain slices")
-    period, dropped = [1, 1], []
+    period = [1, 1]
     place = {d: which for which, d in value.axes.items()}
-    for axis, i in enumerate(index):
+    for axis, i in enumerate(read):
         if axis in place and i != slice(None):
             step = getattr(i, "step", None) or 1  # of a step s all s first positions do, each its own phase
             if not isinstance(i, slice) or i.stop is not None or not 0 <= (i.start or 0) < step:
@@ -92,12 +94,21 @@ def getitem(site: Site) -> Effect:
             period[place[axis]] = step
         elif axis == value.batch and i != slice(None):
             raise site.refuse("picking images out of the batch")
-        elif isinstance(i, int):
-            dropped.append(axis)
-    kept = site.map.without(tuple(dropped))
+    kept = site.map.moved(_kept(index, len(site.shape)).__getitem__)
     if period != [1, 1]:
         return Effect(kept, (period[0], period[1]), change=FROM_FEATURES, breaks=FRAME)
     return Effect(kept)
+
+
+def _kept(index: tuple[Any, ...], rank: int) -> dict[int, int]:
+    """Where each axis that an index of slices, numbers and None leaves is in what it gives."""
+    found, axis, made = dict[int, int](), 0, 0
+    for i in index:
+        if isinstance(i, slice):
+            found[axis] = made
+        axis += i is not None
+        made += not isinstance(i, int)
+    return found | {d: d - axis + made for d in range(axis, rank)}
 
 
 def _constant(site: Site) -> Effect:

@@ -11,7 +11,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.lattice import Positions
-from mass.motion import distance
+from mass.motion import cancelled, distance
 from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 
 ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)
@@ -58,7 +58,8 @@ class Comparer(Interpreter):
         if expected is None:
             raise self._refusal(n, "its samples lie between the shifted samples: the origin did not follow the shift")
         difference, scale = distance(expected, result)
-        if not difference <= self.tolerance * scale:
+        read = [self.recorded.get(i.name) for i in n.all_input_nodes]
+        if not difference <= max(self.tolerance * scale, cancelled(self.tolerance, read)):
             how = f"its output differs by {difference:.2g} (of {scale:.2g})" if scale > 1e-299 else "its output differs"
             raise self._refusal(n, how)
         return result
