@@ -33,6 +33,17 @@ def test_shifts_leave_the_mean_where_nothing_leaves_the_frame():
     assert said.jump["ordinary shift 1"].max() > 1e-3  # zeros came in
 
 
+def test_the_two_shifts_of_a_pair_differ():
+    class Corner(nn.Module):
+        def forward(self, x):
+            return x[:, 0, :1, :7].flatten(1)
+
+    said = answers.answers(Corner(), batches(), lambda x: x, answers.SHIFTS, seed=3)
+    for kind in ("circular", "ordinary"):
+        assert not torch.equal(said.jump[f"{kind} shift 1"], said.jump[f"{kind} shift 2"])
+        assert not said.consistent(kind).all()
+
+
 def test_one_grey_level_is_one_grey_level():
     images = torch.rand(2, 3, 8, 8)
     changed = answers.CHANGES[answers.ONE_LEVEL](images, torch.Generator().manual_seed(0))

@@ -95,7 +95,8 @@ def answers(
     true: list[Tensor] = []
     said: dict[str, list[Tensor]] = {name: [] for name in ("", *changes)}
     jumps: dict[str, list[Tensor]] = {name: [] for name in changes}
-    generators = {name: torch.Generator().manual_seed(seed) for name in changes}
+    second = {name: name.endswith("shift 2") for name in changes}  # of a pair: another draw
+    generators = {name: torch.Generator().manual_seed(seed + second[name]) for name in changes}
     with evaluating(network):
         for images, labels in tqdm(batches, desc=description, leave=False, disable=None):
             clean = network(prepare(images))
