@@ -20,10 +20,10 @@ from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
 from mass.baselines.aps import convert_to_aps
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
+from mass.nn.blurpool import BlurPool
 
 NETS = CIFAR_NETS | SEGMENTERS
 
@@ -52,7 +52,7 @@ def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
     for node in converted.graph.nodes:
         if node.op == "call_module" and str(node.target).startswith("mass_origin_"):
             (read,) = node.args
-            if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool2d | DDAC2d):
+            if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool | DDAC2d):
                 node.args = read.args
     converted.recompile()
     made: nn.Module = converted

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
@@ -23,6 +22,7 @@ from mass.fx.network.places import Places
 from mass.fx.nodes import returned
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
+from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verification.verify_trace import verify_trace
@@ -83,9 +83,7 @@ def convert(
     """
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
-    if isinstance(model, Converted):
-        raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
-    _require_plain(model)
+    require_plain(model)
     options: Any = {"origin": origin, "verify": verify, "symmetrise": symmetrise}
     example = as_example(example_input)
     converted = _converted(model, example, **options)
@@ -99,23 +97,6 @@ def convert(
     for network in converted.mass_networks.values():
         tie(converted, network)
     return converted
-
-
-def _require_plain(model: nn.Module) -> None:
-    """Refuse what is no model, or was wrapped or compiled."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    kind = type(model).__name__
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
-    if hasattr(model, "_orig_mod"):
-        raise TypeError(
-            "this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it."
-        )
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(
-            f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
-        )
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:

@@ -14,9 +14,9 @@ from companion.models import layer_by_layer
 from companion.models.cifar_resnets import CIFAR_NETS as NETS
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_weights
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores
+from mass.nn.blurpool import BlurPool
 
 SIZES = {"digits": 8, "resnet20": 32}
 every_net = pytest.mark.parametrize("net", SIZES)
@@ -141,7 +141,7 @@ def branches(block, main, shortcut):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("filtering", "cls"), [("lpf1", BlurPool2d), ("lpf3", BlurPool2d), ("ddac3", DDAC2d)])
+@pytest.mark.parametrize(("filtering", "cls"), [("lpf1", BlurPool), ("lpf3", BlurPool), ("ddac3", DDAC2d)])
 def test_a_filter_after_the_convolution(filtering, cls):
     """conv, BatchNorm, ReLU, filter and sample; on the shortcut filter and sample, 1 x 1 conv, BatchNorm."""
     net, x = NETS["resnet20"](filtering=filtering, place="after").eval(), torch.rand(2, 16, 8, 8)
@@ -156,7 +156,7 @@ def test_a_filter_after_the_convolution(filtering, cls):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("filtering", "cls"), [("lpf3", BlurPool2d), ("ddac3", DDAC2d)])
+@pytest.mark.parametrize(("filtering", "cls"), [("lpf3", BlurPool), ("ddac3", DDAC2d)])
 def test_a_filter_before_the_convolution(filtering, cls):
     """One dense filter of the block's input, then both strided convolutions."""
     net, x = NETS["resnet20"](filtering=filtering, place="before").eval(), torch.rand(2, 16, 8, 8)

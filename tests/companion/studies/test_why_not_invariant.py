@@ -13,7 +13,7 @@ from companion.studies.why_not_invariant.sampling import (
     spectrum,
     waves,
 )
-from mass.baselines.blurpool import binomial_filter
+from mass.nn.blurpool import binomial_filter
 
 
 @pytest.mark.parametrize(("size", "taps"), [(1, [1]), (2, [1, 1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mass
-from mass.baselines.blurpool import BlurPool2d
 from mass.functional.padding import circular_pad
+from mass.nn.blurpool import BlurPool
 
 
 def waves(length: int, amplitudes: dict[int, float]) -> Tensor:
@@ -33,7 +33,7 @@ def interpolated(samples: Tensor, length: int) -> Tensor:
 
 def blur(x: Tensor, size: int) -> Tensor:
     """Each channel filtered by the binomial filter along both axes, circularly. Shape: (B, C, H, W) -> the same."""
-    return BlurPool2d(x.shape[1], size, stride=1)(x)
+    return BlurPool(x.shape[1], size, stride=1)(x)
 
 
 def max_pool_in_two_steps(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,7 @@ class Converted(fx.GraphModule):
         mass_places: the modules that must stay where they are.
         mass_networks: further methods of the model, each converted, by name (`methods=`).
         mass_example_shape: of the first input that it was converted with; () until then.
+        mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -54,6 +55,7 @@ class Converted(fx.GraphModule):
     mass_places: Places | None = None
     mass_networks: Mapping[str, Converted] = MappingProxyType({})
     mass_example_shape: tuple[int, ...] = ()
+    mass_antialiased: bool = False
     mass_tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
