@@ -19,13 +19,14 @@ import mass
 from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
+from companion.models.mobilenet import MOBILENETS
 from mass.baselines.aps import convert_to_aps
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
 from mass.nn.blurpool import BlurPool
 
-NETS = CIFAR_NETS | SEGMENTERS
+NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS
 
 
 def channels_of(model: nn.Module) -> int:
@@ -44,6 +45,14 @@ class Sampling:
 def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
     # What conversion promises of these networks is proved in tests, not at every start.
     return lambda model, example: mass.convert(model, example, origin=rule, verify=False)
+
+
+def _antialiased(model: nn.Module, example: Tensor) -> nn.Module:
+    return mass.antialias(model, example, verify=False)
+
+
+def _mass_over_antialiasing(model: nn.Module, example: Tensor) -> nn.Module:
+    return mass.convert(_antialiased(model, example), example, verify=False)
 
 
 def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
@@ -66,6 +75,8 @@ SAMPLINGS = {
     "aps-before": Sampling("APS: the largest phase before the filter", _aps_before_the_filter),
     "lps": Sampling("LPS: a learned phase of the output", convert_to_lps),
     "mass": Sampling("MASS: an origin for the input", _by_origin("l2")),
+    "blur": Sampling("the frame's, zero padding, behind mass.antialias's filters", _antialiased),
+    "mass-blur": Sampling("MASS: an origin for the input, behind mass.antialias's filters", _mass_over_antialiasing),
 }
 
 
@@ -156,5 +167,12 @@ METHODS = {
     "baseline-shifts": Method("Baseline, shifts in training", "#7f4f24", "frame", shifts=True),
     "baseline-zero": Method("Baseline, zero padding", "#8a8a8a", "zero", transferred="plain"),
     "mass-lpf3-before": Method("MASS-LPF-3, filter first", "#17becf", "mass", "lpf3", "before"),
+    # Seed 001's: the filter at every stride of the plain network, alone and under MASS; with shifts in training, and without.
+    "blur": Method("anti-aliased", "#d6604d", "blur", transferred="anti-aliased"),
+    "mass-blur": Method("MASS over anti-aliasing", "#2c5f8a", "mass-blur", transferred="MASS over anti-aliasing"),
+    "baseline-zero-shifts": Method("Baseline, zero padding, shifts in training", "#4d4d4d", "zero", shifts=True),
+    "blur-shifts": Method("anti-aliased, shifts in training", "#8c2d1c", "blur", shifts=True),
+    "mass-shifts": Method("MASS, shifts in training", "#123a63", "mass", shifts=True),
+    "mass-blur-shifts": Method("MASS over anti-aliasing, shifts in training", "#33a3c7", "mass-blur", shifts=True),
     "mass-ddac3-before": Method("MASS-DDAC-3, filter first", "#0e7c86", "mass", "ddac3", "before"),
 }

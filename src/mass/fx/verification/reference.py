@@ -82,7 +82,7 @@ class Reference(Interpreter):
                 half = tuple((size - 1) // 2 for size in module.kernel_size)
                 given |= {
                     "weight": module.filter.to(given["input"].dtype),
-                    "padding": before,
+                    "padding": half,
                     "groups": module.channels,
                 }
         if name_of(n).endswith("_with_indices"):
