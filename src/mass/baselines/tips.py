@@ -20,7 +20,7 @@ from mass.functional.polyphase import to_phases
 from mass.fx.antialias import sample_by
 from mass.fx.convert import convert
 from mass.fx.network.converted import Converted
-from mass.fx.rule import Effect, Site, rule
+from mass.fx.rule import FRAME, Effect, Site, rule
 from mass.nn.conv import CircularConv2d
 
 
@@ -69,6 +69,15 @@ def tips(site: Site) -> Effect:
     raise site.refuse("its weights are means over blocks of the frame")
 
 
+class _OnTheFrame(TIPS):
+    """In a network whose grid stays the frame's, where nothing is promised: it samples, and keeps rows and columns."""
+
+
+@rule(modules=[_OnTheFrame])
+def tips_on_the_frame(site: Site) -> Effect:
+    return Effect(site.map, site.argument("stride"), breaks=FRAME)
+
+
 def convert_to_tips(model: nn.Module, example_input: Any) -> Converted:
     """A copy of `model` in which every operation with a stride is dense and TIPS samples behind it; borders are circular.
 
@@ -80,5 +89,5 @@ def convert_to_tips(model: nn.Module, example_input: Any) -> Converted:
     >>> convert_to_tips(model, torch.rand(1, 3, 8, 8))(torch.rand(2, 3, 16, 16)).shape
     torch.Size([2, 4])
     """
-    sampled = sample_by(model, example_input, TIPS)
+    sampled = sample_by(model, example_input, _OnTheFrame)
     return convert(sampled, example_input, origin="zero", verify=False)

@@ -13,9 +13,11 @@ Every map keeps its size. Other ways to sample are left as they are: slices with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules import activation
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, name_of, returned
+from mass.fx.nodes import module_of, name_of
 from mass.fx.rule import Site, operation_of
 from mass.fx.rules.conv import conv
 from mass.fx.rules.pooling import avg_pool, max_pool
@@ -37,6 +39,7 @@ Filter = Callable[[int, Pair], nn.Module]  # (channels, stride) -> a module that
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardtanh", "silu", "gelu", "mish", "elu", "celu", "selu",
                 "softplus", "tanh", "sigmoid", "hardsigmoid")  # fmt: skip
 _NORMALISATIONS = (_BatchNorm, nn.GroupNorm, nn.InstanceNorm2d)
+_INDICES = "max pooling that returns indices: behind a filter they would say nothing of where maxima were"
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
@@ -101,7 +104,7 @@ class _Densely:
         self.module, self.graph, self.make, self.replaced = traced, traced.graph, make, replaced
         self.before: dict[tuple[fx.Node, Pair], fx.Node] = {}  # filters in front of 1 x 1 convolutions
         self.renamed: dict[str, str] = {}  # what stands for a node that others knew by its name
-        self.count = 0
+        self.filters: list[fx.Node] = []
 
     def run(self, example: Example) -> None:
         sites = [site for node in self.graph.nodes if (site := self._site(node)) is not None]
@@ -109,24 +112,28 @@ class _Densely:
         for site in sites:
             if max(strides[site.node]) > 1 and not self._spans_the_map(site):
                 self._sample_behind(site, strides[site.node])
-        if not self.count:
+        if not self.filters:
             reason = "nothing in this model samples by the stride of a convolution or pooling"
             raise NotEquivariantError("", reason, "take the model as it is")
-        shapes = [node.meta["shape"] for node in returned(self.graph)]
         self.module.mass_calls = tuple(
             call.renamed(lambda name: self.renamed.get(name, name)) for call in self.module.mass_calls
         )
         self.graph.lint()
         self.module.recompile()
+        shapes = {node: node.meta["shape"] for node in self.filters}
         note_shapes(self.module, example.values)
-        for node, shape in zip(returned(self.graph), shapes, strict=True):
+        for node, shape in shapes.items():
             if node.meta["shape"] != shape:
-                reason = f"it would be of shape {node.meta['shape']} instead of {shape}: a pooling rounds sizes up"
+                reason = (
+                    f"it would be of shape {node.meta['shape']} instead of {shape}: an average pooling rounds sizes up"
+                )
                 raise NotEquivariantError(node.name, reason, "build the model with ceil_mode=False")
 
     def _site(self, node: fx.Node) -> Site | None:
         """A node as a convolution or pooling of images; None for others. What samples where nobody can look is refused."""
         operation = operation_of(node)
+        if name_of(node) == "max_pool2d_with_indices":
+            raise NotEquivariantError(node.name, _INDICES)
         if operation is not None and operation.axes == 2 and operation.rule in (conv, max_pool, avg_pool):
             return Site(node, operation, {}, (1, 1))
         module = module_of(node)
@@ -159,21 +166,32 @@ class _Densely:
             raise site.refuse(
                 "max pooling that returns indices: behind a filter they would say nothing of where maxima were"
             )
-        channels = node.meta["shape"][1]
         if site.operation.rule is conv and self._kernel(site) == (1, 1) and not _pads(site):
             self._sample_in_front(site, stride)
         elif site.operation.rule is avg_pool and self._as_narrow(site, stride):
-            end = self._filter(node, site.input, channels, stride)
+            end = self._filter(node, site.input, node.meta["shape"], stride)
             node.replace_all_uses_with(end)
             self.graph.erase_node(node)
             self.renamed[node.name] = end.name
             return
         else:
             last = _activated(node)
-            end = self._filter(last.next, last, channels, stride)
+            end = self._filter(last.next, last, node.meta["shape"], stride)
             last.replace_all_uses_with(end, delete_user_cb=lambda user: user is not end)
             self.renamed[last.name] = end.name
+        if site.operation.rule is max_pool and site.argument("ceil_mode", False):
+            self._round_up(site, stride)
         self._make_dense(site)
+
+    def _round_up(self, site: Site, stride: Pair) -> None:
+        """Windows that reach beyond the far border, where sizes are rounded up, find nothing there."""
+        kernel, padding = self._kernel(site), pair_of(site.argument("padding", 0), 2, 0)
+        if any(p + s > k for k, s, p in zip(kernel, stride, padding, strict=True)):
+            raise site.refuse("rounding sizes up, it would have windows with nothing inside", "use ceil_mode=False")
+        source, amounts = site.input, (0, stride[1] - 1, 0, stride[0] - 1)
+        with self.graph.inserting_before(site.node):
+            padded = self.graph.call_function(F.pad, (source, amounts), {"value": -math.inf})
+        site.node.replace_input_with(source, padded)
 
     def _as_narrow(self, site: Site, stride: Pair) -> bool:
         """Whether an average pooling can be replaced by the filter, for it is no wider, and gives maps of the same size."""
@@ -184,15 +202,19 @@ class _Densely:
     def _sample_in_front(self, site: Site, stride: Pair) -> None:
         source = site.input
         if (source, stride) not in self.before:
-            self.before[source, stride] = self._filter(site.node, source, source.meta["shape"][1], stride)
+            shape = *site.shape[:2], *site.node.meta["shape"][2:]
+            self.before[source, stride] = self._filter(site.node, source, shape, stride)
         site.node.replace_input_with(source, self.before[source, stride])
 
-    def _filter(self, before: fx.Node, source: fx.Node, channels: int, stride: Pair) -> fx.Node:
-        self.count += 1
-        name = f"mass_sample_{self.count}"
-        self.module.add_submodule(name, self.make(channels, stride))
+    def _filter(self, before: fx.Node, source: fx.Node, shape: tuple[int, ...], stride: Pair) -> fx.Node:
+        """A filter of a map, that gives one of this shape."""
+        name = f"mass_sample_{len(self.filters) + 1}"
+        self.module.add_submodule(name, self.make(shape[1], stride))
         with self.graph.inserting_before(before):
-            return self.graph.call_module(name, (source,))
+            node = self.graph.call_module(name, (source,))
+        node.meta["shape"] = shape
+        self.filters.append(node)
+        return node
 
     def _make_dense(self, site: Site) -> None:
         if site.module is not None:

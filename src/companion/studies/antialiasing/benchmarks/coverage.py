@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
@@ -45,8 +46,8 @@ def builders() -> dict[str, Callable[[], nn.Module]]:
         return torchvision.models.get_model(name, weights=None, **options)
 
     names = torchvision.models.list_models(module=torchvision.models)
-    known = {name: (lambda name=name: classifier(name)) for name in names}
-    return {UNET: lambda: smp.Unet("resnet18", encoder_weights=None, classes=3), **known}
+    known = {name: partial(classifier, name) for name in names}
+    return {UNET: partial(smp.Unet, "resnet18", encoder_weights=None, classes=3), **known}
 
 
 def example(model: nn.Module) -> Tensor:
@@ -119,9 +120,9 @@ def main() -> None:
     root, known = find_root(), builders()
     folder = root / "runs" / "bench" / TOPIC
     rows: list[tuple[Record, Callable[[], Record]]] = [
-        ({"model": CERTIFIED, "stage": "MASS over anti-aliasing, all residues", "seed": 0}, lambda: certify(CERTIFIED))
+        ({"model": CERTIFIED, "stage": "MASS over anti-aliasing, all residues", "seed": 0}, partial(certify, CERTIFIED))
     ]
-    rows += [({"model": name, "seed": 0}, lambda name=name: measure(known[name])) for name in options.models or known]
+    rows += [({"model": name, "seed": 0}, partial(measure, known[name])) for name in options.models or known]
     for name, row in rows:
         path = folder / "records" / f"{record_name(name)}.json"
         if not path.exists():
