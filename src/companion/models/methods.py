@@ -47,12 +47,12 @@ def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
     return lambda model, example: mass.convert(model, example, origin=rule, verify=False)
 
 
-def _antialiased(model: nn.Module, example: Tensor) -> nn.Module:
-    return mass.antialias(model, example, verify=False)
+def _antialiased(kernel_size: int) -> Callable[[nn.Module, Tensor], nn.Module]:
+    return lambda model, example: mass.antialias(model, example, kernel_size, verify=False)
 
 
 def _mass_over_antialiasing(model: nn.Module, example: Tensor) -> nn.Module:
-    return mass.convert(_antialiased(model, example), example, verify=False)
+    return mass.convert(mass.antialias(model, example, verify=False), example, verify=False)
 
 
 def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
@@ -75,8 +75,11 @@ SAMPLINGS = {
     "aps-before": Sampling("APS: the largest phase before the filter", _aps_before_the_filter),
     "lps": Sampling("LPS: a learned phase of the output", convert_to_lps),
     "mass": Sampling("MASS: an origin for the input", _by_origin("l2")),
-    "blur": Sampling("the frame's, zero padding, behind mass.antialias's filters", _antialiased),
-    "mass-blur": Sampling("MASS: an origin for the input, behind mass.antialias's filters", _mass_over_antialiasing),
+    **{
+        f"blur{size}": Sampling(f"the frame's, zero padding, behind filters {size} wide", _antialiased(size))
+        for size in (2, 3, 5)
+    },
+    "mass-blur": Sampling("MASS: an origin for the input, behind filters 3 wide", _mass_over_antialiasing),
 }
 
 
@@ -168,10 +171,12 @@ METHODS = {
     "baseline-zero": Method("Baseline, zero padding", "#8a8a8a", "zero", transferred="plain"),
     "mass-lpf3-before": Method("MASS-LPF-3, filter first", "#17becf", "mass", "lpf3", "before"),
     # Seed 001's: the filter at every stride of the plain network, alone and under MASS; with shifts in training, and without.
-    "blur": Method("anti-aliased", "#d6604d", "blur", transferred="anti-aliased"),
+    "blur2": Method("anti-aliased, Rect-2", "#f4a582", "blur2"),
+    "blur": Method("anti-aliased", "#d6604d", "blur3", transferred="anti-aliased"),
+    "blur5": Method("anti-aliased, Bin-5", "#b2182b", "blur5"),
     "mass-blur": Method("MASS over anti-aliasing", "#2c5f8a", "mass-blur", transferred="MASS over anti-aliasing"),
     "baseline-zero-shifts": Method("Baseline, zero padding, shifts in training", "#4d4d4d", "zero", shifts=True),
-    "blur-shifts": Method("anti-aliased, shifts in training", "#8c2d1c", "blur", shifts=True),
+    "blur-shifts": Method("anti-aliased, shifts in training", "#8c2d1c", "blur3", shifts=True),
     "mass-shifts": Method("MASS, shifts in training", "#123a63", "mass", shifts=True),
     "mass-blur-shifts": Method("MASS over anti-aliasing, shifts in training", "#33a3c7", "mass-blur", shifts=True),
     "mass-ddac3-before": Method("MASS-DDAC-3, filter first", "#0e7c86", "mass", "ddac3", "before"),

@@ -14,8 +14,9 @@ from torch import Tensor
 import mass
 from companion.figures.common import draw_map
 from companion.figures.style import COLOURS, finished
+from companion.measures.signals import interpolated, spectrum
 from companion.studies.why_not_invariant.commute import distance
-from companion.studies.why_not_invariant.sampling import interpolated, max_pool_in_two_steps, spectrum
+from companion.studies.why_not_invariant.sampling import max_pool_in_two_steps
 from mass.functional.padding import circular_pad
 from mass.nn.blurpool import binomial_filter
 
