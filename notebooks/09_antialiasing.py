@@ -114,11 +114,11 @@ print(certificate)
 # ## Internal feature distance
 #
 # For every layer and every shift: the cosine distance between the features of the moved image and the moved features of
-# the image (at the image's resolution, with MASS's and APS's grids where they lie). Blue is equivariant. A pixel of a
+# the image (at the image's resolution, with MASS's grid where it lies). Blue is equivariant. A pixel of a
 # panel is a shift, (0, 0) at the top left; versions have the same weights.
 
 # %%
-versions = ["plain", "circular padding", "anti-aliased", "APS", "MASS"]
+versions = ["plain", "circular padding", "anti-aliased", "MASS"]
 found = {name: distances(name, settings.size, settings.residues, versions) for name in settings.nets}
 for name, grids in found.items():
     for (version, layer), grid in grids.items():
@@ -139,7 +139,8 @@ for name in others:
 
 # %% [markdown]
 # Sampling leaves a grid of blue dots, a layer's own stride apart; the filter fades what lies between them, and does not
-# make it blue. In the plain network zero padding adds its own. APS and MASS are blue throughout: 0 is 0, to the bit.
+# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, to the bit; so is APS, in
+# `reduced`.
 # (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them as they are.)
 
 # %% [markdown]
@@ -243,15 +244,19 @@ pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreeme
 # %% [markdown]
 # ## Robustness
 #
-# The same networks on corrupted test images, none of which they saw in training: our own kinds and strengths
-# (`companion/data/corruptions.py`), not those of ImageNet-C. The mean corruption error adds up errors over kinds, in
-# percent of the plain network's.
+# The same networks on corrupted test images, none of which they saw in training: the fifteen kinds of ImageNet-C, in
+# strengths of our own (`companion/data/common_corruptions.py`). The mean corruption error is, of every kind, the error in
+# percent of the plain network's, averaged over kinds.
 
 # %%
-wrong = corrupted.errors(compared, data, settings.probed)
+wrong = corrupted.errors(compared, data, settings.probed, settings.severities)
 for row in wrong:
     run.record(stage="corrupted", dataset=settings.dataset, **row)
 relative = corrupted.relative(wrong, METHODS["baseline-zero"].printed)
+for method, value in relative.items():
+    run.record(stage="mean corruption error", dataset=settings.dataset, method=method, relative=value)
+
+# %%
 fig = figures.corruption_errors(wrong, relative)
 run.figure(fig, "corruptions")
 fig

@@ -6,40 +6,40 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+from tqdm.auto import tqdm
 
-from companion.data.corruptions import CORRUPTIONS, corrupt
+from companion.data.common_corruptions import COMMON, corrupt_commonly
 from companion.data.labelled import Labelled, Split
 from companion.measures.accuracy import right_labels
 
 
-def errors(models: dict[str, nn.Module], data: Labelled, limit: int) -> list[dict[str, Any]]:
-    """Percent of wrong labels by method and corruption, over the first test images. JPEG is for colour alone."""
+def errors(models: dict[str, nn.Module], data: Labelled, limit: int, severities: Sequence[int]) -> list[dict[str, Any]]:
+    """Percent of wrong labels by method and corruption, over the first test images at every severity."""
     images, labels = data.test.images[:limit], data.test.labels[:limit]
     rows = []
-    for kind in (k for k in CORRUPTIONS if k != "JPEG" or images.shape[1] == 3):
-        split = Split(corrupt(images, kind), labels)
-        for method, model in models.items():
-            right = right_labels(model, split.batches(100), data.normalize)
-            rows.append(
-                {
-                    "method": method,
-                    "input": f"corrupted: {kind}",
-                    "n": len(labels),
-                    "error": 100 * (~right).double().mean().item(),
-                }
-            )
+    for kind in tqdm(COMMON, desc="corruptions", leave=False, disable=None):
+        wrong = dict.fromkeys(models, 0.0)
+        for severity in severities:
+            split = Split(corrupt_commonly(images, kind, severity), labels)
+            for method, model in models.items():
+                wrong[method] += 100 * (~right_labels(model, split.batches(100), data.normalize)).double().mean().item()
+        n = len(labels) * len(severities)
+        rows += [
+            {"method": m, "input": f"corrupted: {kind}", "n": n, "error": w / len(severities)} for m, w in wrong.items()
+        ]
     return rows
 
 
 def relative(rows: Sequence[dict[str, Any]], plain: str) -> dict[str, float]:
-    """Mean corruption error by method, in percent of the plain network's: the sum of errors over its sum.
+    """Mean corruption error by method: of every kind its error in percent of the plain network's, then the mean over kinds.
 
-    >>> row = lambda method, error: {"method": method, "input": "corrupted: noise", "error": error}
-    >>> relative([row("plain", 40.0), row("MASS", 30.0)], "plain")
+    >>> rows = [{"method": m, "input": "corrupted: fog", "error": e} for m, e in (("plain", 40.0), ("MASS", 30.0))]
+    >>> relative(rows, "plain")
     {'plain': 100.0, 'MASS': 75.0}
     """
-    sums: dict[str, float] = {}
+    of_plain = {row["input"]: row["error"] for row in rows if row["method"] == plain}
+    shares: dict[str, list[float]] = {}
     for row in rows:
-        if row["input"] != "corrupted: none":
-            sums[row["method"]] = sums.get(row["method"], 0.0) + row["error"]
-    return {method: 100 * total / sums[plain] for method, total in sums.items()}
+        if of_plain[row["input"]]:  # of a kind that spoils no label of the plain network there is no share
+            shares.setdefault(row["method"], []).append(100 * row["error"] / of_plain[row["input"]])
+    return {method: sum(found) / len(found) for method, found in shares.items()}

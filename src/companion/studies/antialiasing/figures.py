@@ -61,13 +61,13 @@ def distance_heatmaps(grids: dict[tuple[str, str], Tensor], name: str, weights: 
         len(versions), len(layers), figsize=(1.7 * len(layers) + 2.6, 1.75 * len(versions) + 0.6), squeeze=False
     )
     image = None
-    for row, version in zip(axes, versions, strict=True):
+    for number, (row, version) in enumerate(zip(axes, versions, strict=True)):
         for ax, layer in zip(row, layers, strict=True):
             grid = grids[version, layer]
             image = ax.imshow(grid, cmap="RdYlBu_r", vmin=0, vmax=top, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.set_xlabel(f"{float(grid.mean()):.2f}" if grid.any() else "0", fontsize=10, labelpad=2)
-            if row is axes[0]:
+            if number == 0:
                 ax.set_title(layer.replace("_", "."), fontsize=10)
         row[0].set_ylabel(version, fontsize=10)
     fig.suptitle(f"{name} ({weights}): cosine distance by shift, its mean below each panel", fontsize=11)
@@ -80,11 +80,11 @@ def distance_heatmaps(grids: dict[tuple[str, str], Tensor], name: str, weights: 
 def two_outputs(shown: dict[str, tuple[Tensor, Tensor, Tensor]], spoiled: Tensor, gain: float) -> Figure:
     """Per version: the output, the output of the moved image moved back, and their difference, enlarged `gain` times."""
     fig, axes = plt.subplots(len(shown), 4, figsize=(9.2, 2.35 * len(shown)), squeeze=False)
-    for row, (version, (still, moved, difference)) in zip(axes, shown.items(), strict=True):
+    for number, (row, (version, (still, moved, difference))) in enumerate(zip(axes, shown.items(), strict=True)):
         titles = ("input", "output", "output, moved and back", f"difference x {gain:g}")
         parts = (spoiled.clamp(0, 1), still.clamp(0, 1), moved.clamp(0, 1), (gain * difference).clamp(0, 1))
         for ax, part, title in zip(row, parts, titles, strict=True):
-            draw_image(ax, part, title if row is axes[0] else "")
+            draw_image(ax, part, title if number == 0 else "")
         row[0].set_ylabel(version, fontsize=10)
     return finished(fig, despine=False)
 
@@ -143,12 +143,16 @@ def accuracy_and_consistency(records: Sequence[dict], title: str) -> Figure:
 
 
 def corruption_errors(rows: Sequence[dict], relative: dict[str, float]) -> Figure:
-    """Error by corruption and method, and the mean corruption error relative to the plain network."""
+    """Error by corruption and method, a point each, and the mean corruption error relative to the plain network."""
     frame = pd.DataFrame(rows).assign(corruption=lambda f: f["input"].str.removeprefix("corrupted: "))
     table = frame.pivot_table(index="corruption", columns="method", values="error", sort=False)
-    fig, axes = plt.subplots(1, 2, figsize=(12, 4), width_ratios=[2.2, 1])
-    table.plot.bar(ax=axes[0], color=[COLOURS[m] for m in table.columns], width=0.8, legend=False, rot=20)
-    axes[0].set(ylabel="wrong labels, %", xlabel="")
+    fig, axes = plt.subplots(1, 2, figsize=(12.5, 5), width_ratios=[2, 1])
+    for method in table.columns:
+        axes[0].plot(table[method], range(len(table)), "o", color=COLOURS[method], ms=7, alpha=0.8, label=method)
+    axes[0].set_yticks(range(len(table)), table.index)
+    axes[0].invert_yaxis()
+    axes[0].grid(axis="x", color="#e5e5e5")
+    axes[0].set(xlabel="wrong labels, %, mean over severities", ylabel="")
     axes[1].barh(list(relative), list(relative.values()), color=[COLOURS[m] for m in relative])
     for y, value in enumerate(relative.values()):
         axes[1].text(value, y, f" {value:.0f}", va="center")

@@ -27,6 +27,7 @@ class AntiAliasing(Settings):
     batch: int
     lr: float
     probed: int  # test images that are moved and corrupted
+    severities: tuple[int, ...]  # of corruptions
     reach: int  # by how many pixels at most zeros move in
 
 
