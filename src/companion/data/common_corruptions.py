@@ -149,7 +149,7 @@ COMMON: dict[str, tuple[Corruption, tuple[float, ...]]] = {
     "brightness": (_brightness, (0.05, 0.1, 0.17, 0.25, 0.35)),
     "contrast": (_contrast, (0.75, 0.6, 0.45, 0.3, 0.2)),
     "elastic transform": (_elastic, (0.7, 1.2, 1.8, 2.6, 3.6)),
-    "pixelate": (_pixelate, (0.67, 0.5, 0.34, 0.25, 0.17)),
+    "pixelate": (_pixelate, (1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8)),
     "JPEG": (_jpeg, (60, 40, 25, 15, 8)),
 }
 

@@ -26,7 +26,7 @@ def pooled(signal: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """
     dense = torch.maximum(signal, signal.roll(-1))
     blurred = sum(w * dense.roll(1 - k) for k, w in enumerate(binomial_filter(3).to(signal)))
-    return {"max pooling": (dense, dense[::2]), "blurred": (blurred, blurred[::2])}  # type: ignore[index]
+    return {"max pooling": (dense, dense[::2]), "blurred": (blurred, blurred[::2])}
 
 
 def spectra(row: Tensor) -> dict[str, Tensor]:
