@@ -249,17 +249,25 @@ pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreeme
 # percent of the plain network's, averaged over kinds.
 
 # %%
-wrong = corrupted.errors(compared, data, settings.probed, settings.severities)
+wrong = []
+for seed in dict.fromkeys(r.seed for r in plans):
+    chosen = [r for r in plans if r.seed == seed and not METHODS[r.method].shifts]
+    networks = {METHODS[r.method].printed: trained(run.checkpoints / r.name)[0] for r in chosen}
+    errors = corrupted.errors(networks, data, settings.probed, settings.severities)
+    wrong += [{"seed": seed, **row} for row in errors]
+relative = corrupted.relative(wrong, METHODS["baseline-zero"].printed)
 for row in wrong:
     run.record(stage="corrupted", dataset=settings.dataset, **row)
-relative = corrupted.relative(wrong, METHODS["baseline-zero"].printed)
-for method, value in relative.items():
-    run.record(stage="mean corruption error", dataset=settings.dataset, method=method, relative=value)
+for row in relative:
+    run.record(stage="mean corruption error", dataset=settings.dataset, **row)
 
 # %%
 fig = figures.corruption_errors(wrong, relative)
 run.figure(fig, "corruptions")
 fig
+
+# %% [markdown]
+# Left, means over seeds, in the colours of the right; there a bar is the mean over seeds, and a mark a seed.
 
 # %% [markdown]
 # ## The seed's claims

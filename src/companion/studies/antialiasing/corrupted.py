@@ -30,16 +30,18 @@ def errors(models: dict[str, nn.Module], data: Labelled, limit: int, severities:
     return rows
 
 
-def relative(rows: Sequence[dict[str, Any]], plain: str) -> dict[str, float]:
-    """Mean corruption error by method: of every kind its error in percent of the plain network's, then the mean over kinds.
+def relative(rows: Sequence[dict[str, Any]], plain: str) -> list[dict[str, Any]]:
+    """Mean corruption error by seed and method: of every kind its error in percent of the plain network's, then the mean over kinds.
 
-    >>> rows = [{"method": m, "input": "corrupted: fog", "error": e} for m, e in (("plain", 40.0), ("MASS", 30.0))]
+    >>> rows = [{"seed": 0, "method": m, "input": "corrupted: fog", "error": e} for m, e in (("plain", 40.0), ("MASS", 30.0))]
     >>> relative(rows, "plain")
-    {'plain': 100.0, 'MASS': 75.0}
+    [{'seed': 0, 'method': 'plain', 'relative': 100.0}, {'seed': 0, 'method': 'MASS', 'relative': 75.0}]
     """
-    of_plain = {row["input"]: row["error"] for row in rows if row["method"] == plain}
-    shares: dict[str, list[float]] = {}
+    of_plain = {(row["seed"], row["input"]): row["error"] for row in rows if row["method"] == plain}
+    shares: dict[tuple[int, str], list[float]] = {}
     for row in rows:
-        if of_plain[row["input"]]:  # of a kind that spoils no label of the plain network there is no share
-            shares.setdefault(row["method"], []).append(100 * row["error"] / of_plain[row["input"]])
-    return {method: sum(found) / len(found) for method, found in shares.items()}
+        if error := of_plain[
+            row["seed"], row["input"]
+        ]:  # of a kind that spoils no label of the plain network there is no share
+            shares.setdefault((row["seed"], row["method"]), []).append(100 * row["error"] / error)
+    return [{"seed": s, "method": m, "relative": sum(found) / len(found)} for (s, m), found in shares.items()]

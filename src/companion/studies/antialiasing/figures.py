@@ -142,8 +142,9 @@ def accuracy_and_consistency(records: Sequence[dict], title: str) -> Figure:
     return finished(fig)
 
 
-def corruption_errors(rows: Sequence[dict], relative: dict[str, float]) -> Figure:
-    """Error by corruption and method, a point each, and the mean corruption error relative to the plain network."""
+def corruption_errors(rows: Sequence[dict], shares: Sequence[dict]) -> Figure:
+    """Error by corruption and method, the mean over seeds, and the mean corruption error relative to the plain network, by seed."""
+    relative = pd.DataFrame(shares).groupby("method", sort=False)["relative"]
     frame = pd.DataFrame(rows).assign(corruption=lambda f: f["input"].str.removeprefix("corrupted: "))
     table = frame.pivot_table(index="corruption", columns="method", values="error", sort=False)
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 5), width_ratios=[2, 1])
@@ -153,10 +154,12 @@ def corruption_errors(rows: Sequence[dict], relative: dict[str, float]) -> Figur
     axes[0].invert_yaxis()
     axes[0].grid(axis="x", color="#e5e5e5")
     axes[0].set(xlabel="wrong labels, %, mean over severities", ylabel="")
-    axes[1].barh(list(relative), list(relative.values()), color=[COLOURS[m] for m in relative])
-    for y, value in enumerate(relative.values()):
-        axes[1].text(value, y, f" {value:.0f}", va="center")
+    for y, (method, values) in enumerate(relative):
+        axes[1].barh(y, values.mean(), color=COLOURS[method], alpha=0.85)
+        axes[1].plot(values, [y] * len(values), "k|", ms=9)
+        axes[1].text(values.max(), y, f"  {values.mean():.0f}", va="center")
+    axes[1].set_yticks(range(len(relative)), list(relative.groups))
     axes[1].axvline(100, color="#888888", lw=0.8)
     axes[1].invert_yaxis()
-    axes[1].set(xlabel="mean corruption error, plain = 100", xlim=(0, 1.15 * max(relative.values())))
+    axes[1].set(xlabel="mean corruption error, plain = 100", xlim=(0, 1.2 * relative.max().max()))
     return finished(fig)
