@@ -66,8 +66,8 @@ fig
 # %% [markdown]
 # ## One layer, sampled in eight ways
 #
-# Max pooling 2 x 2 of a photograph, borders wrap. Moved by 2 pixels, the output should have moved by one position; moved
-# by 1, by half of one, so that the samples in between count (of the band-limited map through them, as the theorem
+# Max pooling 2 x 2 of a photograph, borders wrap. Moved by 2 pixels, the output should have moved by one position;
+# moved by 1, by half of one, so that the samples in between count (of the band-limited map through them, as the theorem
 # has it). What remains, in percent of the output's norm:
 
 # %%
@@ -139,8 +139,7 @@ for name in others:
 
 # %% [markdown]
 # Sampling leaves a grid of blue dots, a layer's own stride apart; the filter fades what lies between them, and does not
-# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, to the bit; so is APS, in
-# `reduced`.
+# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, to the bit.
 # (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them as they are.)
 
 # %% [markdown]
@@ -211,8 +210,8 @@ fig
 # Its author fine-tuned an anti-aliased ResNet-18 on fewer than 4,000 grey images: test accuracy rose from 95.865% to
 # 97.115%, of one run. Here: plain, anti-aliased, MASS, and MASS over anti-aliasing, from the same weights, over seeds.
 # The profile `reduced` fine-tunes MobileNetV2's official weights on 1,968 electroluminescence images of solar cells
-# (`python -m companion.fetch elpv`); `quick` trains a small network on scikit-learn's digits, to show that all runs, with
-# filters of other sizes, and with shifts in training.
+# (`python -m companion.fetch elpv`); `quick` trains a small network on scikit-learn's digits, to show that all runs,
+# with filters of other sizes, and with shifts in training.
 
 # %%
 plans = recipes(settings)
@@ -245,8 +244,8 @@ pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreeme
 # ## Robustness
 #
 # The same networks on corrupted test images, none of which they saw in training: the fifteen kinds of ImageNet-C, in
-# strengths of our own (`companion/data/common_corruptions.py`). The mean corruption error is, of every kind, the error in
-# percent of the plain network's, averaged over kinds.
+# strengths of our own (`companion/data/common_corruptions.py`). The mean corruption error is, of every kind, the error
+# in percent of the plain network's, averaged over kinds.
 
 # %%
 wrong = []

@@ -158,7 +158,7 @@ def corruption_errors(rows: Sequence[dict], shares: Sequence[dict]) -> Figure:
         axes[1].barh(y, values.mean(), color=COLOURS[method], alpha=0.85)
         axes[1].plot(values, [y] * len(values), "k|", ms=9)
         axes[1].text(values.max(), y, f"  {values.mean():.0f}", va="center")
-    axes[1].set_yticks(range(len(relative)), list(relative.groups))
+    axes[1].set_yticks(range(len(relative)), [method for method, _ in relative])
     axes[1].axvline(100, color="#888888", lw=0.8)
     axes[1].invert_yaxis()
     axes[1].set(xlabel="mean corruption error, plain = 100", xlim=(0, 1.2 * relative.max().max()))
