@@ -10,6 +10,7 @@ from PIL import Image
 
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
+from companion.data.datasets import DATASETS
 from companion.data.solar_cells import SIDE, SolarCells
 
 
@@ -54,3 +55,12 @@ def test_the_published_cells_are_2624():
     assert len(cells) == 2624
     counts = [int((cells.probabilities.mul(3).round() == k).sum()) for k in range(4)]
     assert counts == [1508, 295, 106, 715] and int(cells.kinds.sum()) == 920 + 178 + 50 + 402
+
+
+@pytest.mark.skipif(not SolarCells.are_there(find_root()), reason="data/elpv was not fetched")
+def test_three_quarters_are_trained_on_with_equal_shares_of_defects():
+    data = DATASETS["solar-cells"](find_root())
+    assert (len(data.train), len(data.test)) == (1968, 656) and data.train.images.shape[1:] == (3, 96, 96)
+    shares = [split.labels.double().mean().item() for split in (data.train, data.test)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.005) and 0.31 < shares[0] < 0.32
+    assert torch.equal(data.train.images[:, 0], data.train.images[:, 2])
