@@ -24,6 +24,7 @@ import mass
 from companion.data.images import photographs, temple_roofs
 from companion.data.normalisation import normalize
 from companion.figures.style import use_style
+from companion.measures.signals import waves
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
 from companion.studies.why_not_invariant import figures
@@ -34,7 +35,7 @@ from companion.studies.why_not_invariant.commute import (
     feature_distances,
     layer_errors,
 )
-from companion.studies.why_not_invariant.sampling import contrast_kept, residual_by_filter, waves
+from companion.studies.why_not_invariant.sampling import contrast_kept, residual_by_filter
 
 run = Run("01_why_not_invariant", profile)
 use_style()

@@ -30,6 +30,7 @@ from companion.data.normalisation import normalize
 from companion.figures.common import image_row
 from companion.figures.style import use_style
 from companion.measures.accuracy import right_labels, top1_and_consistency
+from companion.measures.moves import agreement
 from companion.measures.noise import labels_under_noise
 from companion.measures.paired_images import compare
 from companion.models.canonical import InItsFrame, in_frame
@@ -39,7 +40,6 @@ from companion.studies.weight_transfer import tables
 from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, shares
 from companion.studies.weight_transfer.flips import changing_labels
 from companion.studies.weight_transfer.frames import frames_found
-from companion.studies.weight_transfer.moves import agreement
 from mass.baselines.aps import convert_to_aps
 
 run = Run("06_weight_transfer", profile)

@@ -20,9 +20,11 @@ from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.positions import OutputOrigin, output_origins, to_pixels
 from mass.functional.origin import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
+from mass.fx.antialias import antialias
 from mass.fx.convert import convert
 from mass.fx.explain import Explanation, explain
 from mass.marks import mark_leaf
+from mass.nn.blurpool import BlurPool
 from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
 from mass.nn.unpooling import MassMaxUnpool2d
 from mass.sizes import crop_to, pad_to
@@ -32,6 +34,7 @@ __all__ = [
     "APS",
     "PROTOCOLS",
     "RULES",
+    "BlurPool",
     "Certificate",
     "ComparedOutput",
     "CoordinatesWarning",
@@ -46,6 +49,7 @@ __all__ = [
     "OutputOrigin",
     "Protocol",
     "RecordedOrigin",
+    "antialias",
     "certify",
     "circular_consistency",
     "compile",

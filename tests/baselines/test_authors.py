@@ -8,9 +8,9 @@ import torch
 
 from companion.models.methods import METHODS
 from mass.baselines.aps import APS
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import LPS, PolyphaseScores
+from mass.nn.blurpool import BlurPool
 
 with numpy.load(Path(__file__).parent / "authors.npz") as _file:
     EXPECTED = {name: torch.tensor(_file[name]) for name in _file.files}
@@ -48,14 +48,14 @@ def network(method):
 
 
 def dense_blur(size):
-    return BlurPool2d(8, size, stride=1)(X)
+    return BlurPool(8, size, stride=1)(X)
 
 
 OURS = {
     "aps": lambda: APS(2)(X),
     "aps_lpf3_cifar": lambda: APS(2)(dense_blur(3), index=APS(2).index(X)),
     "aps_lpf3_imagenet": lambda: APS(2)(dense_blur(3)),
-    **{f"blurpool{size}": lambda size=size: BlurPool2d(8, size)(X) for size in (1, 2, 3, 4, 5)},
+    **{f"blurpool{size}": lambda size=size: BlurPool(8, size)(X) for size in (1, 2, 3, 4, 5)},
     "lps": lps,
     **{
         f"ddac_groups{groups}_stride{stride}": lambda groups=groups, stride=stride: filled(

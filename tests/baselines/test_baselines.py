@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 import pickle
 from functools import partial
 
@@ -15,9 +14,11 @@ from torch import nn
 
 import mass
 from mass.baselines.aps import APS, convert_to_aps
-from mass.baselines.blurpool import BlurPool2d, binomial_filter
 from mass.baselines.ddac import DDAC2d
+from mass.baselines.flc import FLC, convert_to_flc
 from mass.baselines.lps import LPS, PolyphaseScores, convert_to_lps
+from mass.baselines.tips import TIPS, convert_to_tips
+from mass.nn.blurpool import BlurPool
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4))  # of a map, in strides
 
@@ -44,43 +45,6 @@ def pad(x, left, right):
 
 def same_up_to_a_shift(y, z):
     return any(torch.equal(y.roll((i, j), (2, 3)), z) for i in range(y.shape[2]) for j in range(y.shape[3]))
-
-
-# BlurPool
-
-
-def blur_by_loops(x, size, stride):
-    """Output n is the sum over i of C(k - 1, i) / 2^(k - 1) x[s n - (k - 1) // 2 + i], and so along the columns."""
-    row = [math.comb(size - 1, i) / 2 ** (size - 1) for i in range(size)]
-    before = (size - 1) // 2
-    out = torch.zeros_like(x)
-    for i, j in itertools.product(range(size), range(size)):
-        out += row[i] * row[j] * x.roll((before - i, before - j), (2, 3))
-    return out[:, :, ::stride, ::stride]
-
-
-@given(size=st.integers(1, 7), stride=st.integers(1, 4), blocks=sizes, channels=st.integers(1, 3))
-def test_blurpool(size, stride, blocks, channels):
-    x = torch.randn(2, channels, blocks[0] * stride, blocks[1] * stride, dtype=torch.float64)
-    blur = BlurPool2d(channels, size, stride).double()
-    assert torch.allclose(blur(x), blur_by_loops(x, size, stride), atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("size", range(1, 8))
-def test_binomial_filters_are_exact(size):
-    """They sum to 1, are symmetric, and even bfloat16 rounds none of their weights."""
-    row = binomial_filter(size)
-    assert row.sum() == 1 and torch.equal(row, row.flip(0))
-    blur = BlurPool2d(2, size)
-    assert torch.equal(blur.filter[1, 0], torch.outer(row, row))
-    assert torch.equal(copy.deepcopy(blur).bfloat16().filter.float(), blur.filter)
-    assert torch.equal(blur(torch.ones(1, 2, 6, 4)), torch.ones(1, 2, 3, 2))
-
-
-def test_blurpool_adds_no_key():
-    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
-    blurred = nn.Sequential(plain[0], nn.Sequential(BlurPool2d(4), plain[1]))
-    assert not BlurPool2d(4).state_dict() and len(blurred.state_dict()) == len(plain.state_dict())
 
 
 # DDAC
@@ -149,7 +113,7 @@ def strided_conv(stride):
 
 
 def blur():
-    blur = BlurPool2d(4, 5)
+    blur = BlurPool(4, 5)
     return blur, lambda x: F.conv2d(pad(x, 2, 2), blur.filter, groups=4)
 
 
@@ -165,7 +129,7 @@ STRIDED = {  # an operation, and what it computes at stride 1
     "conv stride 2 x 3": partial(strided_conv, (2, 3)),
     "max pool": lambda: (nn.MaxPool2d(3, 2, 1), lambda x: F.max_pool2d(pad(x, 1, 1), 3, 1)),
     "average pool": lambda: (nn.AvgPool2d(2), lambda x: F.avg_pool2d(pad(x, 0, 1), 2, 1)),
-    "subsampling": lambda: (BlurPool2d(4, 1), lambda x: x),
+    "subsampling": lambda: (BlurPool(4, 1), lambda x: x),
     "blur": blur,
     "ddac": ddac,
 }
@@ -302,10 +266,10 @@ def test_a_module_called_twice_is_sampled_twice():
 # Composition
 
 FILTERS = {
-    "lpf1": partial(BlurPool2d, kernel_size=1),
-    "lpf2": partial(BlurPool2d, kernel_size=2),
-    "lpf3": BlurPool2d,
-    "lpf5 by 3": partial(BlurPool2d, kernel_size=5, stride=3),
+    "lpf1": partial(BlurPool, kernel_size=1),
+    "lpf2": partial(BlurPool, kernel_size=2),
+    "lpf3": BlurPool,
+    "lpf5 by 3": partial(BlurPool, kernel_size=5, stride=3),
     "ddac3": DDAC2d,
     "ddac3 per group": partial(DDAC2d, groups=2, per_group=True),
 }
@@ -376,7 +340,7 @@ def test_alone_they_are_not(name):
 
 
 @given(
-    antialias=st.sampled_from([BlurPool2d, partial(DDAC2d, groups=2)]),
+    antialias=st.sampled_from([BlurPool, partial(DDAC2d, groups=2)]),
     size=st.sampled_from([3, 5]),
     stride=st.integers(1, 3),
     t=st.tuples(st.integers(0, 11), st.integers(0, 17)),
@@ -441,7 +405,7 @@ X = torch.randn(2, 4, 8, 8)
 
 
 def _with_stride(stride):
-    pool = BlurPool2d(4)
+    pool = DDAC2d(4, groups=2)
     pool.stride = stride
     return nn.Sequential(pool)
 
@@ -449,17 +413,6 @@ def _with_stride(stride):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: BlurPool2d(3, 0), ValueError, "kernel_size must be at least 1, got 0"),
-        (lambda: BlurPool2d(3, 2.5), TypeError, "kernel_size must be an int, got 2.5"),
-        (lambda: BlurPool2d(3, 3, (2, 2)), TypeError, r"stride must be an int, got \(2, 2\)"),
-        (lambda: BlurPool2d(3, 3, True), TypeError, "stride must be an int, got True"),
-        (lambda: BlurPool2d(0), ValueError, "channels must be at least 1, got 0"),
-        (lambda: binomial_filter(0), ValueError, "size must be at least 1, got 0"),
-        (lambda: BlurPool2d(4)(X[:, :, 1:]), ValueError, "height 7 is not a multiple of the period 2; 6 or 8 would do"),
-        (lambda: BlurPool2d(4, 1, 3)(X), ValueError, "height 8 is not a multiple of the period 3; 6 or 9 would do"),
-        (lambda: BlurPool2d(4)(X[0]), ValueError, "add the batch axis"),
-        (lambda: BlurPool2d(4)(X.int()), TypeError, "convert with x.float"),
-        (lambda: BlurPool2d(3)(X), RuntimeError, "to have 3 channels, but got 4 channels"),
         (lambda: DDAC2d(12), ValueError, "12 channels cannot be divided into 8 groups; choose a divisor"),
         (lambda: DDAC2d(8, 4), ValueError, "kernel_size must be odd, so that the filter has a centre, got 4"),
         (lambda: DDAC2d(8, -1), ValueError, "kernel_size must be at least 1, got -1"),
@@ -479,14 +432,14 @@ def _with_stride(stride):
         (lambda: LPS(2)(X[..., 1:], torch.rand(2, 4)), ValueError, "width 7 is not a multiple of the period 2"),
         (lambda: LPS(2)(X, torch.rand(2, 3)), ValueError, r"weights must have shape \(2, 4\).*got \(2, 3\)"),
         (lambda: LPS(2).eval()(X, torch.rand(1, 4)), ValueError, r"weights must have shape \(2, 4\).*got \(1, 4\)"),
-        (lambda: mass.mark_leaf(BlurPool2d, 0), ValueError, "period must be an int of at least 1 or an attribute's"),
-        (lambda: mass.mark_leaf(BlurPool2d, (2, 2)), ValueError, r"an attribute's name, got \(2, 2\)"),
-        (lambda: mass.mark_leaf(BlurPool2d, True), ValueError, "an attribute's name, got True"),
-        (lambda: mass.mark_leaf(BlurPool2d, ""), ValueError, "an attribute's name, got ''"),
+        (lambda: mass.mark_leaf(DDAC2d, 0), ValueError, "period must be an int of at least 1 or an attribute's"),
+        (lambda: mass.mark_leaf(DDAC2d, (2, 2)), ValueError, r"an attribute's name, got \(2, 2\)"),
+        (lambda: mass.mark_leaf(DDAC2d, True), ValueError, "an attribute's name, got True"),
+        (lambda: mass.mark_leaf(DDAC2d, ""), ValueError, "an attribute's name, got ''"),
         (lambda: mass.convert(_with_stride(0), X), mass.NotEquivariantError, "the period 'stride', and that is 0"),
         (lambda: mass.convert(_with_stride((2, 2)), X), mass.NotEquivariantError, "make it an int of at least 1"),
-        (lambda: mass.mark_leaf(BlurPool2d, None), ValueError, "an attribute's name, got None"),
-        (lambda: mass.mark_leaf(BlurPool2d(4)), TypeError, "subclass of torch.nn.Module"),
+        (lambda: mass.mark_leaf(DDAC2d, None), ValueError, "an attribute's name, got None"),
+        (lambda: mass.mark_leaf(DDAC2d(8)), TypeError, "subclass of torch.nn.Module"),
     ],
 )  # fmt: skip
 def test_wrong_inputs(build, error, message):
@@ -515,3 +468,104 @@ def test_lps_has_no_origin_to_go_back_up_by():
     down_and_up = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Upsample(scale_factor=2), nn.Conv2d(4, 2, 3, padding=1))
     with pytest.raises(mass.NotEquivariantError, match="back up by an origin, and LPS mixes the components of all"):
         convert_to_lps(down_and_up, torch.randn(1, 3, 8, 8))
+
+
+# FLC and TIPS
+
+
+@given(stride=st.tuples(st.integers(1, 3), st.integers(1, 3)), blocks=sizes)
+def test_flc_is_a_projection_on_the_lowest_frequencies(stride, blocks):
+    """Against a transform written as a sum over positions, frequency by frequency; a map of low ones alone is sampled."""
+    height, width = blocks[0] * stride[0], blocks[1] * stride[1]
+    x = torch.randn(1, 2, height, width, dtype=torch.float64)
+    rows, columns = torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64)
+    expected = torch.zeros(1, 2, *blocks, dtype=torch.complex128)
+    for k, m in itertools.product(*(range(-(n // 2), n - n // 2) for n in blocks)):
+        wave = torch.exp(-2j * torch.pi * (k * rows[:, None] / height + m * columns / width))
+        amplitude = (x * wave).mean((2, 3), keepdim=True)
+        expected += amplitude * wave.conj()[:: stride[0], :: stride[1]]
+    assert torch.allclose(FLC(stride)(x), expected.real, atol=1e-10)
+
+
+def test_flc_of_a_slow_map_is_equivariant_to_every_shift_and_a_network_of_it_is_not():
+    """What an ideal filter promises of one layer, and what the next activation does to it."""
+    slow = FLC(4)(torch.randn(2, 3, 64, 64, dtype=torch.float64))  # 16 x 16, and up again without new frequencies:
+    spectrum = torch.fft.fft2(slow)
+    fine = torch.zeros(2, 3, 32, 32, dtype=spectrum.dtype)
+    inner = [*range(8), *range(9, 16)]  # without the highest, which has no sign
+    fine[:, :, [k if k < 8 else k + 16 for k in inner]] = torch.zeros(()).to(fine.dtype)
+    for k, m in itertools.product(inner, inner):
+        fine[:, :, k if k < 8 else k + 16, m if m < 8 else m + 16] = spectrum[:, :, k, m]
+    x = torch.fft.ifft2(fine).real
+    half = (
+        torch.fft.fft2(FLC(2)(x))
+        * torch.exp(-1j * torch.pi * torch.fft.fftfreq(16, 1 / 16, dtype=torch.float64) / 16)[:, None]
+    )
+    assert torch.allclose(FLC(2)(x.roll(1, 2)), torch.fft.ifft2(half).real, atol=1e-10)  # moved by half a position
+    model, images = (
+        nn.Sequential(strided_conv(2)[0], nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+        torch.randn(2, 4, 32, 32),
+    )
+    network = convert_to_flc(model.eval(), images)
+    with torch.no_grad():
+        plain, moved = network(images), network(images.roll((1, 1), (2, 3)))
+    assert 1e-5 < (plain - moved).norm() / plain.norm() < 0.1
+
+
+def tips_by_loops(x, tips):
+    """The authors' algorithm, with circular borders: means of the frame's blocks, components column by column."""
+    s = tips.stride[0]
+    hidden = F.relu(F.conv2d(pad(x, 1, 1), tips.conv1.weight, groups=x.shape[1]))
+    weights = (F.adaptive_avg_pool2d(hidden, s) * tips.conv2.weight.view(-1, 1, 1)).flatten(2).softmax(2)
+    components = [x[:, :, k % s :: s, k // s :: s] for k in range(s * s)]
+    return sum(weights[:, :, k, None, None] * components[k] for k in range(s * s))
+
+
+@given(stride=st.integers(1, 3), blocks=st.tuples(st.integers(2, 4), st.integers(2, 4)))
+def test_tips(stride, blocks):
+    x, tips = torch.randn(2, 3, blocks[0] * stride, blocks[1] * stride), TIPS(3, stride)
+    assert torch.allclose(tips(x), tips_by_loops(x, tips), atol=1e-5)
+
+
+def test_tips_commutes_with_no_circular_shift():
+    """Not even by its stride, or half the frame: its weights are means over blocks of the frame. MASS over it is exact."""
+    torch.manual_seed(0)
+    tips, x = TIPS(4), torch.randn(2, 4, 16, 16)
+    for parameter in tips.parameters():
+        nn.init.normal_(parameter)
+    with torch.no_grad():
+        for by in (2, 4, 8):
+            moved, expected = tips(x.roll((by, by), (2, 3))), tips(x).roll((by // 2, by // 2), (2, 3))
+            assert (moved - expected).norm() / expected.norm() > 0.05
+        network = mass.convert(nn.Sequential(tips, nn.ReLU(), nn.AdaptiveAvgPool2d(1)).eval(), x)
+        assert torch.equal(network(x), network(x.roll((3, 5), (2, 3))))
+
+
+@pytest.mark.parametrize(("convert", "keys"), [(convert_to_flc, 0), (convert_to_tips, 4)])
+def test_flc_and_tips_in_any_network(convert, keys):
+    model, x = (
+        nn.Sequential(strided_conv(2)[0], nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(3, 2, 1)).eval(),
+        torch.randn(2, 4, 16, 16),
+    )
+    network = convert(model, x)
+    assert network(x).shape == model(x).shape
+    assert [key for key in network.state_dict() if "mass_" not in key] == list(model.state_dict())
+    assert len(network.state_dict()) == len(model.state_dict()) + keys
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: FLC(0), ValueError, "stride must be at least 1"),
+        (lambda: FLC(2)(X[..., 1:]), ValueError, "width 7 is not a multiple of the period 2"),
+        (lambda: FLC(2)(X.int()), TypeError, "convert with x.float"),
+        (lambda: TIPS(0), ValueError, "channels must be at least 1, got 0"),
+        (lambda: TIPS(4, (2, 3)), ValueError, r"samples rows and columns alike, got a stride of \(2, 3\)"),
+        (lambda: TIPS(4)(X[:, :, 1:]), ValueError, "height 7 is not a multiple of the period 2"),
+        (lambda: convert_to_flc(nn.Conv2d(4, 4, 3), X), mass.NotEquivariantError, "nothing in this model samples"),
+        (lambda: convert_to_tips(nn.Conv2d(4, 4, 3, 2, 1), X[0]), ValueError, "add the batch axis"),
+    ],
+)  # fmt: skip
+def test_wrong_inputs_of_flc_and_tips(build, error, message):
+    with pytest.raises(error, match=message):
+        build()

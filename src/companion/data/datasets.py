@@ -33,6 +33,7 @@ class DataSet(Protocol):
 DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "cifar10": labelled.cifar10,
     "digits": labelled.digits,
+    "solar-cells": labelled.solar_cells,
     "voc2012": segmented.voc2012,
     "voc-subset": segmented.voc_subset,
     "scenes": segmented.scenes,

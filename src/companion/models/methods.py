@@ -19,13 +19,14 @@ import mass
 from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
+from companion.models.mobilenet import MOBILENETS
 from mass.baselines.aps import convert_to_aps
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
+from mass.nn.blurpool import BlurPool
 
-NETS = CIFAR_NETS | SEGMENTERS
+NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS
 
 
 def channels_of(model: nn.Module) -> int:
@@ -46,13 +47,21 @@ def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
     return lambda model, example: mass.convert(model, example, origin=rule, verify=False)
 
 
+def _antialiased(kernel_size: int) -> Callable[[nn.Module, Tensor], nn.Module]:
+    return lambda model, example: mass.antialias(model, example, kernel_size, verify=False)
+
+
+def _mass_over_antialiasing(model: nn.Module, example: Tensor) -> nn.Module:
+    return mass.convert(mass.antialias(model, example, verify=False), example, verify=False)
+
+
 def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
     """APS as in its authors' CIFAR-10 code, where a filter does not see to the choice: the index is read off what it filters."""
     converted: Any = convert_to_aps(model, example)
     for node in converted.graph.nodes:
         if node.op == "call_module" and str(node.target).startswith("mass_origin_"):
             (read,) = node.args
-            if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool2d | DDAC2d):
+            if read.op == "call_module" and isinstance(converted.get_submodule(str(read.target)), BlurPool | DDAC2d):
                 node.args = read.args
     converted.recompile()
     made: nn.Module = converted
@@ -66,6 +75,11 @@ SAMPLINGS = {
     "aps-before": Sampling("APS: the largest phase before the filter", _aps_before_the_filter),
     "lps": Sampling("LPS: a learned phase of the output", convert_to_lps),
     "mass": Sampling("MASS: an origin for the input", _by_origin("l2")),
+    **{
+        f"blur{size}": Sampling(f"the frame's, zero padding, behind filters {size} wide", _antialiased(size))
+        for size in (2, 3, 5)
+    },
+    "mass-blur": Sampling("MASS: an origin for the input, behind filters 3 wide", _mass_over_antialiasing),
 }
 
 
@@ -156,5 +170,14 @@ METHODS = {
     "baseline-shifts": Method("Baseline, shifts in training", "#7f4f24", "frame", shifts=True),
     "baseline-zero": Method("Baseline, zero padding", "#8a8a8a", "zero", transferred="plain"),
     "mass-lpf3-before": Method("MASS-LPF-3, filter first", "#17becf", "mass", "lpf3", "before"),
+    # Seed 001's: the filter at every stride of the plain network, alone and under MASS; with shifts in training, and without.
+    "blur2": Method("anti-aliased, Rect-2", "#f4a582", "blur2"),
+    "blur": Method("anti-aliased", "#d6604d", "blur3", transferred="anti-aliased"),
+    "blur5": Method("anti-aliased, Bin-5", "#b2182b", "blur5"),
+    "mass-blur": Method("MASS over anti-aliasing", "#2c5f8a", "mass-blur", transferred="MASS over anti-aliasing"),
+    "baseline-zero-shifts": Method("Baseline, zero padding, shifts in training", "#4d4d4d", "zero", shifts=True),
+    "blur-shifts": Method("anti-aliased, shifts in training", "#8c2d1c", "blur3", shifts=True),
+    "mass-shifts": Method("MASS, shifts in training", "#123a63", "mass", shifts=True),
+    "mass-blur-shifts": Method("MASS over anti-aliasing, shifts in training", "#33a3c7", "mass-blur", shifts=True),
     "mass-ddac3-before": Method("MASS-DDAC-3, filter first", "#0e7c86", "mass", "ddac3", "before"),
 }

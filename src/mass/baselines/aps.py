@@ -6,7 +6,7 @@ so its equivariance is as good as its rounding and its input's asymmetry (the ce
 not).
 
 What is read for the choice, and sampled, is the strided operation's own output. Its authors' ResNets sample behind the
-ReLU; so does a converted network that samples there, by a `BlurPool2d`, of size 1 for no blur (companion.models.cifar_resnets).
+ReLU; so does a converted network that samples there, by a `BlurPool`, of size 1 for no blur (companion.models.cifar_resnets).
 With a blur the choice is read off the blurred map, as in its authors' ImageNet code; their CIFAR-10 code reads it off
 the map before the blur, and LPS's authors offer both.
 Departures from the authors' code: any stride, not 2 alone, and any size that it divides (theirs wraps odd sizes by one
@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from mass.axes import Pair
-from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_blocks
+from mass.baselines.polyphase import PolyphaseRewriter, rewrite
 from mass.errors import as_pair
+from mass.functional.polyphase import first_phase, to_blocks
 from mass.functional.shift import shift
 from mass.nn.alignment import ChoosesOrigin
 

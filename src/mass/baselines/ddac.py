@@ -3,7 +3,7 @@
 A convolution of k x k to g k^2 channels, BatchNorm and a softmax give every position g filters of k x k; contiguous
 groups of C / g channels share one. In its authors' code one softmax runs over all g k^2 channels, so that the filters
 of a position sum to 1 *together* and a group's to 1 / g on average; `per_group=True` makes each group's sum to 1. It
-stands in a network where `BlurPool2d` does.
+stands in a network where `mass.BlurPool` does.
 Departures from the authors' code (Adaptive-anti-Aliasing): borders wrap, where theirs reflect; filters are predicted at
 sampled positions only (theirs everywhere, and then every s-th is kept), so in training BatchNorm's statistics are of
 these positions; a size that the stride does not divide is refused, where theirs rounds up; there are 8 groups by
@@ -34,7 +34,7 @@ class DDAC2d(nn.Module):
     Shape:
         x (B, C, H, W), H and W multiples of the stride -> (B, C, H / stride, W / stride).
 
-    It has the stride as its period, as `BlurPool2d`, and composes with MASS, APS and LPS in the same way.
+    It has the stride as its period, as `mass.BlurPool`, and composes with MASS, APS and LPS in the same way.
 
     >>> DDAC2d(16, stride=2)(torch.randn(2, 16, 8, 8)).shape
     torch.Size([2, 16, 4, 4])

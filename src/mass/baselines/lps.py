@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mass.axes import Pair
-from mass.baselines.polyphase import PolyphaseRewriter, first_phase, rewrite, to_phases
+from mass.baselines.polyphase import PolyphaseRewriter, rewrite
 from mass.errors import NotEquivariantError, as_pair, check_counts, check_divides, check_map
+from mass.functional.polyphase import first_phase, to_phases
 from mass.functional.shift import shift
 from mass.fx.network.converted import Converted
 from mass.nn.alignment import ChoosesOrigin

@@ -1,4 +1,4 @@
-"""What the baselines share: polyphase components, and networks in which strided operations run densely (APS, LPS).
+"""What APS and LPS share: networks in which strided operations run densely, and their output is sampled.
 
 Where branches must keep the same component is inferred (mass.fx.lattice), rather than written into each architecture; the
 first operation of a group, in the order in which the network computes, decides for all.
@@ -9,34 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from mass.axes import Pair
-from mass.errors import NotEquivariantError, check_divides, check_map
+from mass.errors import NotEquivariantError, check_map
 from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import as_example
 from mass.fx.tracing.trace import trace
-
-
-def first_phase(x: Tensor, stride: Pair) -> Tensor:
-    """Every s-th row and column: (B, C, H, W) -> (B, C, H / s, W / s), in the memory format of `x`."""
-    check_map(x)
-    check_divides(x, stride)
-    return x[:, :, :: stride[0], :: stride[1]].clone()  # a view with steps has no memory format
-
-
-def to_blocks(x: Tensor, stride: Pair) -> Tensor:
-    """A view of the map as s x s blocks: (B, C, H, W) -> (B, C, H / s, s, W / s, s)."""
-    check_map(x)
-    check_divides(x, stride)
-    return x.unflatten(3, (-1, stride[1])).unflatten(2, (-1, stride[0]))
-
-
-def to_phases(x: Tensor, stride: Pair) -> Tensor:
-    """The polyphase components, row by row: (B, C, H, W) -> (B, s * s, C, H / s, W / s)."""
-    return to_blocks(x, stride).permute(0, 3, 5, 1, 2, 4).flatten(1, 2)
 
 
 class PolyphaseRewriter(Rewriter):

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
@@ -26,6 +25,7 @@ from mass.fx.nodes import returned
 from mass.fx.outputs import about_coordinates
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
+from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verification.verify_blend import blended
@@ -104,9 +104,7 @@ def convert(
     """
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
-    if isinstance(model, Converted):
-        raise ValueError("this model was converted before; convert the original, once.")  # noqa: TRY004
-    _require_plain(model)
+    require_plain(model)
     example = as_example(example_input)
     in_depth = _in_depth(dims, example.values[0].ndim)
     if in_depth and (symmetrise or blend):
@@ -156,30 +154,6 @@ def _in_depth(dims: Sequence[int] | None, rank: int) -> bool:
         return True
     others = " or (2, 3, 4), in depth as well" if rank == 5 else ""
     raise ValueError(f"dims of an example of {rank} axes must be {usual}{others}, got {tuple(dims)}.")
-
-
-def _require_plain(model: nn.Module) -> None:
-    """Refuse what is no model, or was wrapped or compiled."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    kind = type(model).__name__
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        raise TypeError(f"this model is wrapped in {kind}; convert model.module, and wrap what comes of it.")
-    if hasattr(model, "_orig_mod"):
-        raise TypeError(
-            "this model was compiled; convert model._orig_mod, the model itself, and compile what comes of it."
-        )
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(
-            f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
-        )
-    taken = {"meta", *dir(Converted)} - set(dir(nn.Module))  # `graph`, `code`, `total_stride`
-    for name in (*model._modules, *model._parameters, *model._buffers):
-        if name in taken or name.startswith("mass_"):
-            raise ValueError(
-                f"this model holds something called {name!r}, a name that every torch.fx.GraphModule or converted network "
-                "has for itself; rename it."
-            )
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:

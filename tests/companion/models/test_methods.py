@@ -14,9 +14,10 @@ from companion.models import layer_by_layer
 from companion.models.cifar_resnets import CIFAR_NETS as NETS
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_weights
-from mass.baselines.blurpool import BlurPool2d
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores
+from mass.errors import as_pair
+from mass.nn.blurpool import BlurPool
 
 SIZES = {"digits": 8, "resnet20": 32}
 every_net = pytest.mark.parametrize("net", SIZES)
@@ -141,13 +142,17 @@ def branches(block, main, shortcut):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("filtering", "cls"), [("lpf1", BlurPool2d), ("lpf3", BlurPool2d), ("ddac3", DDAC2d)])
+@pytest.mark.parametrize(("filtering", "cls"), [("lpf1", BlurPool), ("lpf3", BlurPool), ("ddac3", DDAC2d)])
 def test_a_filter_after_the_convolution(filtering, cls):
     """conv, BatchNorm, ReLU, filter and sample; on the shortcut filter and sample, 1 x 1 conv, BatchNorm."""
     net, x = NETS["resnet20"](filtering=filtering, place="after").eval(), torch.rand(2, 16, 8, 8)
     block = net.layer2[0]
     blur, (conv, bn) = block.shortcut_after, block.shortcut
-    assert isinstance(block.after, cls) and isinstance(blur, cls) and block.after.stride == blur.stride == 2
+    assert (
+        isinstance(block.after, cls)
+        and isinstance(blur, cls)
+        and as_pair(block.after.stride) == as_pair(blur.stride) == (2, 2)
+    )
     assert block.conv1.stride == conv.stride == (1, 1) and isinstance(block.before, nn.Identity)
     main = block.after(F.relu(block.bn1(F.conv2d(x, block.conv1.weight, padding=1))))
     expected = branches(block, main, bn(F.conv2d(blur(x), conv.weight)))
@@ -156,13 +161,13 @@ def test_a_filter_after_the_convolution(filtering, cls):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("filtering", "cls"), [("lpf3", BlurPool2d), ("ddac3", DDAC2d)])
+@pytest.mark.parametrize(("filtering", "cls"), [("lpf3", BlurPool), ("ddac3", DDAC2d)])
 def test_a_filter_before_the_convolution(filtering, cls):
     """One dense filter of the block's input, then both strided convolutions."""
     net, x = NETS["resnet20"](filtering=filtering, place="before").eval(), torch.rand(2, 16, 8, 8)
     block = net.layer2[0]
     conv, bn = block.shortcut
-    assert isinstance(block.before, cls) and block.before.stride == 1
+    assert isinstance(block.before, cls) and as_pair(block.before.stride) == (1, 1)
     assert isinstance(block.after, nn.Identity) and isinstance(block.shortcut_after, nn.Identity)
     filtered = block.before(x)
     main = F.relu(block.bn1(F.conv2d(filtered, block.conv1.weight, stride=2, padding=1)))

@@ -13,13 +13,13 @@ from companion.data.images import photographs
 from companion.data.normalisation import normalize
 from companion.figures.style import COLOURS
 from companion.measures.margins import margins, summary
+from companion.measures.moves import MOVES, agreement, bilinear_half, fourier_half
 from companion.measures.origins import frozen, origin_maps, output_and_origins, phase_energies
 from companion.measures.paired_images import compare, mcnemar
 from companion.models.random_weights import calibrated
 from companion.studies.lattices.figures import margin_histograms
 from companion.studies.weight_transfer.figures import agreement_points
 from companion.studies.weight_transfer.frames import InItsFrame, frames_found, in_frame
-from companion.studies.weight_transfer.moves import MOVES, agreement, bilinear_half, fourier_half
 
 
 def test_frames_are_found_wherever_they_were_moved_to():

@@ -4,16 +4,10 @@ import pytest
 import torch
 
 from companion.data.images import photographs
+from companion.measures.signals import interpolated, spectrum, waves
 from companion.studies.why_not_invariant.commute import distance, example_layers, layer_errors, rounded
-from companion.studies.why_not_invariant.sampling import (
-    blur,
-    interpolated,
-    max_pool_in_two_steps,
-    residual_by_filter,
-    spectrum,
-    waves,
-)
-from mass.baselines.blurpool import binomial_filter
+from companion.studies.why_not_invariant.sampling import blur, max_pool_in_two_steps, residual_by_filter
+from mass.nn.blurpool import binomial_filter
 
 
 @pytest.mark.parametrize(("size", "taps"), [(1, [1]), (2, [1, 1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from mass.baselines.blurpool import BlurPool2d
+from mass.nn.blurpool import BlurPool
 from mass.nn.conv import CircularConv2d
 
 Shift = tuple[int, int]
@@ -35,7 +35,7 @@ def example_layers(channels: int = 3) -> dict[str, nn.Module]:
         "strided convolution, circular": CircularConv2d(channels, 8, 3, 2, 1),
         "max pooling 2 x 2": nn.MaxPool2d(2),
         "average pooling 2 x 2": nn.AvgPool2d(2),
-        "blur of size 3, then sampling": BlurPool2d(channels, 3),
+        "blur of size 3, then sampling": BlurPool(channels, 3),
         "MASS strided convolution": strided,
         "MASS max pooling 2 x 2": mass.MassMaxPool2d(2),
     }

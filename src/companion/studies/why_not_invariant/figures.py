@@ -14,10 +14,11 @@ from torch import Tensor
 import mass
 from companion.figures.common import draw_map
 from companion.figures.style import COLOURS, finished
+from companion.measures.signals import interpolated, spectrum
 from companion.studies.why_not_invariant.commute import distance
-from companion.studies.why_not_invariant.sampling import interpolated, max_pool_in_two_steps, spectrum
-from mass.baselines.blurpool import binomial_filter
+from companion.studies.why_not_invariant.sampling import max_pool_in_two_steps
 from mass.functional.padding import circular_pad
+from mass.nn.blurpool import binomial_filter
 
 # The two halves of a signal's samples, and the four of an image's: the same colours throughout.
 PHASES = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a")

@@ -11,29 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mass
-from mass.baselines.blurpool import BlurPool2d
 from mass.functional.padding import circular_pad
-
-
-def waves(length: int, amplitudes: dict[int, float]) -> Tensor:
-    """A sum of cosines by number of cycles in `length` samples. Shape: (length,)."""
-    n = torch.arange(length, dtype=torch.float64)
-    return sum((a * torch.cos(2 * torch.pi * k * n / length) for k, a in amplitudes.items()), torch.zeros_like(n))
-
-
-def spectrum(x: Tensor) -> Tensor:
-    """Amplitude of each frequency 0 … length / 2. Shape: (length,) -> (length // 2 + 1,)."""
-    return torch.fft.rfft(x).abs() * 2 / len(x)
-
-
-def interpolated(samples: Tensor, length: int) -> Tensor:
-    """The one band-limited signal through the samples, on a grid of `length`: zeros appended to the spectrum."""
-    return torch.fft.irfft(torch.fft.rfft(samples), length) * length / len(samples)
+from mass.nn.blurpool import BlurPool
 
 
 def blur(x: Tensor, size: int) -> Tensor:
     """Each channel filtered by the binomial filter along both axes, circularly. Shape: (B, C, H, W) -> the same."""
-    return BlurPool2d(x.shape[1], size, stride=1)(x)
+    return BlurPool(x.shape[1], size, stride=1)(x)
 
 
 def max_pool_in_two_steps(x: Tensor) -> tuple[Tensor, Tensor]:

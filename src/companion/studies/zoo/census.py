@@ -43,7 +43,7 @@ from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, read_records, record_name
 from companion.data.hard_images import centred_photograph, film
 from companion.measures.shifts import random_shifts
-from companion.models.random_weights import calibrate
+from companion.models.random_weights import calibrate, vary_constants
 from companion.studies.zoo.members import VIDEO, Member, timm_members, torchvision_members, video_members
 from mass.nn.alignment import SelectOrigin, Shift
 from mass.nn.conv import CircularConv2d
@@ -63,11 +63,7 @@ def build(member: Member) -> nn.Module:
     else:
         options = {"init_weights": True} if member.model in ("googlenet", "inception_v3") else {}
         model = torchvision.models.get_model(member.model, weights=None, **options)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.numel() > 1 and p.is_floating_point() and bool((p == p.flatten()[0]).all()):
-                p.add_(torch.randn_like(p), alpha=0.2)  # layer scales of 1e-6 and zeroed branches would hide much
-    return model.eval()
+    return vary_constants(model).eval()
 
 
 def is_video(member: Member) -> bool:

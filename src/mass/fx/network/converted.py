@@ -47,6 +47,7 @@ class Converted(fx.GraphModule):
         mass_blend: how it averages over origins that nearly tie; None where it chooses one.
         mass_planes: of volumes that are equivariant in depth: by path of an output, its axis of planes, and how many it has for
             each of the volume; None of all other networks.
+        mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -61,6 +62,7 @@ class Converted(fx.GraphModule):
     mass_example_shape: tuple[int, ...] = ()
     mass_blend: Blend | None = None
     mass_planes: Mapping[str, tuple[int, int]] | None = None
+    mass_antialiased: bool = False
     mass_tied: dict[str, nn.Module] | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:

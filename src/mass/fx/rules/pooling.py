@@ -9,9 +9,10 @@ from torch import nn
 from mass.axes import pair_of, times
 from mass.fx.lattice import Grid, stride
 from mass.fx.nodes import nodes_in
-from mass.fx.rule import Effect, Site, UnequalWindows, rule
+from mass.fx.rule import Effect, Recast, Site, UnequalWindows, rule
 from mass.fx.rules.unpooling import max_pool_with_indices
 from mass.fx.rules.window import is_padded, windowed
+from mass.nn.blurpool import BlurPool
 from mass.nn.exact import ExactMean
 from mass.nn.pooling import (
     AdaptivePool3d,
@@ -84,6 +85,13 @@ def _pool(site: Site) -> Effect:
     pool = site.becomes(**given)
     pool.before = site.map.pads
     return windowed(site, pair_of(pool.stride, site.axes), is_padded(pool.padding, site.axes), pool)
+
+
+@rule(modules=[BlurPool], axes=2, becomes=BlurPool, takes_origin=True)
+def blur_pool(site: Site) -> Effect:
+    blur: Any = site.module
+    circular = Recast(site.becomes, (("padding_mode", "circular"),))
+    return windowed(site, blur.stride, blur.padding_mode != "circular", circular)
 
 
 @rule(modules=[nn.AdaptiveAvgPool1d], functions=["adaptive_avg_pool1d"], axes=1, arguments=_ADAPTIVE)

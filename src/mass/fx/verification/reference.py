@@ -1,8 +1,8 @@
 """The plain network with borders that wrap, computed without origins: what a converted network is compared with.
 
 An interpreter of the traced graph, before any rewriting. Every operation is PyTorch's own, on a map that was
-extended around its borders by indexing; of the library's kernels, layers and lattices nothing is used, so that a
-mistake in them does not repeat itself here. Slow, and only run when a conversion is verified.
+extended around its borders by indexing; of the library's kernels, layers and lattices nothing is used (of a BlurPool its
+filter is read), so that a mistake in them does not repeat itself here. Slow, and only run when a conversion is verified.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import Interpreter
 from mass.fx.nodes import name_of
+from mass.nn.blurpool import BlurPool
 
 _NAMES = {  # the parameters of functions, in order
     "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
@@ -25,6 +26,7 @@ _NAMES = {  # the parameters of functions, in order
     "max_unpool": ("input", "indices", "kernel_size", "stride", "padding", "output_size"),
     "interpolate": ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias"),
     "pad": ("input", "pad", "mode", "value"),
+    "blur": ("input", "stride"),
 }
 _CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
     "conv_transpose": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
@@ -35,6 +37,7 @@ _CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
     "interpolate": (nn.Upsample,),
     "pad": (nn.modules.padding._ConstantPadNd, nn.modules.padding._ReflectionPadNd,
             nn.modules.padding._ReplicationPadNd, nn.modules.padding._CircularPadNd),
+    "blur": (BlurPool,),
 }  # fmt: skip
 _REACH = 3  # samples that bicubic interpolation reads past a border, and one to spare
 
@@ -71,10 +74,17 @@ class Reference(Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         given = dict(zip(_NAMES[kind], args, strict=False)) | kwargs
         if n.op == "call_module":
-            module = self.module.get_submodule(str(n.target))
+            module: Any = self.module.get_submodule(str(n.target))
             given |= {name: getattr(module, name) for name in _NAMES[kind][1:] if hasattr(module, name)}
             if kind == "pad":
                 given |= {"pad": module.padding, "mode": _mode(module)}
+            if kind == "blur":  # a convolution of each channel
+                half = tuple((size - 1) // 2 for size in module.kernel_size)
+                given |= {
+                    "weight": module.filter.to(given["input"].dtype),
+                    "padding": half,
+                    "groups": module.channels,
+                }
         if name_of(n).endswith("_with_indices"):
             given["return_indices"] = True
         source = n.args[0] if n.args else n.kwargs["input"]
@@ -87,7 +97,7 @@ class Reference(Interpreter):
             return super().run_node(n)  # a window larger than its map, cut to it
         operation: Callable[..., Any] = {
             "conv": self._conv, "conv_transpose": self._conv_transpose, "max_pool": self._max_pool,
-            "avg_pool": self._avg_pool, "max_unpool": self._max_unpool,
+            "avg_pool": self._avg_pool, "max_unpool": self._max_unpool, "blur": self._conv,
         }[kind]  # fmt: skip
         return operation(given, before)
 

@@ -19,6 +19,7 @@ from mass.evaluate.consistency import PROTOCOLS, Protocol
 from mass.functional.shift import shift
 
 Pair = tuple[Tensor, Tensor]
+Moves = dict[str, Callable[[Tensor, Generator], Pair]]
 
 
 def fourier_half(x: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def _window_by_one(x: Tensor, generator: Generator) -> Pair:
     return protocol.move(x, by), protocol.move(x, by + 1)
 
 
-MOVES: dict[str, Callable[[Tensor, Generator], Pair]] = {
+MOVES: Moves = {
     "circular, whole pixels": _twice(PROTOCOLS["mass"]),
     "circular, half a pixel (Fourier)": _and_half(fourier_half),
     "circular, half a pixel (bilinear)": _and_half(bilinear_half),
@@ -79,15 +80,30 @@ MOVES: dict[str, Callable[[Tensor, Generator], Pair]] = {
 }
 
 
+def small_moves(reach: int) -> Moves:
+    """Ways for small images to move: circularly to anywhere, by half a pixel, and with zeros moving in by so many at most."""
+    return {
+        "circular, whole pixels": _twice(PROTOCOLS["mass"]),
+        "circular, half a pixel (Fourier)": _and_half(fourier_half),
+        f"zeros move in, up to {reach}": _twice(Protocol("zero", 0, reach)),
+    }
+
+
 def agreement(
-    models: dict[str, nn.Module], batches: Batches, prepare: Prepare, limit: int, seed: int = 0
+    models: dict[str, nn.Module],
+    batches: Batches,
+    prepare: Prepare,
+    limit: int,
+    seed: int = 0,
+    moves: Moves | None = None,
 ) -> list[dict[str, Any]]:
-    """How well two views of an image agree, per method and move, over the first `limit` images.
+    """How well two views of an image agree, per method and move (`MOVES`), over the first `limit` images.
 
     Returns:
         Rows of method, input (the move), n, agreement (labels, in percent) and cosine (of the logits, mean).
     """
-    sums: dict[tuple[str, str], list[float]] = {(method, move): [0.0, 0.0] for move in MOVES for method in models}
+    moves = MOVES if moves is None else moves
+    sums: dict[tuple[str, str], list[float]] = {(method, move): [0.0, 0.0] for move in moves for method in models}
     generator = torch.Generator().manual_seed(seed)
     total = 0
     for model in models.values():
@@ -95,7 +111,7 @@ def agreement(
     with torch.no_grad():
         for images, _ in tqdm(batches, desc="moves", leave=False, disable=None):
             x = prepare(images)[: limit - total]
-            for move, pair in MOVES.items():
+            for move, pair in moves.items():
                 views = pair(x, generator)
                 for method, model in models.items():
                     first, second = (model(view) for view in views)

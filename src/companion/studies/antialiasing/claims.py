@@ -1,0 +1,155 @@
+"""The seed's claims, our numbers, and what can be said: the last table of notebook 09."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from companion.core.published import read_results
+from companion.core.records import Record, is_study
+from companion.measures.paired_t import paired_gains
+
+PLAIN = "Baseline, zero padding"  # as companion.models.methods prints it
+CONFIRMED, NOT, OPEN = "confirmed", "not confirmed", "not decidable here"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the seed says, and what was measured.
+
+    Attributes:
+        said: in the seed's sense.
+        measured: what our number is.
+        number: with its interval, as printed.
+        verdict: CONFIRMED, NOT or OPEN.
+    """
+
+    said: str
+    measured: str
+    number: str
+    verdict: str
+
+
+def difference(records: Sequence[Record], method: str, over: str, field: str = "top1") -> dict[str, Any] | None:
+    """The mean paired difference over common seeds, in percentage points, with its interval; None without common seeds."""
+    both = [record for record in records if record["method"] in (method, over)]
+    if {record["method"] for record in both} != {method, over}:
+        return None
+    row = paired_gains(both, over, field).loc[method]
+    return dict(row) if row["n"] else None
+
+
+def judged(said: str, measured: str, found: dict[str, Any] | None) -> Claim:
+    """A claim that something rises: told by the interval of a paired difference."""
+    if found is None:
+        return Claim(said, measured, "–", OPEN)
+    if found["n"] < 2:
+        return Claim(said, measured, f"{found['gain']:+.2f} (one seed)", OPEN)
+    number = f"{found['gain']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}; {found['n']:.0f} seeds)"
+    verdict = CONFIRMED if found["low"] > 0 else NOT if found["high"] <= 0 else OPEN
+    return Claim(said, measured, number, verdict)
+
+
+def by_comparison(said: str, measured: str, pairs: dict[str, tuple[float, float]], digits: int = 2) -> Claim:
+    """A claim that one number is larger than another, in each of several cases, without an interval.
+
+    >>> by_comparison("It grows", "height", {"tree": (3.0, 2.0), "stone": (1.0, 1.0)}).verdict
+    'not decidable here'
+    """
+    number = "; ".join(
+        f"{name} {ours:.{digits}f} against {theirs:.{digits}f}" for name, (ours, theirs) in pairs.items()
+    )
+    larger = [ours > theirs for ours, theirs in pairs.values()]
+    return Claim(said, measured, number, CONFIRMED if all(larger) else NOT if not any(larger) else OPEN)
+
+
+def cifar10_runs(root: Path) -> list[Record]:
+    """Notebook 05's runs of ResNet-20 on CIFAR-10 in `reduced`, as published: 13 epochs, three seeds."""
+    records = read_results(root, "cifar10")
+    chosen = [r for r in records if r["profile"] == "reduced" and not is_study(r) and r.get("net") == "resnet20"]
+    return [r for r in chosen if r.get("dataset") == "cifar10"]
+
+
+def of_the_seed(
+    records: Sequence[Record],
+    cifar10: Sequence[Record],
+    distances: dict[str, dict[tuple[str, str], Any]],
+    stability: dict[str, float | None],
+    relative: Sequence[dict[str, Any]],
+) -> list[Claim]:
+    """Each of the seed's claims against what notebook 09 measured.
+
+    Args:
+        records: of the networks that it trained; cifar10: of notebook 05's.
+        distances: feature distances, by network, then by version and layer.
+        stability: of generation, by version, in dB; None where all is identical.
+        relative: mean corruption errors, by seed and method.
+    """
+    layers = {net: list(grids)[-1][1] for net, grids in distances.items()}
+    alike = {
+        net: (
+            1 - float(grids["anti-aliased", layers[net]].mean()),
+            1 - float(grids["circular padding", layers[net]].mean()),
+        )
+        for net, grids in distances.items()
+    }
+    restored = {"U-Net": (stability["anti-aliased"] or math.inf, stability["circular padding"] or math.inf)}
+    right = [row | {"right": -row["relative"]} for row in relative]
+    shifted = f"{PLAIN}, shifts in training"
+
+    def gain(method: str, over: str, field: str = "top1") -> dict[str, Any] | None:
+        return difference(records, method, over, field)
+
+    return [
+        by_comparison(
+            "Internal features keep shift-equivariance better",
+            "cosine of the deepest layer's features, mean over shifts, borders wrap: with a filter against without",
+            alike,
+        ),
+        judged(
+            "Filters increase classification consistency",
+            "circular consistency, points: anti-aliased less plain",
+            gain("anti-aliased", PLAIN, "consistency"),
+        ),
+        judged(
+            "Stronger filters increase it more",
+            "circular consistency, points: Bin-5 less Rect-2",
+            gain("anti-aliased, Bin-5", "anti-aliased, Rect-2", "consistency"),
+        ),
+        judged(
+            "Accuracy is improved as well",
+            "top-1, points: LPF-3 less baseline (ResNet-20 on CIFAR-10, notebook 05)",
+            difference(cifar10, "LPF-3", "Baseline"),
+        ),
+        judged(
+            "Fine-tuned on few grey images, accuracy rises (95.865 to 97.115)",
+            "top-1, points: anti-aliased less plain",
+            gain("anti-aliased", PLAIN),
+        ),
+        by_comparison(
+            "Generated images are more stable", "PSNR in dB, borders wrap: with a filter against without", restored, 1
+        ),
+        judged(
+            "Corrupted images are classified better",
+            "mean corruption error, plain = 100, points: plain less anti-aliased",
+            difference(right, "anti-aliased", PLAIN, "right"),
+        ),
+        judged(
+            "Shift augmentation is no longer required",
+            "circular consistency, points: anti-aliased less plain with shifts in training",
+            gain("anti-aliased", shifted, "consistency"),
+        ),
+        judged(
+            "(MASS beside it: consistency)",
+            "circular consistency, points: MASS less anti-aliased",
+            gain("MASS", "anti-aliased", "consistency"),
+        ),
+        judged(
+            "(MASS over it: accuracy)",
+            "top-1, points: MASS over anti-aliasing less anti-aliased",
+            gain("MASS over anti-aliasing", "anti-aliased"),
+        ),
+    ]
