@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import labelled, segmented
+from companion.data import labelled, segmented, transformed
 
 
 class DataSet(Protocol):
@@ -33,6 +33,12 @@ class DataSet(Protocol):
 DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "cifar10": labelled.cifar10,
     "digits": labelled.digits,
+    "rotated-digits": transformed.rotated_digits,
+    "rotated-mnist": transformed.from_mnist("rotations", halved=False),
+    "rotated-mnist-16": transformed.from_mnist("rotations", halved=True),
+    "reflected-mnist-16": transformed.from_mnist("reflections", halved=True),
+    "scaled-mnist": transformed.from_mnist("scales", halved=False),
+    "scaled-mnist-16": transformed.from_mnist("scales", halved=True),
     "voc2012": segmented.voc2012,
     "voc-subset": segmented.voc_subset,
     "scenes": segmented.scenes,
