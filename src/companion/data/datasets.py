@@ -36,6 +36,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "rotated-digits": transformed.rotated_digits,
     "rotated-mnist": transformed.from_mnist("rotations", halved=False),
     "rotated-mnist-16": transformed.from_mnist("rotations", halved=True),
+    "reflected-mnist": transformed.from_mnist("reflections", halved=False),
     "reflected-mnist-16": transformed.from_mnist("reflections", halved=True),
     "scaled-mnist": transformed.from_mnist("scales", halved=False),
     "scaled-mnist-16": transformed.from_mnist("scales", halved=True),

@@ -57,7 +57,7 @@ class GroupPool(nn.Module):
         parts = self.parts(x.shape[1])
         pieces = x.split([part for part, _ in parts], dim=1)
         return torch.cat(
-            [piece.unflatten(1, (-1, size)).max(2).values for piece, (_, size) in zip(pieces, parts, strict=True)], dim=1
+            [piece.unflatten(1, (-1, size)).max(2)[0] for piece, (_, size) in zip(pieces, parts, strict=True)], dim=1
         )
 
     def extra_repr(self) -> str:

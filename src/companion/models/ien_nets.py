@@ -133,14 +133,24 @@ def vgg(width: int, groups: str) -> PlainNet:
     return PlainNet([factor * width for factor in (1, 2, 4, 4, 8, 8, 8, 8)], groups, **_VGG)  # type: ignore[arg-type]
 
 
+def _shaped(widths: Sequence[int], groups: str) -> PlainNet:
+    return PlainNet(widths, groups, **_NARROW)  # type: ignore[arg-type]
+
+
 def narrow_net(width: int, groups: str) -> PlainNet:
-    """For a CPU and images of 16 x 16 (8 x 8 too): MNIST's network with small kernels, and a second layer as wide as the first."""
-    return PlainNet([factor * width for factor in (1, 1, 2, 2, 3, 4)], groups, **_NARROW)  # type: ignore[arg-type]
+    """For a CPU and images of 16 x 16: MNIST's network with small kernels, and a second layer as wide as the first."""
+    return _shaped([factor * width for factor in (1, 1, 2, 2, 3, 4)], groups)
 
 
 def tiny_net(width: int, groups: str) -> PlainNet:
     """For images of 8 x 8: the narrow network, halved once."""
     return PlainNet([width, width, 2 * width, 2 * width], groups, kernels=(3,) * 4, padding=(1,) * 4, halved=(2,))
+
+
+def mnist_steerable(width: int) -> SteerableNet:
+    """The published network with as many channels in fields of the quarter turns, and filters from a fixed basis."""
+    widths = [width, width * 3 // 2, 2 * width, 2 * width, 3 * width, 4 * width]
+    return SteerableNet(widths, (7, 5, 5, 5, 5, 5), (1, 2, 2, 2, 2, 0), (2, 4))
 
 
 def narrow_steerable(width: int) -> SteerableNet:
@@ -170,6 +180,9 @@ def _net(build: Callable[..., nn.Module], *arguments: Any) -> Callable[..., nn.M
 IEN_NETS = {
     "ien-mnist128-r4": _net(mnist_net, 128, "r4"),
     "ien-mnist88-r4-2-1": _net(mnist_net, 88, "r4-2-1"),
+    "ien-mnist128-r8": _net(mnist_net, 128, "r8"),
+    "ien-mnist40-r4": _net(mnist_net, 40, "r4"),
+    "steerable-mnist128": _net(mnist_steerable, 128),
     "ien-vgg144-r4": _net(vgg, 144, "r4"),
     "ien-vgg200-r8": _net(vgg, 200, "r8"),
     "ien-vgg99-r4-2-1": _net(vgg, 99, "r4-2-1"),
@@ -179,12 +192,14 @@ IEN_NETS = {
     "ien-resnet192-r8": _net(WideResNet18, 192, "r8"),
     "ien-resnet88-r4-2-1": _net(WideResNet18, 88, "r4-2-1"),
     "ien-resnet129-r8-4-2-1": _net(WideResNet18, 129, "r8-4-2-1"),
-    "ien-narrow8-r4": _net(narrow_net, 8, "r4"),
     "ien-narrow16-r4": _net(narrow_net, 16, "r4"),
+    "ien-narrow-10k-r4": _net(_shaped, (8, 8, 12, 12, 20, 28), "r4"),  # as many parameters as steerable-narrow16: 10 thousand
     "ien-narrow16-r8": _net(narrow_net, 16, "r8"),
     "ien-narrow11-r4-2-1": _net(narrow_net, 11, "r4-2-1"),
     "steerable-narrow16": _net(narrow_steerable, 16),
+    "ien-tiny16-r4": _net(tiny_net, 16, "r4"),
     "ien-tiny8-r4": _net(tiny_net, 8, "r4"),
+    "ien-tiny16-r8": _net(tiny_net, 16, "r8"),
     "ien-tiny11-r4-2-1": _net(tiny_net, 11, "r4-2-1"),
-    "steerable-tiny8": _net(tiny_steerable, 8),
+    "steerable-tiny16": _net(tiny_steerable, 16),
 }

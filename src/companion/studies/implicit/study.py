@@ -1,0 +1,39 @@
+"""What the pipeline and the README are told of notebook 10."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from companion.core.study import Settings, Study
+
+
+@dataclass(frozen=True)
+class Implicit(Settings):
+    """Networks with and without the equivariance loss, steerable ones, and MASS."""
+
+    rotated: str  # data sets
+    reflected: str
+    scaled: str
+    net: str  # networks, keys of companion.models.methods.NETS
+    small: str  # of as many parameters as the steerable one
+    steerable: str
+    mixed: str
+    eighths: str
+    arms: tuple[str, ...]  # keys of companion.studies.implicit.arms.ARMS
+    seeds: int
+    more: tuple[str, ...]  # arms that get more seeds, to be told apart
+    more_seeds: int
+    epochs: int
+    batch: int
+    beta: float
+    rounds: int  # of timing
+    certified: int  # test images
+
+
+STUDY = Study(
+    notebook="10_implicit_equivariance",
+    description="Implicit equivariance - seed 002: a loss instead of a basis, and the same over MASS",
+    settings=Implicit,
+    remark="Not MNIST, which quick does without: it is the official files or refused.",
+    keeps_checkpoints=True,
+)
