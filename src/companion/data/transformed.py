@@ -2,7 +2,7 @@
 
 Rotated MNIST (Larochelle et al., 2007) has 12,000 digits to train on and 50,000 to test, each turned by an angle of its own. Its
 files are in no registry, and so it is made here from MNIST in that protocol: other digits, other angles, the same task.
-MNIST-scale (Sosnovik et al., 2020) likewise: 10,000 and 50,000 digits, scaled to 0.3 to 1.
+MNIST-scale (Sosnovik et al., 2020) can be had to the bit: 10,000 and 50,000 digits (`companion.data.mnist_scale`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from companion.data.labelled import Labelled, Split, digits
 from companion.data.mnist import shuffled
+from companion.data.mnist_scale import mnist_scale
 from companion.data.transforms import Chain, Reflections, Transforms, rotations, scalings
 
 _AT_ONCE = 2000
@@ -71,8 +72,6 @@ def _made(images: Tensor, transforms: Transforms, halved: bool) -> Tensor:
 
 
 def _drawn(kind: str, count: int, generator: torch.Generator) -> Transforms:
-    if kind == "scales":
-        return scalings(0.3 + 0.7 * torch.rand(count, generator=generator))
     turned = rotations(360 * torch.rand(count, generator=generator))
     if kind == "rotations":
         return turned
@@ -85,14 +84,28 @@ def transformed(train: Split, test: Split, kind: str, halved: bool) -> Transform
     splits = [
         Split(_made(split.images, _drawn(kind, len(split), generator), halved), split.labels) for split in (train, test)
     ]
+    return _with_statistics(splits, test, kind, halved)
+
+
+def _with_statistics(splits: list[Split], test: Split, kind: str, halved: bool) -> Transformed:
     pixels = splits[0].images.float() / 255
     return Transformed(*splits, (float(pixels.mean()),), (float(pixels.std()),), test, kind, halved)
 
 
 def from_mnist(kind: str, halved: bool) -> Callable[[Path], Transformed]:
-    """A maker from MNIST's digits: 12,000 and 50,000; 10,000 and 50,000 where they are scaled."""
-    train = 10_000 if kind == "scales" else 12_000
-    return lambda root: transformed(*shuffled(root, train, 50_000), kind, halved)
+    """A maker from MNIST's digits: 12,000 and 50,000."""
+    return lambda root: transformed(*shuffled(root, 12_000, 50_000), kind, halved)
+
+
+def scaled_mnist(halved: bool) -> Callable[[Path], Transformed]:
+    """A maker of MNIST-scale, realisation 0."""
+
+    def make(root: Path) -> Transformed:
+        made = mnist_scale(root)
+        splits = [Split(half(made[name].images) if halved else made[name].images, made[name].labels) for name in ("train", "test")]
+        return _with_statistics(splits, made["upright"], "scales", halved)
+
+    return make
 
 
 def rotated_digits(root: Path) -> Transformed:
