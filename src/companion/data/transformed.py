@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from companion.data.labelled import Labelled, Split, digits
+from companion.data.labelled import Labelled, Split, digits, statistics
 from companion.data.mnist import shuffled
 from companion.data.mnist_scale import mnist_scale
 from companion.data.transforms import Chain, Reflections, Transforms, rotations, scalings
@@ -88,8 +88,7 @@ def transformed(train: Split, test: Split, kind: str, halved: bool) -> Transform
 
 
 def _with_statistics(splits: list[Split], test: Split, kind: str, halved: bool) -> Transformed:
-    pixels = splits[0].images.float() / 255
-    return Transformed(*splits, (float(pixels.mean()),), (float(pixels.std()),), test, kind, halved)
+    return Transformed(*splits, *statistics(splits[0].images), test, kind, halved)
 
 
 def from_mnist(kind: str, halved: bool) -> Callable[[Path], Transformed]:

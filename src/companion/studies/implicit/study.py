@@ -28,6 +28,11 @@ class Implicit(Settings):
     beta: float
     rounds: int  # of timing
     certified: int  # test images
+    tracking_width: int  # of the trackers' first layer
+    tracking_steps: int
+    tracking_sequences: int  # to train on; as many to test
+    tracking_frames: int
+    tracking_seeds: int
 
 
 STUDY = Study(
