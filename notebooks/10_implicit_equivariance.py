@@ -25,6 +25,8 @@
 profile = "quick"
 
 # %%
+import torch
+
 from companion.data.datasets import DATASETS
 from companion.data.sequences import generated
 from companion.data.transforms import DRAWS, QuarterTurns, Reflections, rotations, scalings
@@ -37,8 +39,6 @@ from companion.training.record_run import trained
 from companion.training.sweep import curves, run_all
 
 # %%
-import torch
-
 run = Run("10_implicit_equivariance", profile)
 use_style()
 settings = run.settings
@@ -97,7 +97,10 @@ figures.construction_table(constructed)
 by_arm = recipes(settings)
 names = {recipe.name: ARMS[arm].printed for arm, runs in by_arm.items() for recipe in runs}
 everything = in_order(by_arm)
-records = [r | {"method": names[s.name]} for s, r in zip(everything, run_all(everything, run.root, run.checkpoints), strict=True)]
+records = [
+    r | {"method": names[s.name]}
+    for s, r in zip(everything, run_all(everything, run.root, run.checkpoints), strict=True)
+]
 for record in records:
     run.record(**record)
 
@@ -206,7 +209,9 @@ fig
 
 # %% tags=["measures"]
 plans = [
-    tracking.Tracking(settings.tracking_width, settings.tracking_steps, 8, settings.tracking_sequences, settings.tracking_frames, seed)
+    tracking.Tracking(
+        settings.tracking_width, settings.tracking_steps, 8, settings.tracking_sequences, settings.tracking_frames, seed
+    )
     for seed in range(settings.tracking_seeds)
 ]
 tracked = [row for plan in plans for row in tracking.measure(plan, run.checkpoints)]
@@ -218,7 +223,10 @@ figures.tracking_table(tracked)
 
 # %% tags=["measures"]
 sequence = generated(1, settings.tracking_frames, 10_000, test=True)[0]
-found = {method: tracking.track(tracking.tracker(plans[0], method, run.checkpoints), sequence, True) for method in tracking.ARMS}
+found = {
+    method: tracking.track(tracking.tracker(plans[0], method, run.checkpoints), sequence, True)
+    for method in tracking.ARMS
+}
 fig = figures.sequence_strip(sequence.frames, sequence.boxes, found)
 run.figure(fig, "tracking")
 fig

@@ -1,7 +1,7 @@
 """STL-10 and TinyImageNet as their official archives unpack: read where they are, and nothing of them is fetched.
 
-    data/stl10/stl10_binary/{train,test}_{X,y}.bin                                 (96 x 96, 10 classes)
-    data/tiny-imagenet/tiny-imagenet-200/{wnids.txt,train/<class>/images,val}      (64 x 64, 200 classes)
+data/stl10/stl10_binary/{train,test}_{X,y}.bin                                 (96 x 96, 10 classes)
+data/tiny-imagenet/tiny-imagenet-200/{wnids.txt,train/<class>/images,val}      (64 x 64, 200 classes)
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ def stl10(root: Path) -> Labelled:
         folder = root / "data/stl10/stl10_binary"
         pixels, labels = (_bytes_of(folder / f"{name}_{kind}.bin", _STL10) for kind in ("X", "y"))
         if len(pixels) != len(labels) * 3 * _SIDE * _SIDE:
-            raise Refusal(f"{name}_X.bin holds {len(pixels) / (3 * _SIDE * _SIDE):g} images, and {name}_y.bin {len(labels)} labels.")
-        images = torch.from_numpy(pixels).view(-1, 3, _SIDE, _SIDE).transpose(2, 3).contiguous()  # columns come first there
-        splits.append(Split(images, torch.from_numpy(labels).long() - 1))
-    return Labelled(*splits, *statistics(splits[0].images))
+            raise Refusal(
+                f"{name}_X.bin holds {len(pixels) / (3 * _SIDE * _SIDE):g} images, and {name}_y.bin {len(labels)} labels."
+            )
+        images = torch.from_numpy(pixels).view(-1, 3, _SIDE, _SIDE).transpose(2, 3)  # columns come first there
+        splits.append(Split(images.contiguous(), torch.from_numpy(labels).long() - 1))
+    return Labelled(splits[0], splits[1], *statistics(splits[0].images))
 
 
 def tiny_imagenet(root: Path, classes: int = 200) -> tuple[Split, Split]:
@@ -59,7 +61,9 @@ def tiny_imagenet(root: Path, classes: int = 200) -> tuple[Split, Split]:
             raise Refusal(f"tiny-imagenet-200/{piece} is missing: unpack {_TINY} in data/tiny-imagenet.")
     names = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())[:classes]
     known = {name: number for number, name in enumerate(names)}
-    training = [(path, known[name]) for name in names for path in sorted((folder / "train" / name / "images").glob("*.JPEG"))]
+    training = [
+        (path, known[name]) for name in names for path in sorted((folder / "train" / name / "images").glob("*.JPEG"))
+    ]
     lines = (folder / "val/val_annotations.txt").read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t")[:2] for line in lines if line.strip()]
     testing = [(folder / "val/images" / file, known[name]) for file, name in rows if name in known]

@@ -49,7 +49,9 @@ def _scaled(digit: numpy.ndarray, scale: float) -> Image.Image:
     factor = 1 / scale
     offset = 14.5 - factor * 14.5
     matrix = (factor, 0, offset, 0, factor, offset)
-    return Image.fromarray(digit).transform((28, 28), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=0)
+    return Image.fromarray(digit).transform(
+        (28, 28), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=0
+    )
 
 
 def _realised(images: numpy.ndarray, labels: numpy.ndarray, seed: int) -> Iterator[tuple[str, int, Image.Image]]:

@@ -105,7 +105,9 @@ def otb(folder: Path) -> Sequence:
     listing = folder / "groundtruth_rect.txt"
     if not listing.exists():
         raise Refusal(f"{folder.name} is no sequence of OTB: it lacks groundtruth_rect.txt.")
-    rows = [re.split(r"[,\s]+", line.strip()) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [
+        re.split(r"[,\s]+", line.strip()) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     if any(len(row) != 4 for row in rows):
         raise Refusal(f"groundtruth_rect.txt of {folder.name} must hold four numbers a line: left, top, width, height.")
     paths = sorted((folder / "img").glob("*.jpg"))

@@ -53,7 +53,9 @@ class Transformed(Labelled):
         """The first `count` upright test images, all transformed alike: turned by an angle, or scaled."""
         images, labels = self.upright.images[:count], self.upright.labels[:count]
         amount = torch.full((len(images),), float(step))
-        return Split(_made(images, scalings(amount) if self.kind == "scales" else rotations(amount), self.halved), labels)
+        return Split(
+            _made(images, scalings(amount) if self.kind == "scales" else rotations(amount), self.halved), labels
+        )
 
 
 def _bytes(images: Tensor) -> Tensor:
@@ -81,14 +83,10 @@ def _drawn(kind: str, count: int, generator: torch.Generator) -> Transforms:
 def transformed(train: Split, test: Split, kind: str, halved: bool) -> Transformed:
     """Images transformed at random, by a seed of their own."""
     generator = torch.Generator().manual_seed(0)
-    splits = [
+    made, tested = (
         Split(_made(split.images, _drawn(kind, len(split), generator), halved), split.labels) for split in (train, test)
-    ]
-    return _with_statistics(splits, test, kind, halved)
-
-
-def _with_statistics(splits: list[Split], test: Split, kind: str, halved: bool) -> Transformed:
-    return Transformed(*splits, *statistics(splits[0].images), test, kind, halved)
+    )
+    return Transformed(made, tested, *statistics(made.images), test, kind, halved)
 
 
 def from_mnist(kind: str, halved: bool) -> Callable[[Path], Transformed]:
@@ -101,8 +99,10 @@ def scaled_mnist(halved: bool) -> Callable[[Path], Transformed]:
 
     def make(root: Path) -> Transformed:
         made = mnist_scale(root)
-        splits = [Split(half(made[name].images) if halved else made[name].images, made[name].labels) for name in ("train", "test")]
-        return _with_statistics(splits, made["upright"], "scales", halved)
+        train, test = (
+            Split(half(made[n].images) if halved else made[n].images, made[n].labels) for n in ("train", "test")
+        )
+        return Transformed(train, test, *statistics(train.images), made["upright"], "scales", halved)
 
     return make
 

@@ -41,6 +41,7 @@ def _square(x: Tensor) -> None:
 
 def _by_kind(x: Tensor, kind: Tensor, ways: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
     """Every image by the way of its kind; differentiable."""
+    kind = kind.to(x.device)
     order = kind.argsort()
     counts = torch.bincount(kind, minlength=len(ways)).tolist()
     parts = x.index_select(0, order).split(counts)
@@ -154,15 +155,19 @@ class Shifts:
         return Shifts(self.by[rows], self.side, {stride: moved[rows] for stride, moved in self.moved.items()})
 
     def __call__(self, x: Tensor) -> Tensor:
-        return shift(x if x.is_floating_point() else x.float(), self.by)
+        return shift(x if x.is_floating_point() else x.float(), self.by.to(x.device))
 
     def undo(self, y: Tensor) -> tuple[Tensor, None]:
         stride = self.side // y.shape[2]
         if stride * y.shape[2] != self.side:
-            raise Refusal(f"A map of {y.shape[2]} rows is no whole part of an image of {self.side}: where it moved is unknown.")
+            raise Refusal(
+                f"A map of {y.shape[2]} rows is no whole part of an image of {self.side}: where it moved is unknown."
+            )
         if y.shape[2] > 1 and stride not in self.moved and bool((self.by % stride).any()):
-            raise Refusal(f"By shifts that {stride} does not divide, a map of total stride {stride} moves as its origins do: give them.")
-        return shift(y, -self.moved.get(stride, self.by // stride)), None
+            raise Refusal(
+                f"By shifts that {stride} does not divide, a map of total stride {stride} moves as its origins do: give them."
+            )
+        return shift(y, -self.moved.get(stride, self.by // stride).to(y.device)), None
 
 
 @dataclass(frozen=True)

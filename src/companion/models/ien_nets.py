@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -155,7 +154,9 @@ def mnist_steerable(width: int) -> SteerableNet:
 
 def narrow_steerable(width: int) -> SteerableNet:
     """The narrow network with as many channels in fields of the quarter turns, and filters from a fixed basis."""
-    return SteerableNet([factor * width for factor in (1, 1, 2, 2, 3, 4)], _NARROW["kernels"], _NARROW["padding"], (2, 4))
+    return SteerableNet(
+        [factor * width for factor in (1, 1, 2, 2, 3, 4)], _NARROW["kernels"], _NARROW["padding"], (2, 4)
+    )
 
 
 def tiny_steerable(width: int) -> SteerableNet:
@@ -166,9 +167,7 @@ def tiny_steerable(width: int) -> SteerableNet:
 def _net(build: Callable[..., nn.Module], *arguments: Any) -> Callable[..., nn.Module]:
     """A maker as `companion.models.methods.NETS` has them: (filtering, place, weights to start from or None)."""
 
-    def make(
-        filtering: str | None = None, place: str = "after", weights: dict[str, Tensor] | None = None
-    ) -> nn.Module:
+    def make(filtering: str | None = None, place: str = "after", weights: dict[str, Tensor] | None = None) -> nn.Module:
         model = build(*arguments)
         if weights is not None:
             load_into(model, weights, f"{build.__name__}({', '.join(map(str, arguments))})")
@@ -193,7 +192,9 @@ IEN_NETS = {
     "ien-resnet88-r4-2-1": _net(WideResNet18, 88, "r4-2-1"),
     "ien-resnet129-r8-4-2-1": _net(WideResNet18, 129, "r8-4-2-1"),
     "ien-narrow16-r4": _net(narrow_net, 16, "r4"),
-    "ien-narrow-10k-r4": _net(_shaped, (8, 8, 12, 12, 20, 28), "r4"),  # as many parameters as steerable-narrow16: 10 thousand
+    "ien-narrow-10k-r4": _net(
+        _shaped, (8, 8, 12, 12, 20, 28), "r4"
+    ),  # as many parameters as steerable-narrow16: 10 thousand
     "ien-narrow16-r8": _net(narrow_net, 16, "r8"),
     "ien-narrow11-r4-2-1": _net(narrow_net, 11, "r4-2-1"),
     "steerable-narrow16": _net(narrow_steerable, 16),

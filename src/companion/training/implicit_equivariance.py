@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from companion.core.errors import Refusal
 from companion.data.transformed import Transformed
 from companion.data.transforms import DRAWS, Affine, QuarterTurns, Reflections, Transforms, rotations, scalings
 from companion.measures.accuracy import Prepare, accuracy, right_labels, top1_and_consistency
@@ -44,6 +45,12 @@ class ImplicitEquivariance:
     data: Transformed
     recipe: Recipe
 
+    def __post_init__(self) -> None:
+        if not self.recipe.transforms:
+            raise Refusal(
+                f"{self.recipe.dataset} is trained with transformed copies: name them (--transforms), as in r4."
+            )
+
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         share = world * self.recipe.accumulate
         for images, labels in epoch_batches(self.data.train, self.recipe, epoch):
@@ -61,8 +68,8 @@ class ImplicitEquivariance:
         transforms = DRAWS[recipe.transforms](count, images.shape[2], torch.Generator().manual_seed(seed))
         images = images.float()
         both, labels = torch.cat((images, transforms(images))), torch.cat((labels, labels))
-        layers = network.model.layers if recipe.beta else []
-        with reading(network.model, layers) as features:  # type: ignore[arg-type]
+        layers: Any = network.model.layers if recipe.beta else []
+        with reading(network.model, layers) as features:
             logits = network(both)
         value = F.cross_entropy(logits, labels)
         if recipe.beta:

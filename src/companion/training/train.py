@@ -95,12 +95,14 @@ class Training:
             factor = recipe.encoder_lr if name.startswith("encoder.") else 1.0
             decay = 0.0 if METHODS[recipe.method].spared(name) else recipe.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
-        grouped = [{"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()]
-        options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": self.device.type == "cuda"}
+        grouped = [
+            {"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()
+        ]
+        options: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": self.device.type == "cuda"}
         self.optimizer: torch.optim.Optimizer = (
-            torch.optim.SGD(grouped, momentum=recipe.momentum, **options)
+            torch.optim.SGD(grouped, recipe.lr, recipe.momentum, **options)
             if recipe.optimizer == "sgd"
-            else torch.optim.Adam(grouped, **options)
+            else torch.optim.Adam(grouped, recipe.lr, **options)
         )
         self.network = Network(self.outputs, model)
         self.curve: list[dict[str, float]] = []

@@ -31,7 +31,9 @@ def tiny(root: Path) -> None:
     (folder / "wnids.txt").write_text("\n".join(reversed(names)))
     for number, name in enumerate(names):
         (folder / "train" / name / "images").mkdir(parents=True)
-        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / "train" / name / "images" / f"{name}_0.JPEG", quality=100)
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(
+            folder / "train" / name / "images" / f"{name}_0.JPEG", quality=100
+        )
     Image.new("RGB", (64, 64), (0, 9, 0)).save(folder / "val/images/val_0.JPEG")
     Image.new("L", (64, 64), 9).save(folder / "val/images/val_1.JPEG")
     listed = [f"val_0.JPEG\t{names[7]}\t0\t0\t9\t9", f"val_1.JPEG\t{names[110]}\t0\t0\t9\t9"]
@@ -80,7 +82,9 @@ def laid_out(folder: Path, separator: str):
     sequence = generated(1, 3, 0, test=True)[0]
     (folder / "img").mkdir(parents=True)
     lines = []
-    for number, (frame, (row, column, height, width)) in enumerate(zip(sequence.frames, sequence.boxes.tolist(), strict=True), start=1):
+    for number, (frame, (row, column, height, width)) in enumerate(
+        zip(sequence.frames, sequence.boxes.tolist(), strict=True), start=1
+    ):
         Image.fromarray((frame[0] * 255).byte().numpy()).save(folder / f"img/{number:04}.jpg", quality=100)
         left, top = column - (width - 1) / 2 + 1, row - (height - 1) / 2 + 1
         lines.append(separator.join(f"{value:.3f}" for value in (left, top, width, height)))
@@ -113,4 +117,4 @@ def test_sequences_follow_from_their_seed():
     assert torch.equal(one.frames, again.frames) and not torch.equal(one.frames, other.frames)
     row, column = (round(float(v)) for v in one.boxes[0, :2])
     around = one.frames[0, 0, row - 12 : row + 12, column - 12 : column + 12]
-    assert around.max() > 0.9 and one.frames.shape == (4, 1, 128, 128) and 0 <= one.frames.min()
+    assert around.max() > 0.9 and one.frames.shape == (4, 1, 128, 128) and one.frames.min() >= 0

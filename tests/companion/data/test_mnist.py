@@ -22,7 +22,9 @@ def write(folder: Path, count: int) -> None:
     for name in ("train", "t10k"):
         head = [number.to_bytes(4, "big") for number in (2051, count, 28, 28)]
         (at / f"{name}-images-idx3-ubyte").write_bytes(b"".join(head) + bytes(784 * count))
-        (at / f"{name}-labels-idx1-ubyte").write_bytes((2049).to_bytes(4, "big") + count.to_bytes(4, "big") + bytes([7] * count))
+        (at / f"{name}-labels-idx1-ubyte").write_bytes(
+            (2049).to_bytes(4, "big") + count.to_bytes(4, "big") + bytes([7] * count)
+        )
 
 
 def test_the_format_is_read(tmp_path):
@@ -73,4 +75,6 @@ def test_mnist_scale_is_the_published_one():
 
 
 def test_all_are_named():
-    assert {"rotated-mnist", "rotated-mnist-16", "reflected-mnist-16", "scaled-mnist", "scaled-mnist-16"} <= set(DATASETS)
+    assert {"rotated-mnist", "rotated-mnist-16", "reflected-mnist-16", "scaled-mnist", "scaled-mnist-16"} <= set(
+        DATASETS
+    )

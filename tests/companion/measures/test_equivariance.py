@@ -84,7 +84,9 @@ def test_the_gradient_is_right(name):
     transforms = drawn(name, 3, 6)
     here, there = (torch.randn(3, 4, 6, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
     pool = GroupPool("r4")
-    assert torch.autograd.gradcheck(lambda a, b: implicit_equivariance_loss([pool(a)], [pool(b)], transforms), (here, there))
+    assert torch.autograd.gradcheck(
+        lambda a, b: implicit_equivariance_loss([pool(a)], [pool(b)], transforms), (here, there)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(DRAWS))
@@ -95,7 +97,9 @@ def test_a_batch_gives_the_mean_of_its_images(name):
         transforms = Shifts(transforms.by // 2 * 2, 16)
     whole = implicit_equivariance_loss([m[0] for m in maps], [m[1] for m in maps], transforms)
     single = [
-        implicit_equivariance_loss([m[0, r : r + 1] for m in maps], [m[1, r : r + 1] for m in maps], transforms[r : r + 1])
+        implicit_equivariance_loss(
+            [m[0, r : r + 1] for m in maps], [m[1, r : r + 1] for m in maps], transforms[r : r + 1]
+        )
         for r in range(5)
     ]
     assert torch.allclose(whole, torch.stack(single).mean(), rtol=1e-5)
@@ -150,7 +154,12 @@ def test_errors_are_relative():
     x, transforms = torch.rand(4, 1, 16, 16), drawn("r4", 4)
     errors = equivariance_errors(model, model.layers, GroupPool("r4"), x, transforms)
     assert len(errors) == 6 and all(0 < error < 3 for error in errors)
-    assert max(equivariance_errors(model, model.layers, GroupPool("r4"), x, QuarterTurns(torch.zeros(4, dtype=torch.long)))) == 0
+    assert (
+        max(
+            equivariance_errors(model, model.layers, GroupPool("r4"), x, QuarterTurns(torch.zeros(4, dtype=torch.long)))
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,10 @@ def recipe_of(settings: Any, arm: str, seed: int) -> Recipe:
 def recipes(settings: Any) -> dict[str, list[Recipe]]:
     """All runs by arm, seed after seed."""
     return {
-        arm: [recipe_of(settings, arm, seed) for seed in range(settings.more_seeds if arm in settings.more else settings.seeds)]
+        arm: [
+            recipe_of(settings, arm, seed)
+            for seed in range(settings.more_seeds if arm in settings.more else settings.seeds)
+        ]
         for arm in settings.arms
     }
 

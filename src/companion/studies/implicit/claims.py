@@ -67,7 +67,9 @@ def _told(row: Any) -> str:
     return f"{row['gain']:+.2f} points{interval}, n = {row['n']}"
 
 
-def claims(records: Sequence[Record], settings: Any, times: Sequence[Record], certified: Sequence[Record]) -> pd.DataFrame:
+def claims(
+    records: Sequence[Record], settings: Any, times: Sequence[Record], certified: Sequence[Record]
+) -> pd.DataFrame:
     """The table that the notebook ends in."""
     table = comparisons(records, settings)
     rows = []
@@ -102,5 +104,11 @@ def claims(records: Sequence[Record], settings: Any, times: Sequence[Record], ce
     compared("The same for scale (MNIST-scale)", "ien-scales", "plain-scales")
     compared("IEN over MASS is no less accurate than MASS", "ien-mass", "mass")
     exact = {row["method"]: row["verdict"] for row in certified}
-    rows.append(("IEN over MASS is exact for shifts", exact["IEN over MASS"], "yes" if exact["IEN over MASS"] == "CERTIFIED" else "no"))
+    rows.append(
+        (
+            "IEN over MASS is exact for shifts",
+            exact["IEN over MASS"],
+            "yes" if exact["IEN over MASS"] == "CERTIFIED" else "no",
+        )
+    )
     return pd.DataFrame(rows, columns=["claim", "ours", "verdict"])

@@ -56,7 +56,9 @@ def table_of_runs(records: Sequence[Record], dataset: str) -> pd.DataFrame:
             "seeds": len(runs),
             "top-1 %": mean_std([r["top1"] for r in runs]),
             "worst angle %" if kind == "quarter" else "worst scale %": mean_std([r["worst_step"] for r in runs], 1),
-            "error, quarter turns" if kind == "quarter" else "error, scalings": mean_std([r[f"error_{kind}_{last}"] for r in runs], 3),
+            "error, quarter turns" if kind == "quarter" else "error, scalings": mean_std(
+                [r[f"error_{kind}_{last}"] for r in runs], 3
+            ),
             "consistency (shifts) %": mean_std([r["consistency"] for r in runs]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -86,7 +88,16 @@ def by_step(records: Sequence[Record], dataset: str, methods: Sequence[str]) -> 
     ]
     frame = pd.DataFrame(rows)
     fig, ax = plt.subplots(figsize=(8.5, 4))
-    sns.lineplot(frame, x="step", y="accuracy", hue="method", hue_order=list(methods), palette=COLOURS, errorbar=("pi", 100), ax=ax)
+    sns.lineplot(
+        frame,
+        x="step",
+        y="accuracy",
+        hue="method",
+        hue_order=list(methods),
+        palette=COLOURS,
+        errorbar=("pi", 100),
+        ax=ax,
+    )
     angles = frame["step"].max() > 1
     ax.set(xlabel="angle of all test images, degrees" if angles else "scale of all test images", ylabel="accuracy, %")
     if angles:
@@ -119,7 +130,14 @@ def two_errors(records: Sequence[Record], dataset: str, methods: Sequence[str]) 
     for method in methods:
         runs = [r for r in records if r["dataset"] == dataset and r["method"] == method]
         last = max(int(name.rpartition("_")[2]) for name in runs[0] if name.startswith("error_quarter_"))
-        ax.plot([r["consistency"] for r in runs], [r[f"error_quarter_{last}"] for r in runs], "o", ms=9, color=COLOURS[method], label=method)
+        ax.plot(
+            [r["consistency"] for r in runs],
+            [r[f"error_quarter_{last}"] for r in runs],
+            "o",
+            ms=9,
+            color=COLOURS[method],
+            label=method,
+        )
     ax.set(xlabel="one label under two shifts, % of images", ylabel="error under quarter turns, last layer")
     ax.set_ylim(bottom=0)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -144,7 +162,9 @@ def sequence_strip(frames: Tensor, boxes: Tensor, centres: dict[str, Tensor], sh
     for ax, number in zip(axes, [round(k * (len(frames) - 1) / (shown - 1)) for k in range(shown)], strict=True):
         draw_image(ax, frames[number, 0], f"frame {number + 1}")
         row, column, height, width = boxes[number].tolist()
-        ax.add_patch(plt.Rectangle((column - width / 2, row - height / 2), width, height, fill=False, ec="white", lw=1.5))
+        ax.add_patch(
+            plt.Rectangle((column - width / 2, row - height / 2), width, height, fill=False, ec="white", lw=1.5)
+        )
         for method, found in centres.items():
             ax.plot(found[number, 1], found[number, 0], "o", ms=6, color=COLOURS[method], mec="white", label=method)
     handles, labels = axes[0].get_legend_handles_labels()

@@ -27,7 +27,9 @@ def layers_of(model: nn.Module) -> list[str]:
     return model.layers  # type: ignore[return-value]
 
 
-def errors(model: nn.Module, images: Tensor, transforms: Transforms, prepare: Any = lambda images: images) -> list[float]:
+def errors(
+    model: nn.Module, images: Tensor, transforms: Transforms, prepare: Any = lambda images: images
+) -> list[float]:
     """`equivariance_errors` of all its layers, by its own groups."""
     pool = GroupPool(model.groups)  # type: ignore[arg-type]
     return equivariance_errors(model, layers_of(model), pool, images, transforms, prepare)
@@ -93,7 +95,7 @@ def speed(networks: Mapping[str, nn.Module], x: Tensor, rounds: int) -> list[dic
             networks[f"{method}, exported"] = model.export()
     with torch.no_grad():
         calls = {method: lambda model=model: model(x) for method, model in networks.items()}
-        times = milliseconds(calls, rounds)  # type: ignore[arg-type]
+        times = milliseconds(calls, rounds)
     return list(compared(times, "IEN"))
 
 

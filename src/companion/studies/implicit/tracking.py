@@ -121,7 +121,10 @@ def train_tracker(settings: Tracking, over_mass: bool, beta: float, path: Path) 
     if path.exists():
         load_into(model, load_tensors(path), "this tracker")
         return model.eval()
-    sequences, g = generated(settings.sequences, settings.frames, settings.seed, test=False), torch.Generator().manual_seed(settings.seed)
+    sequences, g = (
+        generated(settings.sequences, settings.frames, settings.seed, test=False),
+        torch.Generator().manual_seed(settings.seed),
+    )
     sharpness = nn.Parameter(torch.tensor([5.0, -3.0]))  # a factor and a threshold of the response
     optimizer = torch.optim.Adam([*model.parameters(), sharpness], 2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
@@ -144,7 +147,9 @@ def train_tracker(settings: Tracking, over_mass: bool, beta: float, path: Path) 
         value = (F.binary_cross_entropy_with_logits(logits, label, reduction="none") * weight).sum()
         if beta:
             pooled, half = [pool(feature) for feature in features], len(searches)
-            value = value + beta * implicit_equivariance_loss([m[:half] for m in pooled], [m[half:] for m in pooled], turns)
+            value = value + beta * implicit_equivariance_loss(
+                [m[:half] for m in pooled], [m[half:] for m in pooled], turns
+            )
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -156,7 +161,14 @@ def train_tracker(settings: Tracking, over_mass: bool, beta: float, path: Path) 
 def _turned(off: Tensor, turns: Tensor) -> Tensor:
     """Where an offset (row, column) points after quarter turns of the region, counter-clockwise; regions are even, crops centre on side / 2."""
     row, column = off[:, 0], off[:, 1]
-    ways = torch.stack((off, torch.stack((-column - 1, row), 1), torch.stack((-row - 1, -column - 1), 1), torch.stack((column, -row - 1), 1)))
+    ways = torch.stack(
+        (
+            off,
+            torch.stack((-column - 1, row), 1),
+            torch.stack((-row - 1, -column - 1), 1),
+            torch.stack((column, -row - 1), 1),
+        )
+    )
     return ways[turns % 4, torch.arange(len(off))]
 
 
@@ -181,20 +193,28 @@ def track(model: nn.Module, sequence: Sequence, turned: bool) -> Tensor:
         for frame in sequence.frames[1:]:
             middle = centres[-1].round()
             search, search_at = embed(model, crop(frame, middle, SEARCH)[None])
-            best, where = -torch.inf, torch.zeros(2)
+            best, where = torch.tensor(-torch.inf), torch.zeros(2)
             for template, template_at in templates:
                 response = respond(template, search)[0]
                 rows, columns = offsets(template_at, search_at, len(response))[0]
-                prior = torch.outer(window[(rows + SEARCH // 2).clamp(0, SEARCH)], window[(columns + SEARCH // 2).clamp(0, SEARCH)])
+                prior = torch.outer(
+                    window[(rows + SEARCH // 2).clamp(0, SEARCH)], window[(columns + SEARCH // 2).clamp(0, SEARCH)]
+                )
                 score = response * (0.65 + 0.35 * prior)
                 peak = int(score.argmax())
                 if score.flatten()[peak] > best:
-                    best, where = score.flatten()[peak], torch.stack((rows[peak // len(columns)], columns[peak % len(columns)]))
+                    best = score.flatten()[peak]
+                    where = torch.stack((rows[peak // len(columns)], columns[peak % len(columns)]))
             centres.append(middle + where)
     return torch.stack(centres)
 
 
-ARMS = {"plain": (False, 0.0), "IEN": (False, 1.0), "MASS": (True, 0.0), "IEN over MASS": (True, 1.0)}  # over MASS, beta
+ARMS = {
+    "plain": (False, 0.0),
+    "IEN": (False, 1.0),
+    "MASS": (True, 0.0),
+    "IEN over MASS": (True, 1.0),
+}  # over MASS, beta
 STAYS = "stays where it was"
 
 
