@@ -116,3 +116,23 @@ def test_one_seed_gives_no_verdict():
     ]
     table = claims.comparisons(records, settings)
     assert set(table["verdict"]) == {"one seed: no verdict"}
+
+
+def test_the_claims_say_what_was_not_run():
+    settings = load_config(find_root()).of(NOTEBOOK, "quick")
+    records = [
+        {"method": ARMS[arm].printed, "dataset": settings.rotated, "seed": 0, "top1": 90.0, "worst_step": 80.0, "n": 9}
+        for arm in settings.arms
+    ]
+    times = [
+        {"method": method, "ratio": ratio, "quartile_low": 0.9 * ratio, "quartile_high": 1.1 * ratio, "rounds": 5}
+        for method, ratio in (("IEN", 1.0), ("steerable", 1.5), ("steerable, exported", 1.0))
+    ]
+    certified = [{"method": "IEN over MASS", "verdict": "CERTIFIED", "images": 4, "shift_error": 0.0}]
+    tracked = [
+        {"method": method, "rule": "template turned", "seed": 0, "success": 50.0} for method in ("plain", "IEN", "MASS")
+    ]
+    told = claims.claims(records, settings, times, certified, tracked)
+    assert "for scale is more accurate than the plain network | – | not run in this profile" in told
+    assert "true of the library's modules; not of the network, exported" in told
+    assert "CERTIFIED, 4 images; error of its maps 0 | yes" in told and told.count("one seed: no verdict") == 5

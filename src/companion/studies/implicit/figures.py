@@ -71,7 +71,7 @@ def learning_curves(curves: Sequence[Record], dataset: str) -> Figure:
     fig, ax = plt.subplots(figsize=(8.5, 4))
     sns.lineplot(frame, x="epoch", y="test_top1", hue="method", hue_order=names, palette=COLOURS, errorbar=("pi", 100),
                  marker="o", ax=ax)  # fmt: skip
-    ax.set(xlabel="epoch", ylabel="top-1 on 2,000 test images, %")
+    ax.set(xlabel="epoch", ylabel="top-1 on test images, %")
     ax.set_xticks(sorted(set(frame["epoch"])))
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1.0, 1.0), title="", frameon=False)
     return finished(fig)

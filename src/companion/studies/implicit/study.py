@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
+from companion.studies.implicit.tables import implicit_equivariance
 
 
 @dataclass(frozen=True)
@@ -41,4 +42,5 @@ STUDY = Study(
     settings=Implicit,
     remark="Not MNIST, which quick does without: it is the official files or refused.",
     keeps_checkpoints=True,
+    tables={"implicit_equivariance": implicit_equivariance},
 )
