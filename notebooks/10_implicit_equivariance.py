@@ -9,17 +9,17 @@
 # %% [markdown]
 # # Implicit equivariance (seed 002): a loss instead of a basis
 #
-# A convolution moves along with shifts; with rotations and scale it does not. Steerable networks are made to, by filters
-# from a fixed basis. *Implicit Equivariance in Convolutional Networks* keeps filters free and adds a loss instead:
-# pooled layers of a transformed image, transformed back, shall be those of the image. Is that as good? And what comes of
-# it over MASS, which is exact for shifts and knows nothing of rotations?
+# A convolution moves along with shifts; with rotations and scale it does not. Steerable networks are made to, by
+# filters from a fixed basis. *Implicit Equivariance in Convolutional Networks* keeps filters free and adds a loss
+# instead: pooled layers of a transformed image, transformed back, shall be those of the image. Is that as good? And
+# what comes of it over MASS, which is exact for shifts and knows nothing of rotations?
 #
-# The paper's text cannot be had here but for its abstract; its authors' code is public, and architecture and recipe are
-# read from it. Three of its choices are not repeated: the best epoch picked by the test set (here the last one counts),
-# images in the same order every epoch, and accuracy counted over transformed copies too.
+# The paper's text cannot be had here but for its abstract; its authors' code is public, and architecture and recipe
+# are read from it. Three of its choices are not repeated: the best epoch picked by the test set (here the last one
+# counts), images in the same order every epoch, and accuracy counted over transformed copies too.
 #
-# The profile `quick` turns scikit-learn's digits, to try everything out; `reduced` MNIST at 16 x 16, a narrow network and
-# five epochs; `paper` is as published, for a GPU, and has not been run.
+# The profile `quick` turns scikit-learn's digits, to try everything out; `reduced` MNIST at 16 x 16, a narrow
+# network and five epochs; `paper` is as published, for a GPU, and has not been run.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -34,8 +34,8 @@ from companion.data.transforms import DRAWS, QuarterTurns, Reflections, rotation
 from companion.figures.style import use_style
 from companion.measures.equivariance import implicit_equivariance_loss
 from companion.pipeline.run import Run
-from companion.studies.implicit import claims, figures, measurements, tracking
-from companion.studies.implicit.arms import ARMS, in_order, recipes
+from companion.studies.implicit_equivariance import claims, figures, measurements, tracking
+from companion.studies.implicit_equivariance.arms import ARMS, in_order, recipes
 from companion.training.record_run import trained
 from companion.training.sweep import curves, run_all
 
@@ -47,16 +47,16 @@ settings = run.settings
 # %% [markdown]
 # ## There and back
 #
-# Quarter turns, reflections and shifts lose nothing: they come back to the bit. A turn by 45 degrees takes corners out of
-# the frame; what is not defined when it comes back (red) does not count in the loss. Scaling blurs.
+# Quarter turns, reflections and shifts lose nothing: they come back to the bit. A turn by 45 degrees takes corners
+# out of the frame; what is not defined when it comes back (red) does not count in the loss. Scaling blurs.
 
 # %%
 data = DATASETS[settings.rotated](run.root)
 x = data.upright.images[3:4].float() / 255  # (1, 1, H, W)
 one = torch.ones(1)
-shown = {"turned by 90°": QuarterTurns(one.long()), "by 45°": rotations(45 * one), "mirrored": Reflections(2 * one.long()),
-         "half the size": scalings(0.5 * one)}  # fmt: skip
-rows = {name: (t(x)[0], *(None if part is None else part[0] for part in t.undo(t(x)))) for name, t in shown.items()}
+shown = {"turned by 90°": QuarterTurns(one.long()), "by 45°": rotations(45 * one),
+         "mirrored": Reflections(2 * one.long()), "half the size": scalings(0.5 * one)}  # fmt: skip
+rows = {name: (t(x)[0], *(p if p is None else p[0] for p in t.undo(t(x)))) for name, t in shown.items()}
 fig = figures.there_and_back(x[0], rows)
 run.figure(fig, "there-and-back")
 fig
@@ -76,8 +76,8 @@ maps = torch.rand(2, 4, 8, 8)  # (B, C, H, W), pooled
 }
 
 # %% [markdown]
-# And networks, before any training: relative error of the worst layer. The steerable one is equivariant to quarter turns by
-# construction, to rounding; MASS to shifts, to the bit; the plain one to nothing.
+# And networks, before any training: relative error of the worst layer. The steerable one is equivariant to quarter
+# turns by construction, to rounding; MASS to shifts, to the bit; the plain one to nothing.
 
 # %% tags=["measures"]
 constructed = list(measurements.by_construction(settings.net, settings.steerable, data.train.images.shape[2]))
@@ -90,9 +90,9 @@ figures.construction_table(constructed)
 # %% [markdown]
 # ## Training
 #
-# All networks of a data set see the same images *and the same transformed copies*; IEN adds the loss (beta = 1). Adam,
-# one cycle of the rate, as published. 'Fewer parameters' has as many as the steerable network, whose basis leaves it a
-# fraction of a plain convolution's.
+# All networks of a data set see the same images *and the same transformed copies*; IEN adds the loss (beta = 1).
+# Adam, one cycle of the rate, as published. 'Fewer parameters' has as many as the steerable network, whose basis
+# leaves it a fraction of a plain convolution's.
 
 # %% tags=["measures"]
 by_arm = recipes(settings)
@@ -120,14 +120,15 @@ fig
 #
 # ## The central claim: is a basis worse?
 #
-# The same budget. *Same channels*: plain, IEN, steerable. *Same parameters*: the narrow rows beside the steerable one.
+# The same budget. *Same channels*: plain, IEN, steerable. *Same parameters*: the narrow rows beside the steerable
+# one.
 
 # %%
 figures.table_of_runs(records, settings.rotated)
 
 # %% [markdown]
-# Which of these differences are real? Paired over seeds, with Student's 95% interval; verdicts by p-values that Holm's
-# method corrected for the whole family.
+# Which of these differences are real? Paired over seeds, with Student's 95% interval; verdicts by p-values that
+# Holm's method corrected for the whole family.
 
 # %%
 claims.comparisons(records, settings).round(3)
@@ -149,14 +150,14 @@ run.figure(fig, "errors-by-layer")
 fig
 
 # %% [markdown]
-# Turned copies alone teach no layer to move along: the plain network saw them too. The loss does, several times better,
-# and never to the bit; the steerable network's error is rounding (triangles). What nobody asked for, 45° and mirrored
-# images, improves by itself, and less.
+# Turned copies alone teach no layer to move along: the plain network saw them too. The loss does, several times
+# better, and never to the bit; the steerable network's error is rounding (triangles). What nobody asked for, 45°
+# and mirrored images, improves by itself, and less.
 #
 # ## Mixed groups: fewer channels
 #
-# Groups of four, two and one (8 : 2 : 1) with 31% fewer channels: the seed says accuracy stays on par. On par is a claim of
-# equivalence, so it is tested as one: two one-sided tests, margin 0.5 points.
+# Groups of four, two and one (8 : 2 : 1) with 31% fewer channels: the seed says accuracy stays on par. On par is a
+# claim of equivalence, so it is tested as one: two one-sided tests, margin 0.5 points.
 
 # %%
 claims.heterogeneous(records, settings)
@@ -164,8 +165,8 @@ claims.heterogeneous(records, settings)
 # %% [markdown]
 # ## Speed
 #
-# Inference in turns in one run. A steerable network is plain convolutions whose filters come from a basis; once trained it
-# is exported to these.
+# Inference in turns in one run. A steerable network is plain convolutions whose filters come from a basis; once
+# trained it is exported to these.
 
 # %% tags=["measures"]
 folder = run.checkpoints
@@ -203,10 +204,10 @@ fig
 # %% [markdown]
 # ## Tracking
 #
-# A minimal Siamese tracker on generated sequences: a digit wanders, turns and grows among others, over a photograph. OTB and
-# VOT are out of reach here; a loader for OTB's layout is there (`companion.data.sequences.otb`), and was tried on a
-# generated sequence alone. If maps turned with the object, its template could be turned as a map: four templates for the
-# price of one pass ('template turned').
+# A minimal Siamese tracker on generated sequences: a digit wanders, turns and grows among others, over a
+# photograph. OTB and VOT are out of reach here; a loader for OTB's layout is there
+# (`companion.data.sequences.otb`), and was tried on a generated sequence alone. If maps turned with the object, its
+# template could be turned as a map: four templates for the price of one pass ('template turned').
 
 # %% tags=["measures"]
 plans = [
@@ -238,8 +239,8 @@ fig
 # %% [markdown]
 # ## Summary
 #
-# Each claim of the seed beside what was measured at this scale. The seed compares with published numbers of others, which
-# stay theirs: 0.682% error of escnn's best network on rotated MNIST; 12.74 -> 9.80% of E2CNN on STL-10.
+# Each claim of the seed beside what was measured at this scale. The seed compares with published numbers of others,
+# which stay theirs: 0.682% error of escnn's best network on rotated MNIST; 12.74 -> 9.80% of E2CNN on STL-10.
 
 # %%
 Markdown(claims.claims(records, settings, times, certified, tracked))

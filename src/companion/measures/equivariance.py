@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -102,6 +103,8 @@ def equivariance_errors(
 ) -> list[float]:
     """Of every layer the relative error ||pool f(x) - T^-1 pool f(T x)|| / ||pool f(x)||: a mean over images, in eval mode.
 
+    A layer of which no position is defined after the way back (a map of 2 x 2, turned by 45 degrees) has none: NaN.
+
     Args:
         images: (B, C, H, W), black where they are 0, as transformed ones are beyond their frame.
         prepare: what is done to images, transformed or not, ahead of the network.
@@ -113,7 +116,11 @@ def equivariance_errors(
         there = [pool(feature).float() for feature in features]
     norms = torch.stack([feature.square().flatten(1).mean(1) for feature in here])
     errors = (layer_losses(here, there, transforms) / norms.clamp(min=1e-20)).sqrt()
-    return [float(value) for value in errors.mean(1)]
+    seen = [transforms.undo(torch.ones_like(maps))[1] for maps in there]
+    return [
+        math.nan if defined is not None and not defined.any() else float(value)
+        for value, defined in zip(errors.mean(1), seen, strict=True)
+    ]
 
 
 def shifts_of(model: nn.Module, x: Tensor, by: Tensor) -> Shifts:

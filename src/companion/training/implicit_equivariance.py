@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -108,5 +109,6 @@ class ImplicitEquivariance:
         images = data.test.images[:_PROBED].float()
         for name, transforms in probes(data.kind, len(images)).items():
             errors = equivariance_errors(model, layers, pool, images, transforms, prepare)  # type: ignore[arg-type]
-            numbers |= {f"error_{name}_{number}": error for number, error in enumerate(errors, start=1)}
+            known = [(number, error) for number, error in enumerate(errors, start=1) if math.isfinite(error)]
+            numbers |= {f"error_{name}_{number}": error for number, error in known}
         return numbers

@@ -1,5 +1,7 @@
 """The equivariance loss: zero for what is equivariant by construction, positive for what is not, right in its gradient."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -147,6 +149,14 @@ def test_larger_networks_give_the_published_maps(name, side, sides):
         with reading(model, model.layers) as features:
             assert model(torch.zeros(1, 3, side, side)).shape == (1, 100)
     assert [f.shape[-1] for f in features] == sides
+
+
+def test_a_layer_of_which_nothing_is_defined_has_no_error():
+    model = built(NARROW)
+    found = equivariance_errors(
+        model, model.layers, GroupPool("r4"), torch.rand(2, 1, 16, 16), rotations(torch.tensor([45.0, 45.0]))
+    )
+    assert all(error > 0 for error in found[:5]) and math.isnan(found[5])  # 2 x 2
 
 
 def test_errors_are_relative():

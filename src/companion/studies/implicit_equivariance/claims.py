@@ -10,8 +10,8 @@ import pandas as pd
 from companion.core.records import Record
 from companion.measures.paired_images import holm
 from companion.measures.paired_t import paired_gains
-from companion.studies.implicit.arms import ARMS, IEN
-from companion.studies.implicit.measurements import equivalent, of_arm
+from companion.studies.implicit_equivariance.arms import ARMS, IEN
+from companion.studies.implicit_equivariance.measurements import equivalent, of_arm
 
 MARGIN = 0.5  # points within which two accuracies pass for the same
 

@@ -57,7 +57,12 @@ def by_construction(net: str, steerable: str, side: int) -> Iterator[dict[str, A
             if isinstance(transforms, Shifts):
                 by = transforms.by  # a grid that stays in the frame moves by whole positions, if at all
                 transforms = shifts_of(model, x, by) if method == "MASS" else Shifts(by, side, {2: by // 2, 4: by // 4})
-            yield {"method": method, "rule": name, "stage": "untrained", "error": max(errors(model, x, transforms))}
+            yield {
+                "method": method,
+                "rule": name,
+                "stage": "untrained",
+                "error": max(e for e in errors(model, x, transforms) if e == e),
+            }
 
 
 def equivalent(ours: Mapping[int, float], theirs: Mapping[int, float], margin: float) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from companion.core.paths import find_root
 from companion.data.sequences import generated
 from companion.data.transforms import QuarterTurns
 from companion.pipeline.settings import load_config
-from companion.studies.implicit import claims, measurements, tracking
-from companion.studies.implicit.arms import ARMS, in_order, recipes
+from companion.studies.implicit_equivariance import claims, measurements, tracking
+from companion.studies.implicit_equivariance.arms import ARMS, in_order, recipes
 
 NOTEBOOK = "10_implicit_equivariance"
 
@@ -72,7 +72,7 @@ def test_over_mass_a_position_is_exact_to_the_pixel():
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_offsets_turn_with_the_region(turns):
-    from companion.studies.implicit.tracking import _turned
+    from companion.studies.implicit_equivariance.tracking import _turned
 
     region = torch.zeros(1, 1, 64, 64)
     region[0, 0, 32 + 5, 32 - 9] = 1

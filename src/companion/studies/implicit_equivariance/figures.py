@@ -15,7 +15,7 @@ from torch import Tensor
 from companion.core.records import Record, mean_std
 from companion.figures.common import draw_image
 from companion.figures.style import finished
-from companion.studies.implicit.arms import ARMS
+from companion.studies.implicit_equivariance.arms import ARMS
 
 _FLOOR = 5e-3  # of relative errors: what lies below is drawn there
 COLOURS = {arm.printed: arm.colour for arm in ARMS.values()}

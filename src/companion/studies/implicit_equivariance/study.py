@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.implicit.tables import implicit_equivariance
+from companion.studies.implicit_equivariance.tables import implicit_equivariance
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Implicit(Settings):
     steerable: str
     mixed: str
     eighths: str
-    arms: tuple[str, ...]  # keys of companion.studies.implicit.arms.ARMS
+    arms: tuple[str, ...]  # keys of companion.studies.implicit_equivariance.arms.ARMS
     seeds: int
     more: tuple[str, ...]  # arms that get more seeds, to be told apart
     more_seeds: int
@@ -38,7 +38,7 @@ class Implicit(Settings):
 
 STUDY = Study(
     notebook="10_implicit_equivariance",
-    description="Implicit equivariance - seed 002: a loss instead of a basis, and the same over MASS",
+    description="Implicit equivariance - seed 002, a loss instead of a basis, and the same over MASS",
     settings=Implicit,
     remark="Not MNIST, which quick does without: it is the official files or refused.",
     keeps_checkpoints=True,
