@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -61,7 +62,7 @@ def by_construction(net: str, steerable: str, side: int) -> Iterator[dict[str, A
                 "method": method,
                 "rule": name,
                 "stage": "untrained",
-                "error": max(e for e in errors(model, x, transforms) if e == e),
+                "error": max(filter(math.isfinite, errors(model, x, transforms))),
             }
 
 
