@@ -45,6 +45,7 @@ class PlainNet(nn.Module):
         kernels: Sequence[int] = (7, 5, 5, 5, 5, 5),
         padding: Sequence[int] = (1, 2, 2, 2, 2, 0),
         halved: Sequence[int] = (2, 4),
+        window: int = 2,
         channels: int = 1,
         hidden: int = 0,
         dropout: float = 0.0,
@@ -58,7 +59,7 @@ class PlainNet(nn.Module):
             self.features.add_module(f"elu{number}", nn.ELU())
             self.layers.append(f"features.elu{number}")
             if number in halved:
-                self.features.add_module(f"halve{number}", nn.MaxPool2d(2))
+                self.features.add_module(f"halve{number}", nn.MaxPool2d(window, 2, (window - 1) // 2))
             inputs = outputs
         self.groups, self.pool = groups, GroupPool(groups)
         self.average = nn.AdaptiveAvgPool2d(1)
@@ -119,7 +120,7 @@ class WideResNet18(nn.Module):
 
 _VGG = {"kernels": (3,) * 8, "padding": (1,) * 8, "halved": (1, 2, 4, 6), "channels": 3, "hidden": 1024,
         "dropout": 0.5, "classes": 100}  # fmt: skip
-_NARROW = {"kernels": (5, 3, 3, 3, 3, 3), "padding": (2, 1, 1, 1, 1, 0)}
+_NARROW = {"kernels": (5, 3, 3, 3, 3, 3), "padding": (2, 1, 1, 1, 1, 1)}
 
 
 def mnist_net(width: int, groups: str) -> PlainNet:
@@ -127,23 +128,39 @@ def mnist_net(width: int, groups: str) -> PlainNet:
     return PlainNet([width, width * 3 // 2, 2 * width, 2 * width, 3 * width, 4 * width], groups)
 
 
+def centred_mnist_net(width: int, groups: str) -> PlainNet:
+    """The same, to be converted and turned: windows that have a middle position, and all convolutions padded.
+
+    An origin names the first position of a window. That of a window of three turns with the image, by its middle; that of a
+    window of two does not: turned, it begins at another parity. And where borders wrap, a map that was not padded lies
+    beside the image's centre.
+    """
+    widths = [width, width * 3 // 2, 2 * width, 2 * width, 3 * width, 4 * width]
+    return PlainNet(widths, groups, padding=(3, 2, 2, 2, 2, 2), window=3)
+
+
 def vgg(width: int, groups: str) -> PlainNet:
     """As published for rotated TinyImageNet, 64 x 64: 144 channels first for 'r4', 200 for 'r8', 99 and 129 for mixed groups."""
     return PlainNet([factor * width for factor in (1, 2, 4, 4, 8, 8, 8, 8)], groups, **_VGG)  # type: ignore[arg-type]
 
 
-def _shaped(widths: Sequence[int], groups: str) -> PlainNet:
-    return PlainNet(widths, groups, **_NARROW)  # type: ignore[arg-type]
+def _shaped(widths: Sequence[int], groups: str, window: int = 2) -> PlainNet:
+    return PlainNet(widths, groups, window=window, **_NARROW)  # type: ignore[arg-type]
 
 
-def narrow_net(width: int, groups: str) -> PlainNet:
-    """For a CPU and images of 16 x 16: MNIST's network with small kernels, and a second layer as wide as the first."""
-    return _shaped([factor * width for factor in (1, 1, 2, 2, 3, 4)], groups)
+def narrow_net(width: int, groups: str, window: int = 2) -> PlainNet:
+    """For a CPU and images of 16 x 16: MNIST's network with small kernels, and a second layer as wide as the first.
+
+    All convolutions are padded; with a window of 3 it is to be converted and turned (`centred_mnist_net`).
+    """
+    return _shaped([factor * width for factor in (1, 1, 2, 2, 3, 4)], groups, window)
 
 
-def tiny_net(width: int, groups: str) -> PlainNet:
+def tiny_net(width: int, groups: str, window: int = 2) -> PlainNet:
     """For images of 8 x 8: the narrow network, halved once."""
-    return PlainNet([width, width, 2 * width, 2 * width], groups, kernels=(3,) * 4, padding=(1,) * 4, halved=(2,))
+    return PlainNet(
+        [width, width, 2 * width, 2 * width], groups, kernels=(3,) * 4, padding=(1,) * 4, halved=(2,), window=window
+    )
 
 
 def mnist_steerable(width: int) -> SteerableNet:
@@ -179,6 +196,7 @@ def _net(build: Callable[..., nn.Module], *arguments: Any) -> Callable[..., nn.M
 IEN_NETS = {
     "ien-mnist128-r4": _net(mnist_net, 128, "r4"),
     "ien-mnist88-r4-2-1": _net(mnist_net, 88, "r4-2-1"),
+    "ien-mnist128-r4-centred": _net(centred_mnist_net, 128, "r4"),
     "ien-mnist128-r8": _net(mnist_net, 128, "r8"),
     "ien-mnist40-r4": _net(mnist_net, 40, "r4"),
     "steerable-mnist128": _net(mnist_steerable, 128),
@@ -192,6 +210,7 @@ IEN_NETS = {
     "ien-resnet88-r4-2-1": _net(WideResNet18, 88, "r4-2-1"),
     "ien-resnet129-r8-4-2-1": _net(WideResNet18, 129, "r8-4-2-1"),
     "ien-narrow16-r4": _net(narrow_net, 16, "r4"),
+    "ien-narrow16-r4-centred": _net(narrow_net, 16, "r4", 3),
     "ien-narrow-10k-r4": _net(
         _shaped, (8, 8, 12, 12, 20, 28), "r4"
     ),  # as many parameters as steerable-narrow16: 10 thousand
@@ -199,6 +218,7 @@ IEN_NETS = {
     "ien-narrow11-r4-2-1": _net(narrow_net, 11, "r4-2-1"),
     "steerable-narrow16": _net(narrow_steerable, 16),
     "ien-tiny16-r4": _net(tiny_net, 16, "r4"),
+    "ien-tiny16-r4-centred": _net(tiny_net, 16, "r4", 3),
     "ien-tiny8-r4": _net(tiny_net, 8, "r4"),
     "ien-tiny16-r8": _net(tiny_net, 16, "r8"),
     "ien-tiny11-r4-2-1": _net(tiny_net, 11, "r4-2-1"),

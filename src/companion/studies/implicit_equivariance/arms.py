@@ -40,14 +40,14 @@ ARMS = {
     "ien-small": Arm("IEN, fewer parameters", "#e9a3ad", "small"),
     "plain-mixed": Arm("plain, 31% fewer channels", "#5f5f5f", "mixed", beta=0.0),
     "ien-mixed": Arm("IEN R4-2-1, 31% fewer channels", "#8c2f39", "mixed"),
-    "mass": Arm("MASS", "#1f77b4", beta=0.0, method="mass"),
-    "ien-mass": Arm("IEN over MASS", "#7a5aa6", method="mass"),
+    "mass": Arm("MASS", "#1f77b4", "centred", beta=0.0, method="mass"),
+    "ien-mass": Arm("IEN over MASS", "#7a5aa6", "centred", method="mass"),
     "ien-r8": Arm("IEN R8", "#edae49", "eighths", transforms="r8"),
     "plain-reflections": Arm(PLAIN, "#8a8a8a", "eighths", "reflected", "r4-reflections", 0.0),
     "ien-reflections": Arm(IEN, "#d1495b", "eighths", "reflected", "r4-reflections"),
     "plain-scales": Arm(PLAIN, "#8a8a8a", "net", "scaled", "scales", 0.0),
     "ien-scales": Arm(IEN, "#d1495b", "net", "scaled", "scales"),
-    "ien-mass-scales": Arm("IEN over MASS", "#7a5aa6", "net", "scaled", "scales", method="mass"),
+    "ien-mass-scales": Arm("IEN over MASS", "#7a5aa6", "centred", "scaled", "scales", method="mass"),
 }
 
 

@@ -16,6 +16,7 @@ class Implicit(Settings):
     reflected: str
     scaled: str
     net: str  # networks, keys of companion.models.methods.NETS
+    centred: str  # that is converted: its maps have the image's centre
     small: str  # of as many parameters as the steerable one
     steerable: str
     mixed: str
