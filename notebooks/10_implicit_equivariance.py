@@ -185,8 +185,10 @@ figures.speed_table(times)
 #
 # Origins turn with the image where windows have a middle; a window of two, turned, begins at another parity, and its
 # maps no longer fit (a theorem of the tests, for filters that look the same turned). So these networks pool over
-# three by three. The same loss on a converted network. Its certificate is for all shifts, bit by bit; its maps move on their lattices
-# without any error; what it knows of rotations it has learned.
+# three by three.
+#
+# The same loss on a converted network. Its certificate is for all shifts, bit by bit; its maps move on their
+# lattices without any error; what it knows of rotations it has learned.
 
 # %% tags=["measures"]
 certified = measurements.certificates(
