@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import labelled, segmented
+from companion.data import folders, labelled, segmented, transformed
 
 
 class DataSet(Protocol):
@@ -34,6 +34,16 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "cifar10": labelled.cifar10,
     "digits": labelled.digits,
     "solar-cells": labelled.solar_cells,
+    "rotated-digits": transformed.rotated_digits,
+    "rotated-mnist": transformed.from_mnist("rotations", halved=False),
+    "rotated-mnist-16": transformed.from_mnist("rotations", halved=True),
+    "reflected-mnist": transformed.from_mnist("reflections", halved=False),
+    "reflected-mnist-16": transformed.from_mnist("reflections", halved=True),
+    "scaled-mnist": transformed.scaled_mnist(halved=False),
+    "scaled-mnist-16": transformed.scaled_mnist(halved=True),
+    "stl10": folders.stl10,
+    "rotated-tiny-imagenet": folders.rotated_tiny_imagenet(64),
+    "rotated-tiny-imagenet-65": folders.rotated_tiny_imagenet(65),
     "voc2012": segmented.voc2012,
     "voc-subset": segmented.voc_subset,
     "scenes": segmented.scenes,

@@ -56,6 +56,12 @@ class Labelled:
         return normalize_bytes(images, self.mean, self.std)
 
 
+def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every channel of images (N, C, H, W), uint8, scaled to [0, 1]."""
+    pixels = images.transpose(0, 1).flatten(1).float() / 255
+    return tuple(pixels.mean(1).tolist()), tuple(pixels.std(1).tolist())
+
+
 def cifar10(root: Path) -> Labelled:
     """CIFAR-10 from data/cifar10."""
     from torchvision.datasets import CIFAR10  # half of the time that importing this module would take

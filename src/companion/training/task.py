@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -11,8 +12,16 @@ from torch import Tensor, nn
 from companion.data.datasets import DataSet
 from companion.measures.accuracy import Prepare
 
-# Bytes -> outputs in float32: the network as it is trained, images prepared, in the recipe's precision.
-Network = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Network:
+    """Bytes -> outputs in float32: the network as it is trained, images prepared, in the recipe's precision."""
+
+    run: Callable[[Tensor], Tensor]
+    model: nn.Module  # whose layers a loss may read
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.run(images)
 
 
 class Loss(NamedTuple):

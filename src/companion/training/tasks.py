@@ -8,12 +8,18 @@ from typing import Any
 from companion.core.errors import Refusal
 from companion.data.labelled import Labelled
 from companion.data.segmented import Segmented
+from companion.data.transformed import Transformed
 from companion.training.classification import Classification
+from companion.training.implicit_equivariance import ImplicitEquivariance
 from companion.training.recipe import Recipe
 from companion.training.segmentation import Segmentation
 from companion.training.task import Task
 
-TASKS: dict[type, Callable[[Any, Recipe], Task]] = {Labelled: Classification, Segmented: Segmentation}
+TASKS: dict[type, Callable[[Any, Recipe], Task]] = {
+    Labelled: Classification,
+    Transformed: ImplicitEquivariance,
+    Segmented: Segmentation,
+}
 
 
 def task_of(data: object, recipe: Recipe) -> Task:

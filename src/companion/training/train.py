@@ -41,13 +41,22 @@ from companion.models.methods import METHODS, channels_of
 from companion.training.checkpoint import load_tensors, load_weights, save_tensors
 from companion.training.recipe import Recipe, from_arguments
 from companion.training.record_run import record_run
+from companion.training.task import Network
 from companion.training.tasks import task_of
 
 _LOOK = 20  # steps between two looks at the loss: each waits for the device
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The schedule's fall from the recipe's rate at step 0 to 0 at step `steps`."""
+    """The schedule's rate: a fall from the recipe's at step 0 to 0 at step `steps`, or one cycle.
+
+    The cycle (seed 002) is a cosine from a 500th of the rate up to it and back, over the first seven ninths; a quarter rises.
+    """
+    if recipe.schedule == "one-cycle":
+        low, cycle = recipe.lr / 500, steps * 7 // 9
+        rise = cycle // 4
+        share = step / max(rise, 1) if step <= rise else 1 - (step - rise) / (cycle - rise)
+        return low + (recipe.lr - low) * 0.5 * (1 - math.cos(math.pi * max(share, 0.0)))
     if recipe.schedule == "poly":
         return recipe.lr * (1 - step / steps) ** 0.9
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -86,13 +95,16 @@ class Training:
             factor = recipe.encoder_lr if name.startswith("encoder.") else 1.0
             decay = 0.0 if METHODS[recipe.method].spared(name) else recipe.weight_decay
             groups.setdefault((factor, decay), []).append(parameter)
-        self.optimizer = torch.optim.SGD(
-            [{"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()],
-            recipe.lr,
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=self.device.type == "cuda",
+        grouped = [
+            {"params": group, "factor": factor, "weight_decay": decay} for (factor, decay), group in groups.items()
+        ]
+        options: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": self.device.type == "cuda"}
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.SGD(grouped, recipe.lr, recipe.momentum, **options)
+            if recipe.optimizer == "sgd"
+            else torch.optim.Adam(grouped, recipe.lr, **options)
         )
+        self.network = Network(self.outputs, model)
         self.curve: list[dict[str, float]] = []
         self.steps = count // recipe.batch  # in an epoch
         self.total = recipe.iterations or self.steps * recipe.epochs
@@ -105,7 +117,7 @@ class Training:
     def prepare(self, images: Tensor) -> Tensor:
         return self.task.data.normalize(images).contiguous(memory_format=torch.channels_last)
 
-    def network(self, images: Tensor) -> Tensor:
+    def outputs(self, images: Tensor) -> Tensor:
         """The outputs for a batch of bytes, in the recipe's precision, as float32."""
         with self.autocast():
             return self.running(self.prepare(images)).float()

