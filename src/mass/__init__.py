@@ -25,6 +25,7 @@ from mass.fx.explain import Explanation, explain
 from mass.marks import mark_leaf
 from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
 from mass.nn.unpooling import MassMaxUnpool2d
+from mass.placing import canvas
 from mass.sizes import crop_to, pad_to
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "OutputOrigin",
     "Protocol",
     "RecordedOrigin",
+    "canvas",
     "certify",
     "circular_consistency",
     "compile",
