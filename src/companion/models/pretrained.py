@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from companion.core.errors import Refusal
 from companion.core.files import sha256
@@ -25,6 +27,27 @@ def mobilenet_v2() -> nn.Module:
             f"{place} is damaged or another file (its hash is wrong): remove it, then python -m companion.fetch."
         )
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def efficientnet_lite0(weights: Mapping[str, Tensor]) -> nn.Module:
+    """timm's EfficientNet-Lite0 with TensorFlow's weights as ML Illustrated names them, in eval mode.
+
+    Both list the same tensors in the same order. Images are normalised by a mean and a deviation of 0.5.
+
+    Raises:
+        Refusal: for another network's weights.
+    """
+    import timm  # not on a bare GPU machine
+
+    model = timm.create_model("tf_efficientnet_lite0")
+    ours = model.state_dict()
+    shapes = [[tuple(tensor.shape) for tensor in tensors.values()] for tensors in (weights, ours)]
+    if shapes[0] != shapes[1]:
+        raise Refusal(
+            f"These are not the weights of efficientnet_lite0: {len(weights)} tensors, of other shapes than its {len(ours)}."
+        )
+    model.load_state_dict(dict(zip(ours, weights.values(), strict=True)))
     return model.eval()
 
 
