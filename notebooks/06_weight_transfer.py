@@ -27,13 +27,22 @@ from torch.utils.data import DataLoader
 import mass
 from companion.data.images import labelled_images, photographs
 from companion.data.normalisation import normalize
-from companion.figures.common import image_row
 from companion.figures.style import use_style
+from companion.models.pretrained import imagenet_classes, mobilenet_v2
+from companion.pipeline.run import Run
+
+run = Run("06_weight_transfer", profile)
+settings = run.settings
+use_style()
+
+# %% [markdown]
+# What it measures by, and shows:
+
+# %%
+from companion.figures.common import image_row
 from companion.measures.accuracy import right_labels, top1_and_consistency
 from companion.measures.noise import labels_under_noise
 from companion.measures.paired_images import compare
-from companion.models.pretrained import imagenet_classes, mobilenet_v2
-from companion.pipeline.run import Run
 from companion.studies.weight_transfer import tables
 from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, shares
 from companion.studies.weight_transfer.flips import changing_labels
@@ -41,18 +50,15 @@ from companion.studies.weight_transfer.frames import InItsFrame, frames_found, i
 from companion.studies.weight_transfer.moves import agreement
 from mass.baselines.aps import convert_to_aps
 
-run = Run("06_weight_transfer", profile)
-settings = run.settings
-use_style()
-
 # %% [markdown]
 # ## The images
 #
 # `make repro MIRROR=…` finds 1,300 images of the ImageNet validation set. They are whole images squashed to 227 x
 # 227, of 725 classes, and easier than the full set: good for comparing networks with each other, never to be quoted as
-# ImageNet accuracy. Without them two photographs stand in, to show that everything runs; two images measure nothing. A
-# set of labelled photographs that may be passed on cannot be bundled here (ImageNet's terms forbid it), so the tables
-# of the 1,300 images, as published, stand at the end of each section.
+# ImageNet accuracy. Without them two photographs stand in, to show that everything runs; two images measure nothing.
+# No small true set is bundled: ImageNet's terms do not let its images be passed on, and a dozen freely licensed
+# photographs, labelled by us with ImageNet's classes, would measure our choice of them (of 12 images the 95% interval of
+# 75% is 47 to 91). So the tables of the 1,300 images, as published, stand at the end of each section.
 
 # %%
 images, dataset = labelled_images(settings.images, settings.size)
@@ -75,7 +81,7 @@ versions = {
 # Each is asked for its top-1 accuracy on the images as they are, and for circular consistency (eq. 4: do two random
 # shifts in {0, …, 31} give one label?). All get the same shifts.
 
-# %%
+# %% tags=["measures"]
 batches, seed = DataLoader(images, settings.batch), settings.seed
 measured = {"model": "mobilenet_v2", "dataset": dataset, "protocol": "mass", "size": settings.size}
 rows = []
@@ -113,7 +119,7 @@ fig
 # are no such test. And whole images squashed to squares are kind to borders: the object is seldom cut. So the same
 # images are asked about again, scaled by 256 / 224 and cropped, as for ImageNet, as far as their size allows.
 
-# %%
+# %% tags=["measures"]
 pairs = [
     ("circular padding", "plain"),
     ("MASS", "plain"),
@@ -127,13 +133,13 @@ right = {
     for view, seen in (("squashed", batches), ("cropped", cropped))
 }
 
-# %%
+# %% tags=["measures"]
 for view, found in right.items():
     for method, which in found.items():
         top1 = 100 * which.double().mean().item()
         run.record(**measured, method=method, stage="view", input=view, n=len(which), top1=top1)
 
-# %%
+# %% tags=["measures"]
 lost = {view: compare(found, pairs) for view, found in right.items()}
 for view, found in lost.items():
     for row in found:
@@ -163,13 +169,13 @@ Markdown(tables.loss(run.root))
 # clean image. The noise is Gaussian, of two grey levels, added to the pixels and clipped to their range, as in
 # notebook 05; all get the same.
 
-# %%
+# %% tags=["measures"]
 noisy = {
     method: labels_under_noise(model, batches, normalize, settings.noise, white=1, seed=seed, freeze=True)
     for method, model in versions.items()
 }
 
-# %%
+# %% tags=["measures"]
 changed = {"plain": noisy["plain"].changed, "circular padding": noisy["circular padding"].changed}
 for method in ("MASS", "APS"):
     changed |= {f"{method}, origins frozen": noisy[method].changed_when_frozen, method: noisy[method].changed}
@@ -177,7 +183,7 @@ fig = shares(changed, f"Labels that change under noise of {settings.noise:g} gre
 run.figure(fig, "noise")
 fig
 
-# %%
+# %% tags=["measures"]
 steps = [("circular padding", "plain"), ("MASS, origins frozen", "circular padding"), ("MASS", "MASS, origins frozen")]
 steps += [("MASS", "plain"), ("MASS", "circular padding"), ("APS", "circular padding"), ("MASS", "APS")]
 caused = compare(changed, steps)
@@ -201,18 +207,18 @@ pd.DataFrame(caused).round(4)
 # The selection rules choose different grids (notebook 02), and some are harder to tip. With the same weights, images
 # and noise, each rule beside the paper's, l2:
 
-# %%
+# %% tags=["measures"]
 ruled = {"l2": noisy["MASS"]}
 for rule in mass.RULES:
     if rule != "l2":
         model = mass.convert(plain, x, origin=rule, verify=False)
         ruled[rule] = labels_under_noise(model, batches, normalize, settings.noise, white=1, seed=seed)
 
-# %%
+# %% tags=["measures"]
 others = [(rule, "l2") for rule in ruled if rule != "l2"]
 flips = {row["method"]: row for row in compare({rule: found.changed for rule, found in ruled.items()}, others)}
 
-# %%
+# %% tags=["measures"]
 rules = []
 for rule, found in ruled.items():
     row = {"top1": 100 * found.right.double().mean().item(), "changed_by_noise": found.shares()["changed_by_noise"]}
@@ -252,7 +258,7 @@ fig
 # that moves along with it just as well, but means nothing. The rule's form was chosen on the 1,300 images of the
 # profile reduced, so that other photographs may well be found less often.
 
-# %%
+# %% tags=["measures"]
 frames = frames_found(batches, normalize, ["l2", "seam"], settings.seed)
 for row in frames:
     run.record(method="MASS", stage="frame", dataset=dataset, size=settings.size, **row)
@@ -263,7 +269,7 @@ pd.DataFrame(frames).set_index("rule").round(2)
 # expects little: what it gains is its own sampling grid and, if the network is left untouched inside the frame, its
 # zero padding.
 
-# %%
+# %% tags=["measures"]
 framed = top1_and_consistency(InItsFrame(plain), batches, prepare=normalize, seed=seed, description="framed")
 run.record(**measured, method="plain", rule="seam", **framed)
 shown = {"plain": rows[0], "circular padding": rows[1], "MASS": rows[2], "plain, in its seam": framed}
@@ -286,7 +292,7 @@ pd.DataFrame(shown).T[["top1", "shifted_top1", "consistency"]].astype(float).rou
 # 192 pixels that slides over the image, gains a column and loses one; or with zeros moving in. The same four
 # networks, two views of each image:
 
-# %%
+# %% tags=["measures"]
 moves = agreement(versions, batches, normalize, settings.moved, settings.seed)
 for row in moves:
     run.record(model="mobilenet_v2", dataset=dataset, size=settings.size, **row)
@@ -314,7 +320,7 @@ pd.DataFrame(moves).pivot_table("cosine", "input", "method", sort=False).round(4
 # The first images whose label changes in the plain network when they move (in words: the images themselves are not
 # ours to publish). The converted network gives one label each.
 
-# %%
+# %% tags=["measures"]
 moves = [(0, 0), (3, 1), (7, 12), (14, 9), (21, 30), (31, 5)]
 flips = changing_labels(versions["plain"], versions["MASS"], images, moves, imagenet_classes(), limit=4)
 pd.DataFrame(flips)

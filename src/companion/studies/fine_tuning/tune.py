@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from companion.core.errors import Refusal
 from companion.data.normalisation import normalize
@@ -61,14 +63,19 @@ def fine_tune(
 ) -> None:
     """Fine-tune a network in place; it is left in eval mode.
 
+    Under torchrun, with a process group, the processes share each batch and its gradients: the weights are those of one
+    process but for rounding, and for what dropout draws.
+
     Args:
         model: normalised images (B, 3, H, W) -> logits.
-        tell: is told of each epoch and its mean loss.
+        tell: is told of each epoch and its mean loss (of this process's images).
 
     Raises:
         Refusal: when the loss is no longer finite.
     """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze_statistics(model)
+    running = DistributedDataParallel(model, broadcast_buffers=False) if world > 1 else model
     optimizer = torch.optim.SGD(
         model.parameters(), tuning.lr, momentum=tuning.momentum, weight_decay=tuning.weight_decay
     )
@@ -76,14 +83,15 @@ def fine_tune(
         total = seen = 0.0
         for step, (images, labels) in enumerate(epochs(number)):
             # Dropout draws the same for every method, and does not depend on what was drawn before.
-            torch.manual_seed((1_000_003 * tuning.seed + number) * 1_000_003 + step)
-            loss = F.cross_entropy(model(normalize(images)), labels)
+            torch.manual_seed(((1_000_003 * tuning.seed + number) * 1_000_003 + step) * world + rank)
+            mine = slice(rank, None, world)
+            losses = F.cross_entropy(running(normalize(images[mine])), labels[mine], reduction="none")
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (losses.sum() * world / len(labels)).backward()  # gradients are averaged over processes
             optimizer.step()
-            total, seen = total + loss.item() * len(labels), seen + len(labels)
+            total, seen = total + losses.sum().item(), seen + len(losses)
             if not math.isfinite(total):
-                raise Refusal(f"The loss is {loss.item()} at step {step + 1} of epoch {number + 1}: try a smaller lr.")
+                raise Refusal(f"The loss is {total} at step {step + 1} of epoch {number + 1}: try a smaller lr.")
         if tell is not None:
-            tell(number, total / seen)
+            tell(number, total / max(seen, 1))
     model.eval()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,8 @@ def all_canvases(
     for canvas in CANVASES:
         for method, model in versions.items():
             name = f"{method}-{canvas.name}".replace(" ", "-").replace(",", "").replace("'", "")
-            found[method, canvas.name] = finished(
-                folder / f"{name}.pt", {"moved": moved}, lambda m=model, c=canvas: on_canvas(m, c, batches, moved)
-            )
+            ask = partial(on_canvas, model, canvas, batches, moved)
+            found[method, canvas.name] = finished(folder / f"{name}.pt", {"moved": moved}, ask)
     return found
 
 
