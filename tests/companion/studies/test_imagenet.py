@@ -266,9 +266,9 @@ def test_local_jobs_run_for_real(images: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     given = options("--models", "resnet18", "--executor", "local", "--jobs", str(tmp_path))
     given.folder = images
-    assert "resnet18" in cluster.submit(given) and "not run: resnet18-f37072fd.pth is not at hand" in cluster.submit(
-        given
-    )
+    assert "not run: resnet18-f37072fd.pth is not at hand" in cluster.submit(given)
+    given.methods = ["plain", "no method"]
+    assert "invalid choice: 'no method'" in cluster.submit(given)  # a job that stops is told
 
 
 @pytest.mark.parametrize(
