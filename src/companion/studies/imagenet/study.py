@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from companion.core.study import Study
+from companion.studies.imagenet.scale import page
 from companion.studies.imagenet.tables import canvas, rows, rows_paired
 
 STUDY = Study(
     description="ImageNet - Table 3 row by row, and images on a larger canvas",
     benchmarks=("imagenet",),
     tables={"imagenet": rows, "imagenet_paired": rows_paired, "canvas": canvas},
+    pages={"docs/scale.md": page},
 )
