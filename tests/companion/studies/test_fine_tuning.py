@@ -131,6 +131,11 @@ def test_each_image_is_held_out_once_and_a_fold_tuned_once(tmp_path: Path, monke
     assert len(before_and_after(answered, "title").axes) == 3
 
 
+def test_it_learns() -> None:
+    first, *_, last = fine_tune(small(), in_memory(*data(4), TUNING), Tuning(20, 4, 0.02))
+    assert last < 0.8 * first
+
+
 def test_a_loss_that_explodes_is_said() -> None:
     with pytest.raises(Refusal, match="of epoch 1: try a smaller lr"):
         fine_tune(small(), in_memory(*data(), TUNING), Tuning(1, 3, float("inf")))

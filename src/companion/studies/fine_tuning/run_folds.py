@@ -64,8 +64,11 @@ def run_folds(
             model = copy.deepcopy(versions[method])
             view = images[asked], labels[asked], _ASKED, noise, fold
             before = answers(model, *view)
-            fine_tune(model, in_memory(images[seen], labels[seen], tuning), tuning)
-            save_tensors(path, {"made": made, "rows": asked, "before": before, "after": answers(model, *view)})
+            losses = fine_tune(model, in_memory(images[seen], labels[seen], tuning), tuning)
+            tuned_answers = answers(model, *view)
+            save_tensors(
+                path, {"made": made, "rows": asked, "losses": losses, "before": before, "after": tuned_answers}
+            )
         found = load_tensors(path)
         if found["made"] != made:
             differs = [f"{name} {found['made'].get(name)!r}, not {value!r}" for name, value in made.items()

@@ -133,7 +133,7 @@ def main() -> None:
     versions = {"plain": plain, "MASS": mass.convert(plain, normalize(images[0][0])[None])}
     folder = root / "checkpoints" / "imagenet" / "canvases"
     found = all_canvases(versions, DataLoader(images, 20), moved, folder)
-    keep(records(found, dataset), "reduced", root, root / "runs/reduced/imagenet", time.monotonic() - began)
+    keep(records(found, dataset), "reduced", root, root / "runs/reduced/imagenet_canvases", time.monotonic() - began)
     for (method, name), one in found.items():
         print(f"{method:6} {name:24} {shares(one)}")
 

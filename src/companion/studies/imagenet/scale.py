@@ -179,7 +179,7 @@ def main() -> None:
     began, root = time.monotonic(), find_root()
     found = decoding()
     print(f"{found['images_per_s']:.0f} images/s")
-    keep([found], "reduced", root, root / "runs/reduced/imagenet", time.monotonic() - began)
+    keep([found], "reduced", root, root / "runs/reduced/imagenet_decode", time.monotonic() - began)
 
 
 if __name__ == "__main__":
