@@ -43,7 +43,6 @@ from companion.figures.common import image_row
 from companion.measures.accuracy import right_labels, top1_and_consistency
 from companion.measures.noise import labels_under_noise
 from companion.measures.paired_images import compare
-from companion.studies.imagenet import tables as at_scale
 from companion.studies.weight_transfer import tables
 from companion.studies.weight_transfer.figures import accuracy_against, agreement_points, shares
 from companion.studies.weight_transfer.flips import changing_labels
@@ -342,10 +341,10 @@ here, there = (normalize(mass.canvas(views, settings.size + 32, 0.5, at)) for at
 # promised; as published, of the same 1,300 images:
 
 # %%
-Markdown(at_scale.canvas(run.root))
+Markdown(run.published("canvas"))
 
 # %%
-Markdown(at_scale.canvas_paired(run.root))
+Markdown(run.published("canvas_paired"))
 
 # %% [markdown]
 # * An image that is put elsewhere has the same answer to the bit: the first exact one for an ordinary shift.
@@ -360,10 +359,10 @@ Markdown(at_scale.canvas_paired(run.root))
 # have been run:
 
 # %%
-Markdown(at_scale.rows(run.root))
+Markdown(run.published("imagenet"))
 
 # %%
-Markdown(at_scale.rows_paired(run.root))
+Markdown(run.published("imagenet_paired"))
 
 # %% [markdown]
 # ## Images that flip
