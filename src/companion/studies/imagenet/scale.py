@@ -127,7 +127,7 @@ def _times(work: Mapping[str, float], gpu_hours: float) -> str:
         minutes = {what: m if what == "reading" else m / gpus for what, m in work.items()}
         slowest = max(minutes, key=lambda what: minutes[what])
         held = gpus * minutes[slowest] / 60  # GPU-hours that are paid for, while the slowest part lasts
-        rows.append([str(gpus), *(f"{m:.1f}" for m in minutes.values()), slowest, f"{held:.2f}", f"{held * PRICE:.0f}"])
+        rows.append([str(gpus), *(f"{m:.1f}" for m in minutes.values()), slowest, f"{held:.2f}", f"{held * PRICE:.1f}"])
     columns = ["GPUs", *(f"{what}, minutes" for what in work), "slowest", "GPU-hours held", "USD"]
     return _table(columns, rows) + f"\n\nOf the GPU-hours, {gpu_hours:.2f} are computing."
 
@@ -164,10 +164,10 @@ Compiled training steps of 224 x 224; {train_bytes:.0f} GB are read.
 
 ## Where the bottleneck is
 
-Decoding, from the first GPU on: a core decodes some hundred images a second, a GPU answers thousands. More workers help as far as there are
-cores; then images that were scaled to a short side of 256 once (as `streaming.Decoded` does on its way) and kept. With many GPUs, one
-file system that all share is the next: reading does not get faster by adding GPUs. A copy of the images on each node's own disk does, and
-64 GPUs want it for Table 4.
+In Table 3 an image that was decoded once is asked about a dozen times, so that computing comes first until a few dozen GPUs share one
+file system: from there on reading does, which adding GPUs does not make faster. In Table 4 each image is decoded for one step: decoding
+comes first on one GPU with {cores} cores, reading from eight GPUs on. What helps, in this order: more cores or workers; images that were
+scaled to a short side of 256 once (as `streaming.Decoded` does on its way) and kept; a copy of these on each node's own disk.
 
 Sending it: `python -m companion.studies.imagenet FOLDER --executor slurm --nodes 8 --gpus 8 --cpus 128 --precision bfloat16 --dry-run` prints the
 jobs, one a network; without `--dry-run` they are sent.
