@@ -16,11 +16,23 @@ from companion.fetching.catalogue import FILES
 
 def mobilenet_v2() -> nn.Module:
     """torchvision's MobileNetV2 with its official ImageNet weights, in eval mode."""
-    (source,) = (source for source in FILES if source.name == "mobilenet_v2")
+    return _published("mobilenet_v2")
+
+
+def resnet18() -> nn.Module:
+    """torchvision's ResNet-18 with its official ImageNet weights, in eval mode."""
+    return _published("resnet18")
+
+
+def _published(name: str) -> nn.Module:
+    (source,) = (source for source in FILES if source.name == name)
     path = find_root() / "data" / source.name / source.file
     if not path.exists():
-        raise Refusal(f"{source.file} has not been fetched: run `make repro`, or python -m companion.fetch.")
-    model = torchvision.models.mobilenet_v2()
+        command = (
+            "run `make repro`, or python -m companion.fetch" if source.required else f"run `make fetch DATA={name}`"
+        )
+        raise Refusal(f"{source.file} has not been fetched: {command}.")
+    model: nn.Module = torchvision.models.get_model(name)
     if sha256(path) != source.sha256:  # also ahead of unpickling: what is not the published file is not read
         place = path.relative_to(find_root())
         raise Refusal(

@@ -9,16 +9,19 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from fine_tuning_process import tuned
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 import mass
 from companion.core.errors import Refusal
 from companion.studies.fine_tuning.answers import answers, outcomes, shares
+from companion.studies.fine_tuning.at_scale import streamed
 from companion.studies.fine_tuning.compared import comparisons
 from companion.studies.fine_tuning.figures import before_and_after
 from companion.studies.fine_tuning.folds import stratified
@@ -81,11 +84,52 @@ def test_an_epoch_is_a_function_of_its_number() -> None:
     images, labels = data()
     epochs = in_memory(images, labels, TUNING)
     first, again, second = list(epochs(0)), list(epochs(0)), list(epochs(1))
-    assert all(
-        torch.equal(a, b) for one, other in zip(first, again, strict=True) for a, b in zip(one, other, strict=True)
-    )
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
     assert not torch.equal(first[0][0], second[0][0])
-    assert torch.cat([batch for _, batch in first]).sort().values.equal(labels.sort().values)
+    assert torch.cat([batch for _, batch, _ in first]).sort().values.equal(labels.sort().values)
+    shares = [list(epochs(0, rank, 2)) for rank in range(2)]
+    for whole, *parts in zip(first, *shares, strict=True):
+        assert sum(len(images) for images, _, _ in parts) == whole[2] == parts[0][2] == parts[1][2] == len(whole[0])
+        assert torch.equal(torch.cat([part[1] for part in parts]).sort().values, whole[1].sort().values)
+
+
+def folder_of_images(folder: Path) -> Path:
+    for k in range(9):
+        place = folder / f"n{k % 3:08}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = numpy.random.default_rng(k).integers(0, 256, (30, 40, 3), dtype=numpy.uint8)
+        Image.fromarray(pixels).save(place / f"{k}.JPEG")
+    return folder
+
+
+def test_a_streamed_epoch_shows_each_image_to_one_process(tmp_path: Path) -> None:
+    epochs = streamed(folder_of_images(tmp_path / "train"), Tuning(1, 4, 0.1), workers=0)
+    shares = [list(epochs(0, rank, 2)) for rank in range(2)]
+    assert [[(tuple(x.shape), count) for x, _, count in share] for share in shares] == [[((2, 3, 224, 224), 4)] * 2] * 2
+    alone = list(epochs(0, 0, 1))
+    assert [count for _, _, count in alone] == [4, 4, 1] and torch.equal(alone[0][0], next(epochs(0, 0, 1))[0])
+    assert torch.equal(shares[1][0][0], alone[0][0][1::2])  # the very crops
+    assert torch.cat([labels for _, labels, _ in alone]).bincount().tolist() == [3, 3, 3]
+    with pytest.raises(Refusal, match="expected ImageNet's training images, a folder per class"):
+        streamed(tmp_path / "nowhere", TUNING, 0)
+
+
+def test_a_tuning_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    tuning, place = Tuning(3, 5, 0.01), tmp_path / "checkpoint"
+    whole, part, rest = small(), small(), small()
+    expected = fine_tune(whole, in_memory(*data(), tuning), tuning)
+
+    def killed(number: int, rank: int, world: int):
+        if number == 2:
+            raise KeyboardInterrupt
+        return in_memory(*data(), tuning)(number, rank, world)
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(part, killed, tuning, place)
+    assert fine_tune(rest, in_memory(*data(), tuning), tuning, place) == expected
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), rest.state_dict().values(), strict=True))
+    with pytest.raises(Refusal, match="is of another tuning"):
+        fine_tune(small(), killed, TUNING, place)
 
 
 def test_answers_are_each_networks_to_the_same_questions() -> None:
@@ -132,7 +176,8 @@ def test_each_image_is_held_out_once_and_a_fold_tuned_once(tmp_path: Path, monke
 
 
 def test_it_learns() -> None:
-    first, *_, last = fine_tune(small(), in_memory(*data(4), TUNING), Tuning(20, 4, 0.02))
+    colours = (60 * torch.arange(4)).to(torch.uint8).view(4, 1, 1, 1).expand(4, 3, 16, 16)
+    first, *_, last = fine_tune(small(), in_memory(colours, torch.arange(4), TUNING), Tuning(60, 4, 0.05))
     assert last < 0.8 * first
 
 

@@ -178,6 +178,15 @@ def test_rows_load_weights_of_their_own_network(tmp_path: Path, monkeypatch: pyt
         Row(other, "random", file).load(tmp_path)
 
 
+def test_weights_of_ones_own(tmp_path: Path) -> None:
+    from companion.studies.imagenet.__main__ import _wanted
+
+    (row,) = _wanted(options("--models", "resnet18", "--weights", str(tmp_path / "tuned.pth")))
+    assert (row.model, row.weights) == ("resnet18", "tuned") and row.place(tmp_path) is None
+    with pytest.raises(Refusal, match="name it by --models, not 15 of them"):
+        _wanted(options("--weights", "tuned.pth"))
+
+
 def test_records_are_a_run(alone, tmp_path: Path) -> None:
     from companion.core.published import records_of
 

@@ -48,7 +48,7 @@ def recovered(root: Path) -> str:
 
 
 def _largest(root: Path, stage: str) -> list[Record]:
-    """The records of a stage on the most images."""
-    records = [r for r in read_results(root, "fine_tuning") if r["stage"] == stage]
+    """The records of a stage on the most images; those of the profile quick, of a few, measure nothing."""
+    records = [r for r in read_results(root, "fine_tuning") if r["stage"] == stage and r["profile"] != "quick"]
     most = max((r["n"] for r in records), default=0)
     return [r for r in records if r["n"] == most]

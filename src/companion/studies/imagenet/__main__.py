@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mass
@@ -35,6 +36,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--models", nargs="+", default=list(dict.fromkeys(row.model for row in ROWS)), help="default: all"
     )
+    parser.add_argument("--weights", type=Path, help="others of the one model that is named, fine-tuned say")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--images", type=int, default=0, help="the first so many; default: all")
     parser.add_argument(
@@ -74,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
             f"There is no row for {', '.join(sorted(unknown))}; known: {', '.join(dict.fromkeys(r.model for r in ROWS))}."
         )
     here, records, seconds = Processes(), [], 0.0
-    for row in _wanted(options.models):
+    for row in _wanted(options):
         if row.place(root) is None:
             if here.rank == 0:
                 print(f"{row.model:19} {row.weights:14} not run: {row.file} is not at hand", flush=True)
@@ -89,8 +91,13 @@ def _run(options: argparse.Namespace) -> None:
             keep(records, profile, root, root / "runs" / profile / "imagenet", seconds)
 
 
-def _wanted(models: list[str]) -> list[Row]:
-    return [row for row in ROWS if row.model in models]
+def _wanted(options: argparse.Namespace) -> list[Row]:
+    if options.weights is None:
+        return [row for row in ROWS if row.model in options.models]
+    if len(options.models) != 1:
+        raise Refusal(f"--weights are one network's: name it by --models, not {len(options.models)} of them.")
+    first = next(row for row in ROWS if row.model == options.models[0])
+    return [replace(first, weights=options.weights.stem, file=options.weights.name, given=options.weights)]
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def command(options: argparse.Namespace, model: str) -> list[str]:
     """The command of one row, under torchrun where there are GPUs."""
     given = [str(options.folder), f"--models={model}"]
     for name, value in vars(options).items():
-        if name not in (*_OWN, "folder"):
+        if name not in (*_OWN, "folder") and value is not None:
             words = value if isinstance(value, list) else [value]
             given += [f"--{name}", *map(str, words)]
     module = ["-m", "companion.studies.imagenet", *given]
