@@ -93,8 +93,8 @@ figures.table_of_runs(records, net)
 # its BatchNorm sees these. Borders wrap in all.
 #
 # At the paper's 250 epochs, as far as they have been trained. What is missing takes a GPU and has not had one: more
-# than three seeds, the baseline and the filters at 250 epochs, ResNet-18, and the two variants that are the authors' own
-# (`aps-lpf3-cifar`, `lps-annealed`), which are written and tested, and trained at no scale.
+# than three seeds, the baseline and the filters at 250 epochs, ResNet-18, and the two variants that are the authors'
+# own (`aps-lpf3-cifar`, `lps-annealed`), which are written and tested, and trained at no scale.
 
 # %%
 Markdown(tables.cifar10_paper(run.root))

@@ -54,11 +54,11 @@ from mass.baselines.aps import convert_to_aps
 # ## The images
 #
 # `make repro MIRROR=…` finds 1,300 images of the ImageNet validation set. They are whole images squashed to 227 x
-# 227, of 725 classes, and easier than the full set: good for comparing networks with each other, never to be quoted as
-# ImageNet accuracy. Without them two photographs stand in, to show that everything runs; two images measure nothing.
-# No small true set is bundled: ImageNet's terms do not let its images be passed on, and a dozen freely licensed
-# photographs, labelled by us with ImageNet's classes, would measure our choice of them (of 12 images the 95% interval of
-# 75% is 47 to 91). So the tables of the 1,300 images, as published, stand at the end of each section.
+# 227, of 725 classes, and easier than the full set: good for comparing networks with each other, never to be quoted
+# as ImageNet accuracy. Without them two photographs stand in, to show that everything runs; two images measure
+# nothing. No small true set is bundled: ImageNet's terms do not let its images be passed on, and a dozen freely
+# licensed photographs, labelled by us with ImageNet's classes, would measure our choice of them (of 12 images the 95%
+# interval of 75% is 47 to 91). So the tables of the 1,300 images, as published, stand at the end of each section.
 
 # %%
 images, dataset = labelled_images(settings.images, settings.size)
@@ -157,8 +157,8 @@ Markdown(tables.loss(run.root))
 #   through what is shown. Borders that wrap cause nearly all of it; between the frame's grid and MASS's, and between
 #   MASS and APS, no difference is measurable.
 # * It is not a constant of the method. On photographs cropped as usual, of which an independent check had two sets of
-#   1,000, it was 10.1 and 6.6 points. What fine-tuning recovers is notebook 07's; on CIFAR-10, three epochs recover most
-#   of it and not all (notebook 05).
+#   1,000, it was 10.1 and 6.6 points. What fine-tuning recovers is notebook 07's; on CIFAR-10, three epochs recover
+#   most of it and not all (notebook 05).
 
 # %% [markdown]
 # ## Consistency is not stability

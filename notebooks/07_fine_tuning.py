@@ -13,8 +13,8 @@
 # ImageNet at a learning rate of 0.001 and reports 69.22%, 0.56 points below the original. Three questions: does
 # fine-tuning bring back what the borders took? Does consistency stay at 100%? Does stability under noise come back?
 #
-# Here MobileNetV2 with official weights is tuned, on images that are at hand, and asked about images held out. The plain
-# network gets the same steps: what it gains too is not the conversion's loss coming back.
+# Here MobileNetV2 with official weights is tuned, on images that are at hand, and asked about images held out. The
+# plain network gets the same steps: what it gains too is not the conversion's loss coming back.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -37,9 +37,9 @@ use_style()
 # %% [markdown]
 # ## The images, and who is held out
 #
-# 1,300 images of the ImageNet validation set, where they were fetched; the networks' first training never saw them. They
-# are dealt to 5 folds, class by class, so that each is held out once. Without them two photographs stand in, to show
-# that everything runs: two images measure nothing, and the tables of the 1,300, as published, stand below.
+# 1,300 images of the ImageNet validation set, where they were fetched; the networks' first training never saw them.
+# They are dealt to 5 folds, class by class, so that each is held out once. Without them two photographs stand in, to
+# show that everything runs: two images measure nothing, and the tables of the 1,300, as published, stand below.
 
 # %%
 pixels, labels, dataset = images.in_bytes(settings.images, settings.size)  # (N, 3, H, W) in bytes, (N,)
@@ -111,8 +111,8 @@ Markdown(tables.recovered(run.root))
 #
 # * Fine-tuning changes weights; that a converted network is exact does not hang on them. Consistency stays at 100%, and
 #   the logits under two shifts are the same bits, before and after.
-# * What comes back is the difference to the plain network *with the same steps*, image by image: the rows 'tuned' against
-#   'plain, tuned' above, by p-values that are corrected for all of a question's comparisons.
+# * What comes back is the difference to the plain network *with the same steps*, image by image: the rows 'tuned'
+#   against 'plain, tuned' above, by p-values that are corrected for all of a question's comparisons.
 # * These are few images and few steps: it says what a user with hundreds of images may hope for, and nothing about the
 #   paper's 69.22% after three epochs of ImageNet.
 #
