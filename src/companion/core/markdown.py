@@ -23,6 +23,11 @@ def difference(value: float, low: float, high: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
+def p_value(p: float) -> str:
+    """To four digits, or that it is below them."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
 def machine(record: Record) -> str:
     """The accelerator, or else the processor."""
     return record["cpu"] if record["device"] == "cpu" else record["device"]

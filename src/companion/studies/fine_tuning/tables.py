@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from companion.core.markdown import difference, percent, table
+from companion.core.markdown import difference, p_value, percent, table
 from companion.core.published import read_results
 from companion.core.records import Record
 
@@ -38,7 +38,7 @@ def recovered(root: Path) -> str:
     rows = [
         [
             r["input"], r["method"], r["against"], f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}",
-            difference(r["difference"], r["low"], r["high"]), f"{r['p']:.4f}", f"{r['p_holm']:.4f}",
+            difference(r["difference"], r["low"], r["high"]), p_value(r["p"]), p_value(r["p_holm"]),
         ]
         for r in records
     ]  # fmt: skip

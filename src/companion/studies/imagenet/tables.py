@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from companion.core.markdown import difference, percent, table, where
+from companion.core.markdown import difference, p_value, percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record
 from companion.studies.imagenet.networks import ROWS
@@ -72,7 +72,7 @@ def canvas(root: Path) -> str:
     records = _of(root, "canvas")
     lines = [
         [
-            r["input"], r["method"], percent(r["top1"], r["n"]),
+            _canvas(r["input"]), r["method"], percent(r["top1"], r["n"]),
             *(percent(r[name], r["moved"]) for name in ("agree_placed", "identical", "agree_zero")),
         ]
         for r in records
@@ -82,7 +82,7 @@ def canvas(root: Path) -> str:
                "Zeros come in: same label %"]  # fmt: skip
     note = (
         f"MobileNetV2, official weights; 224 x 224 images ({', '.join(dict.fromkeys(str(r['n']) for r in records))}) of ImageNet squashed to "
-        f"squares; labels under two random moves of the first {moved}. At a side of 224 there is no canvas, and nowhere else to put an image. "
+        f"squares; labels under two random moves of the first {moved}. Without a canvas there is nowhere else to put an image. "
         "Zeros come in: by up to 31 pixels, and content leaves; nothing is promised."
     )
     return table(columns, lines, records, note)
@@ -95,6 +95,11 @@ def canvas_paired(root: Path) -> str:
     return table(columns, [_compared(r) for r in records], records, f"{_TESTED} One family.")
 
 
+def _canvas(name: str) -> str:
+    """At the image's own size there is none."""
+    return name.replace("224, ImageNet's mean", "none")
+
+
 _TESTED = "Percentage points with 95% interval, McNemar's exact test, Holm's correction."
 
 
@@ -105,8 +110,8 @@ def _compared(r: Record) -> list[str]:
         r["against"],
         *counts,
         difference(r["difference"], r["low"], r["high"]),
-        f"{r['p']:.4f}",
-        f"{r['p_holm']:.4f}",
+        p_value(r["p"]),
+        p_value(r["p_holm"]),
     ]
 
 
