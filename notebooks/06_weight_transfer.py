@@ -349,9 +349,9 @@ Markdown(run.published("canvas_paired"))
 # %% [markdown]
 # * An image that is put elsewhere has the same answer to the bit: the first exact one for an ordinary shift. The plain
 #   network's label changes for one image in ten.
-# * It costs little: of 1,300 images MASS labels 75.9 to 77.4% right on a canvas of 256, by its ground, and 77.1% without
-#   one; none of these differences is told from chance. Nor does a canvas bring back what borders took: on it the plain
-#   network, too, falls from 79.5% to between 76.5 and 77.8%.
+# * It costs little: of 1,300 images MASS labels 75.9 to 77.4% right on a canvas of 256, by its ground, and 77.1%
+#   without one; none of these differences is told from chance. Nor does a canvas bring back what borders took: on it
+#   the plain network, too, falls from 79.5% to between 76.5 and 77.8%.
 # * It ends where content leaves the frame or comes in, and where the ground is not plain: a photograph slides on behind
 #   its frame. There labels hold about as often as those of any network.
 

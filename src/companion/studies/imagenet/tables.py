@@ -106,8 +106,8 @@ _TESTED = "Percentage points with 95% interval, McNemar's exact test, Holm's cor
 def _compared(r: Record) -> list[str]:
     counts = f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}"
     return [
-        r["method"],
-        r["against"],
+        _canvas(r["method"]),
+        _canvas(r["against"]),
         *counts,
         difference(r["difference"], r["low"], r["high"]),
         p_value(r["p"]),
