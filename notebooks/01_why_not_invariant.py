@@ -24,18 +24,9 @@ import mass
 from companion.data.images import photographs, temple_roofs
 from companion.data.normalisation import normalize
 from companion.figures.style import use_style
-from companion.measures.signals import waves
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
-from companion.studies.why_not_invariant import figures
-from companion.studies.why_not_invariant.commute import (
-    block_ends,
-    causes,
-    example_layers,
-    feature_distances,
-    layer_errors,
-)
-from companion.studies.why_not_invariant.sampling import contrast_kept, residual_by_filter
+from companion.studies.why_not_invariant import commute, figures, sampling
 
 run = Run("01_why_not_invariant", profile)
 use_style()
@@ -133,9 +124,9 @@ fig
 
 # %%
 small = photographs(run.settings.small)[1]  # (3, H, W)
-residual = pd.DataFrame(residual_by_filter(small, [0, *run.settings.filters], run.settings.seeds))
+residual = pd.DataFrame(sampling.residual_by_filter(small, [0, *run.settings.filters], run.settings.seeds))
 mean = residual.groupby("size")["residual"].mean()
-kept = pd.DataFrame(contrast_kept(small, run.settings.filters))
+kept = pd.DataFrame(sampling.contrast_kept(small, run.settings.filters))
 fig = figures.blur_curves(residual[residual["size"] > 0], kept, mean[0])
 run.figure(fig, "blur")
 fig
@@ -158,7 +149,7 @@ mean.rename({0: "MASS", 1: "no blur"}).rename("residual, %").to_frame().map("{:.
 # padding cannot be felt.
 
 # %%
-errors = layer_errors(example_layers(), normalize(photographs(run.settings.small))[1:])
+errors = commute.layer_errors(commute.example_layers(), normalize(photographs(run.settings.small))[1:])
 fig = figures.error_table(errors)
 run.figure(fig, "layers")
 fig
@@ -189,9 +180,9 @@ for layer, row in errors.iterrows():
 x = normalize(photographs(run.settings.size))[1:]  # (1, 3, H, W)
 plain = mobilenet_v2()
 models = {"plain": plain, "circular padding": mass.convert(plain, x, origin="zero"), "MASS": mass.convert(plain, x)}
-names = block_ends(plain)
+names = commute.block_ends(plain)
 shifts = [(0, t) for t in range(run.settings.max_shift + 1)]
-found = pd.DataFrame(feature_distances(models, names, x, shifts))
+found = pd.DataFrame(commute.feature_distances(models, names, x, shifts))
 
 # %%
 fig = figures.distances_by_depth(found)
@@ -225,7 +216,9 @@ fig
 few = torch.stack([*photographs(run.settings.size), temple_roofs(), photographs(run.settings.size)[1].flip(2)])
 ways = [(0, 1), (1, 0), (1, 1)]
 by = [(t * i, t * j) for t in (1, 4, 8, 15, 16, 24, 32, 64, 96) for i, j in ways]
-rows = pd.DataFrame(causes({m: models[m] for m in ("plain", "circular padding")}, names[-1], normalize(few), by))
+rows = pd.DataFrame(
+    commute.causes({m: models[m] for m in ("plain", "circular padding")}, names[-1], normalize(few), by)
+)
 table = rows.groupby("cause")["distance"].describe()[["count", "mean", "min", "max"]]
 for cause, row in table.iterrows():
     run.record(model="mobilenet_v2", dataset="photographs", layer=names[-1], stage=f"cause: {cause}", n=len(few),

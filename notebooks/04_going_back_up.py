@@ -32,6 +32,7 @@ from companion.pipeline.run import Run
 from companion.studies.going_back_up.encoder_decoders import by_decoder, encoder_decoders, periodic_image
 from companion.studies.going_back_up.figures import figure_4
 
+# %%
 run = Run("04_going_back_up", profile)
 use_style()
 size = run.settings.height, run.settings.width

@@ -27,6 +27,7 @@ from mass.marks import mark_leaf
 from mass.nn.blurpool import BlurPool
 from mass.nn.layers import MassAvgPool2d, MassConv2d, MassMaxPool2d, MassPool2d
 from mass.nn.unpooling import MassMaxUnpool2d
+from mass.placing import canvas
 from mass.sizes import crop_to, pad_to
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "Protocol",
     "RecordedOrigin",
     "antialias",
+    "canvas",
     "certify",
     "circular_consistency",
     "compile",

@@ -14,6 +14,20 @@ def percent(share: float, n: int) -> str:
     return f"{share:.1f} ({low:.1f} to {high:.1f})"
 
 
+def difference(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference with the bounds of its interval.
+
+    >>> difference(-2.38, -4.06, -0.7)
+    '-2.4 (-4.1 to -0.7)'
+    """
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def p_value(p: float) -> str:
+    """To four digits, or that it is below them."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
 def machine(record: Record) -> str:
     """The accelerator, or else the processor."""
     return record["cpu"] if record["device"] == "cpu" else record["device"]

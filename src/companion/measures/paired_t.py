@@ -12,6 +12,7 @@ import numpy
 import pandas as pd
 from scipy import stats
 
+from companion.core.markdown import difference
 from companion.core.records import Record
 from companion.measures.paired_images import holm
 
@@ -28,9 +29,9 @@ def paired_gains(
     table = pd.DataFrame(records).pivot_table(index="seed", columns="method", values=field, sort=False)
     rows = []
     for method in (name for name in table.columns if name != over):
-        difference = (table[method] - table[over]).dropna().to_numpy()
-        row = {"method": method, "n": len(difference), "gain": difference.mean() if len(difference) else numpy.nan}
-        rows.append(row | _interval(difference, level))
+        gains = (table[method] - table[over]).dropna().to_numpy()
+        row = {"method": method, "n": len(gains), "gain": gains.mean() if len(gains) else numpy.nan}
+        rows.append(row | _interval(gains, level))
     return _judged(pd.DataFrame(rows)).set_index("method")
 
 
@@ -55,6 +56,17 @@ def mass_against_aps(records: list[Record]) -> pd.DataFrame:
     return _judged(pd.concat(found, ignore_index=True))[columns] if found else pd.DataFrame(columns=columns)
 
 
+def cells(records: list[Record]) -> list[list[str]]:
+    """MASS beside APS as the cells of a table: network, epochs, method, against, n, difference, p, p (Holm), verdict."""
+    return [
+        [
+            *(r["net"], str(r["epochs"]), r["method"], r["against"], str(r["n"])),
+            *(difference(r["gain"], r["low"], r["high"], 2), f"{r['p']:.3f}", f"{r['p_holm']:.2f}", r["verdict"]),
+        ]
+        for _, r in mass_against_aps(records).iterrows()
+    ]
+
+
 _FILTERS = ("MASS", "MASS-LPF-3", "MASS-DDAC-3")
 
 
@@ -69,14 +81,14 @@ def _judged(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _interval(difference: numpy.ndarray, level: float) -> dict[str, object]:
-    if len(difference) < 2:
+def _interval(gains: numpy.ndarray, level: float) -> dict[str, object]:
+    if len(gains) < 2:
         return {"low": numpy.nan, "high": numpy.nan, "p": numpy.nan}
-    if numpy.ptp(difference) == 0:  # the same to the last image, or shifted by the same count
-        low = high = float(difference[0])
+    if numpy.ptp(gains) == 0:  # the same to the last image, or shifted by the same count
+        low = high = float(gains[0])
         p = 1.0 if low == 0 else 0.0
     else:
-        test = stats.ttest_rel(difference, numpy.zeros_like(difference))
+        test = stats.ttest_rel(gains, numpy.zeros_like(gains))
         low, high = test.confidence_interval(level)
         p = float(test.pvalue)
     return {"low": float(low), "high": float(high), "p": p}

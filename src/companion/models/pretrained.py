@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from companion.core.errors import Refusal
 from companion.core.files import sha256
@@ -14,17 +16,50 @@ from companion.fetching.catalogue import FILES
 
 def mobilenet_v2() -> nn.Module:
     """torchvision's MobileNetV2 with its official ImageNet weights, in eval mode."""
-    (source,) = (source for source in FILES if source.name == "mobilenet_v2")
+    return _published("mobilenet_v2")
+
+
+def resnet18() -> nn.Module:
+    """torchvision's ResNet-18 with its official ImageNet weights, in eval mode."""
+    return _published("resnet18")
+
+
+def _published(name: str) -> nn.Module:
+    (source,) = (source for source in FILES if source.name == name)
     path = find_root() / "data" / source.name / source.file
     if not path.exists():
-        raise Refusal(f"{source.file} has not been fetched: run `make repro`, or python -m companion.fetch.")
-    model = torchvision.models.mobilenet_v2()
+        command = (
+            "run `make repro`, or python -m companion.fetch" if source.required else f"run `make fetch DATA={name}`"
+        )
+        raise Refusal(f"{source.file} has not been fetched: {command}.")
+    model: nn.Module = torchvision.models.get_model(name)
     if sha256(path) != source.sha256:  # also ahead of unpickling: what is not the published file is not read
         place = path.relative_to(find_root())
         raise Refusal(
             f"{place} is damaged or another file (its hash is wrong): remove it, then python -m companion.fetch."
         )
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def efficientnet_lite0(weights: Mapping[str, Tensor]) -> nn.Module:
+    """timm's EfficientNet-Lite0 with TensorFlow's weights as ML Illustrated names them, in eval mode.
+
+    Both list the same tensors in the same order. Images are normalised by a mean and a deviation of 0.5.
+
+    Raises:
+        Refusal: for another network's weights.
+    """
+    import timm  # not on a bare GPU machine
+
+    model = timm.create_model("tf_efficientnet_lite0")
+    ours = model.state_dict()
+    shapes = [[tuple(tensor.shape) for tensor in tensors.values()] for tensors in (weights, ours)]
+    if shapes[0] != shapes[1]:
+        raise Refusal(
+            f"These are not the weights of efficientnet_lite0: {len(weights)} tensors, of other shapes than its {len(ours)}."
+        )
+    model.load_state_dict(dict(zip(ours, weights.values(), strict=True)))
     return model.eval()
 
 

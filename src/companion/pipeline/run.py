@@ -28,6 +28,7 @@ from companion.core.provenance import provenance
 from companion.core.records import make_record, nest, record_name
 from companion.fetching.catalogue import fingerprint
 from companion.pipeline.settings import load_config
+from companion.studies import all_studies
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +78,13 @@ class Run:
         self._records[name] = record
         write_json(self.folder / "records" / f"{name}.json", record)
         write_json(self.folder / "metrics.json", nest(self._records.values()))
+
+    def published(self, table: str) -> str:
+        """A table of the README, of any study, in Markdown: what has been published of it so far."""
+        tables = {name: made for study in all_studies() for name, made in study.tables.items()}
+        if table not in tables:
+            raise Refusal(f"There is no table named {table!r}; known: {', '.join(tables)}.")
+        return tables[table](self.root)
 
     def figure(self, fig: Figure, name: str) -> None:
         """Keep a matplotlib figure as PNG; the same figure gives the same bytes."""

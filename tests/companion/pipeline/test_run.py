@@ -33,6 +33,13 @@ def test_an_interactive_run_stays_away_from_results(interactive):
     assert record["top1"] == 60.0 and record["seed"] == 0 and record["profile"] == "quick"
 
 
+def test_a_notebook_shows_any_published_table(interactive):
+    run = Run("02_mass_layer", "quick")
+    assert run.published("canvas").startswith("Nothing is published yet")
+    with pytest.raises(Refusal, match="no table named 'canvases'; known: exactness"):
+        run.published("canvases")
+
+
 def test_an_executed_run_writes_where_the_runner_says(interactive, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(interactive / "02_mass_layer"))
     run = Run("02_mass_layer", "quick")

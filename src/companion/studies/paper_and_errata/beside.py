@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from companion.core.published import read_results
 from companion.core.records import Record, is_study, mean_std
 from companion.figures.style import COLOURS, finished
-from companion.measures.paired_t import mass_against_aps
+from companion.measures.paired_t import cells
 from companion.paper import verdicts
 from companion.paper.errata import Erratum
 from companion.paper.printed import BASELINE, METHODS, NETWORKS, TABLE_2
@@ -120,18 +120,7 @@ def claims(root: Path) -> Markdown:
 def beside_aps(root: Path) -> Markdown:
     """MASS minus APS at equal filters, paired by seed, at every scale that was trained."""
     runs = [r for r in read_results(root, "cifar10") if r["dataset"] == "cifar10" and not is_study(r)]
-    rows = [
-        [
-            *(r["net"], r["epochs"], r["method"], r["against"], r["n"]),
-            *(
-                f"{r['gain']:+.2f} ({r['low']:+.2f} to {r['high']:+.2f})",
-                f"{r['p']:.3f}",
-                f"{r['p_holm']:.2f}",
-                r["verdict"],
-            ),
-        ]
-        for _, r in mass_against_aps(runs).iterrows()
-    ]
+    rows = cells(runs)
     columns = ["network", "epochs", "method", "against", "n", "difference, points (95%)", "p", "p (Holm)", "verdict"]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from companion.core.markdown import percent, table, where
+from companion.core.markdown import difference, p_value, percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, is_study
 
@@ -82,11 +82,7 @@ _TESTED = "Percentage points with 95% interval, McNemar's exact test, Holm's cor
 
 
 def _difference(r: Record) -> list[str]:
-    return [f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})", _p(r["p"]), _p(r["p_holm"])]
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    return [difference(r["difference"], r["low"], r["high"]), p_value(r["p"]), p_value(r["p_holm"])]
 
 
 def _largest(root: Path, stage: str) -> list[Record]:

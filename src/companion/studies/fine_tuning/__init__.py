@@ -1,0 +1,1 @@
+"""Notebook 07: converted networks, fine-tuned for a few epochs."""
