@@ -24,6 +24,7 @@ import mass
 from companion.data.images import photographs, temple_roofs
 from companion.data.normalisation import normalize
 from companion.figures.style import use_style
+from companion.measures.signals import waves
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
 from companion.studies.why_not_invariant import commute, figures, sampling

@@ -3,8 +3,8 @@
 For notebooks whose runs took an accelerator or hours, when their words, tables or figures have changed and their
 measurements have not. Cells tagged `measures` are not run. The names that later cells take from them are read from
 results/ (`published` in the study's folder), and such a cell keeps its output where its source is as it was when it ran.
-All other cells run, so that everything shown follows from what is published. Where no code has changed since, nothing runs
-and the words alone are taken over. No record is made.
+All other cells run, so that everything shown follows from what is published. Where no code has changed since, nothing runs:
+the words are taken over, and cells that show a published table show it as it is now. No record is made.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from companion.pipeline.clean_outputs import strip
 from companion.pipeline.execute import _own_kernel
 from companion.pipeline.notebook_source import read_source, set_parameters
 from companion.publishing.publish import publish
+from companion.publishing.readme import TABLES
 
 MEASURES = "measures"
 
@@ -44,6 +45,7 @@ def redrawn(root: Path, notebook: str, folder: Path) -> NotebookNode:
         raise Refusal(f"notebooks/{notebook}.ipynb does not say its profile.")
     source = read_source(source_path(root, notebook))
     if (reworded := _reworded(before, source)) is not None:
+        _show_tables(reworded, root)
         return reworded
     set_parameters(source, {"profile": found[1]}, f"notebooks/{notebook}.py")
     measuring = [cell for cell in source.cells if MEASURES in cell.metadata.get("tags", [])]
@@ -71,6 +73,17 @@ def _reworded(before: NotebookNode, source: NotebookNode) -> NotebookNode | None
     after = copy.deepcopy(before)
     after.cells = [next(outputs) if cell.cell_type == "code" else cell for cell in source.cells]
     return after
+
+
+_SHOWS_TABLE = re.compile(r"""Markdown\((?:tables\.(\w+)\(run\.root\)|run\.published\("(\w+)"\))\)""")
+
+
+def _show_tables(notebook: NotebookNode, root: Path) -> None:
+    """Cells that are `Markdown(tables.NAME(run.root))` or `Markdown(run.published("NAME"))` show that table."""
+    for cell in notebook.cells:
+        shows = _SHOWS_TABLE.fullmatch(cell.source.strip()) if cell.cell_type == "code" else None
+        if shows and (name := shows[1] or shows[2]) in TABLES and cell.outputs:
+            cell.outputs[0]["data"]["text/markdown"] = TABLES[name](root)
 
 
 def _sets_profile(cell: NotebookNode) -> bool:

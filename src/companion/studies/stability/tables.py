@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from companion.core.markdown import percent, table
+from companion.core.markdown import p_value, percent, table
 from companion.core.published import read_results
 from companion.core.records import Record
 
@@ -41,7 +41,7 @@ def blending(root: Path) -> str:
             r["stage"].partition(",")[0],
             *(f"{r[name]} ({main[r[name]][values[r['stage']]]:.1f})" for name in ("method", "against")),
             f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}",
-            f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})", f"{r['p']:.4f}", f"{r['p_holm']:.4f}",
+            f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})", p_value(r["p"]), p_value(r["p_holm"]),
         ]
         for r in records
     ]  # fmt: skip
