@@ -30,16 +30,21 @@ from companion.measures.moves import agreement, small_moves
 from companion.models.methods import METHODS
 from companion.paper.antialiasing import FILTERS, IMAGENET, TRIAL
 from companion.pipeline.run import Run
+
+run = Run("09_antialiasing", profile)
+settings = run.settings
+use_style()
+
+# %% [markdown]
+# What it measures by, and shows:
+
+# %%
 from companion.studies.antialiasing import claims, corrupted, figures, generation
 from companion.studies.antialiasing.distance import WEIGHTS, distances
 from companion.studies.antialiasing.layers import against_float64, layer_errors
 from companion.studies.antialiasing.recipes import recipes
 from companion.training.record_run import trained
 from companion.training.sweep import run_all
-
-run = Run("09_antialiasing", profile)
-settings = run.settings
-use_style()
 
 # %% [markdown]
 # ## The sampling theorem in pictures
