@@ -126,4 +126,5 @@ CIFAR_NETS = {
     "resnet20a": _net((16, 32, 64), 3, option="A"),  # of which trained weights are published
     "digits": _net((8, 16), 1, channels=1),  # for the quick profile: 8 x 8 images
     "periodic": _net((8, 16, 32), 1, channels=1, classes=2, stem=2),  # total stride 8, for 64 x 64 grey images
+    "periodic-pairs": _net((8, 16, 32), 1, channels=2, classes=2, stem=2),
 }
