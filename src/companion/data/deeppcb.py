@@ -112,25 +112,21 @@ def _cut(image: Tensor, y: int, x: int) -> Tensor:
 
 
 def _around(boxes: Tensor, generator: torch.Generator) -> tuple[int, int] | None:
-    """The corner of a crop whose middle half, which no misregistration takes out of the test's window, has a defect's centre."""
-    if not len(boxes):
+    """The corner of a crop around a defect's centre, far enough from the border to stay in the test's window; None without one."""
+    centres = torch.stack((boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]), 1) // 2 - CROP // 2
+    centres = centres[((centres >= 16) & (centres <= SIDE - CROP - REACH - 16)).all(1)]
+    if not len(centres):
         return None
-    box = boxes[int(torch.randint(len(boxes), (), generator=generator))]
-    jitter = torch.randint(-16, 17, (2,), generator=generator)
-    centre = torch.stack((box[1] + box[3], box[0] + box[2])) // 2
-    y, x = (centre - CROP // 2 + jitter).clamp(0, SIDE - CROP - REACH).tolist()
+    chosen = centres[int(torch.randint(len(centres), (), generator=generator))]
+    y, x = ((chosen + torch.randint(-16, 17, (2,), generator=generator)) // 2 * 2).tolist()
     return y, x
 
 
 def _beside(boxes: Tensor, generator: torch.Generator) -> tuple[int, int] | None:
     """The corner of a crop without a defect, nor within reach; None where there seems to be no place."""
-    for y, x in torch.randint(SIDE - CROP - REACH + 1, (50, 2), generator=generator).tolist():
-        clear = (
-            (boxes[:, 0] >= x + CROP + REACH)
-            | (boxes[:, 2] <= x)
-            | (boxes[:, 1] >= y + CROP + REACH)
-            | (boxes[:, 3] <= y)
-        )
+    for y, x in (2 * torch.randint((SIDE - CROP - REACH) // 2 + 1, (50, 2), generator=generator)).tolist():
+        beyond = CROP + REACH
+        clear = (boxes[:, 0] >= x + beyond) | (boxes[:, 2] <= x) | (boxes[:, 1] >= y + beyond) | (boxes[:, 3] <= y)
         if clear.all():
             return y, x
     return None

@@ -128,13 +128,15 @@ def draw(structure: Structure, count: int, seed: int, misregistration: Tensor | 
         misregistration: where the camera stands, (N, 2), rows and columns in pixels, whole or not; None: at 0.
 
     Raises:
-        Refusal: where the misregistration has another shape, or leads out of the structure.
+        Refusal: for no photograph; where the misregistration has another shape, or leads out of the structure.
 
     >>> found = draw(Structure(noise=0), count=2, seed=0)
     >>> moved = draw(Structure(noise=0), count=2, seed=0, misregistration=torch.tensor([[3, 5]] * 2))
     >>> torch.equal(moved.images, found.images.roll((-3, -5), (2, 3)))
     True
     """
+    if count < 1:
+        raise Refusal(f"At least one photograph must be asked for, not {count}.")
     by = torch.zeros(count, 2, dtype=torch.float64) if misregistration is None else misregistration.double()
     if by.shape != (count, 2):
         raise Refusal(f"A misregistration has the shape ({count}, 2), not {tuple(by.shape)}.")
@@ -144,8 +146,8 @@ def draw(structure: Structure, count: int, seed: int, misregistration: Tensor | 
     parts = []
     for part in by.split(_AT_ONCE):
         parts.append(_photographs(structure, part, generator))
-    columns = list(zip(*parts, strict=True)) or [(torch.zeros(0),)] * 3
-    return Photographs(*(torch.cat(column) for column in columns))
+    images, labels, defects = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Photographs(images, labels, defects)
 
 
 def boxes(defects: Tensor, wraps: bool = True) -> list[tuple[int, int, int, int]]:

@@ -121,3 +121,8 @@ def test_a_camera_cannot_stand_just_anywhere():
         draw(Structure(), 4, 0, by(0, 0, count=3))
     with pytest.raises(Refusal, match="at most its side, 64 pixels, not by 65"):
         draw(Structure(wraps=False), 4, 0, by(0, 65))
+
+
+def test_there_is_at_least_one_photograph():
+    with pytest.raises(Refusal, match="At least one photograph must be asked for, not 0"):
+        draw(Structure(), 0, 0)

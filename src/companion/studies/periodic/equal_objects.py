@@ -58,10 +58,11 @@ def told_apart(counts: tuple[int, ...], pitch: int = 9, seed: int = 0) -> list[d
     network = EncoderDecoder(seed).double().eval()
     for count in counts:
         x = objects(count, pitch).double()
+        example = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(seed))
         networks = {
-            "circular padding": mass.convert(network, x, origin="zero"),
-            "MASS": mass.convert(network, x),
-            "MASS, symmetrised": mass.convert(network, x, symmetrise=True),
+            "circular padding": mass.convert(network, example, origin="zero"),
+            "MASS": mass.convert(network, example),
+            "MASS, symmetrised": mass.convert(network, example, symmetrise=True),
         }
         for method, model in networks.items():
             with torch.no_grad():
