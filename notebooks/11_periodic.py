@@ -13,9 +13,9 @@
 # thousand times, under a misalignment that is always there. A detector is trained on photographs that were taken with
 # the camera in its place. Then somebody bumps into it, and it stands three pixels to the left.
 #
-# This is the shortest way from "I have periodic images" to "my detector no longer cares where the camera was". What is
-# measured is not the mean over some random shifts but the *worst* of all: an image counts if the detector is right
-# wherever the camera stands.
+# This is the shortest way from "I have periodic images" to "my detector no longer cares where the camera was". What
+# is measured is not the mean over some random shifts but the *worst* of all: an image counts if the detector is
+# right wherever the camera stands.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -41,8 +41,8 @@ figures.use_style()
 # ## Images
 #
 # Four kinds of structure, five kinds of defect, drawn from a seed: pitches that are no whole pixels, light, lens,
-# noise; and masks, labels and boxes. A structure of whole cells wraps: what leaves on the left returns on the right, so
-# that for it a camera that moved by whole pixels *is* a circular shift.
+# noise; and masks, labels and boxes. A structure of whole cells wraps: what leaves on the left returns on the
+# right, so that for it a camera that moved by whole pixels *is* a circular shift.
 
 # %%
 fig = figures.structures()
@@ -59,16 +59,17 @@ fig
 made = recipes(settings, settings.methods, seeds=settings.seeds)
 run_all(made, run.root, run.checkpoints)
 data = DATASETS["periodic"](run.root)
+test = data.test.first(settings.probed)
 networks = {recipe: trained(run.checkpoints / recipe.name)[0] for recipe in made}
 
 # %% [markdown]
 # ## The worst case over all residues
 #
-# With circular borders a network of total stride 8 gives at most 64 different answers to all shifts of an image. All 64
-# are asked.
+# With circular borders a network of total stride 8 gives at most 64 different answers to all shifts of an image.
+# All 64 are asked.
 
 # %% tags=["measures"]
-attacked = {recipe: worst_case.attack(network, data.test, data.normalize) for recipe, network in networks.items()}
+attacked = {recipe: worst_case.attack(network, test, data.normalize) for recipe, network in networks.items()}
 rows = [questions.about(recipe) | found.row() for recipe, found in attacked.items()]
 for row in rows:
     run.record(stage="worst case", **row)
@@ -83,11 +84,12 @@ columns = ["top1", "shifted_top1", "worst_top1", "consistency", "steady", "ident
 pd.DataFrame(rows).groupby("method", sort=False)[columns].mean().round(1)
 
 # %% [markdown]
-# A network that samples from the frame's grid has seen every via at one phase of that grid, for the pitch is its total
-# stride: it is blind elsewhere. With zero padding the 64 shifts are not all there are, so its worst case is at most
-# what is shown. `identical` are images whose logits are the same bits at all residues.
+# A network that samples from the frame's grid has seen every via at one phase of that grid, for the pitch is its
+# total stride: it is blind elsewhere. With zero padding the 64 shifts are not all there are, so its worst case is
+# at most what is shown. `identical` are images whose logits are the same bits at all residues.
 #
-# Is the difference in the worst case more than chance? Image by image, first seed (McNemar's test, Holm's correction):
+# Is the difference in the worst case more than chance? Image by image, first seed (McNemar's test, Holm's
+# correction):
 
 # %% tags=["measures"]
 first = {METHODS[recipe.method].printed: found for recipe, found in attacked.items() if recipe.seed == settings.seed}
@@ -104,9 +106,9 @@ pd.DataFrame(paired).set_index("against")[
 # %% [markdown]
 # ## Accuracy against misregistration
 #
-# Whole pixels of an image that wraps are what the theorem is about. Cameras also move by fractions of a pixel, and what
-# they see does not wrap: on the right a window slides over a longer structure, new vias come in, light and noise stay
-# with the camera. Here nothing is promised, and it is measured.
+# Whole pixels of an image that wraps are what the theorem is about. Cameras also move by fractions of a pixel, and
+# what they see does not wrap: on the right a window slides over a longer structure, new vias come in, light and
+# noise stay with the camera. Here nothing is promised, and it is measured.
 
 # %% tags=["measures"]
 shown = {METHODS[r.method].printed: network for r, network in networks.items() if r.seed == settings.seed}
@@ -123,8 +125,8 @@ fig
 # %% [markdown]
 # ## Pitch and stride
 #
-# With a pitch of 8 and a stride of 8 all vias lie at one phase. With 64/9 pixels they lie at nine, which shows a plain
-# network all phases at once, and leaves little to choose an origin by: phases tie, and noise decides.
+# With a pitch of 8 and a stride of 8 all vias lie at one phase. With 64/9 pixels they lie at nine, which shows a
+# plain network all phases at once, and leaves little to choose an origin by: phases tie, and noise decides.
 
 # %% tags=["measures"]
 pitches = questions.pitches(settings, run.root, run.checkpoints)
@@ -143,8 +145,8 @@ pd.DataFrame(pitches).pivot_table(index="method", columns="pitch", values=column
 # %% [markdown]
 # ## The price of augmentation, and few images
 #
-# A network that is shown all shifts learns to answer them alike, in time. How many steps until its worst case is that of
-# MASS? And with few images? (Not run in every profile.)
+# A network that is shown all shifts learns to answer them alike, in time. How many steps until its worst case is
+# that of MASS? And with few images? (Not run in every profile.)
 
 # %% tags=["measures"]
 longer = questions.lengths(settings, run.root, run.checkpoints)
@@ -166,8 +168,8 @@ pd.DataFrame(fewer).groupby(["images", "method"], sort=False)["worst_top1"].mean
 # %% [markdown]
 # ## Trained on tiles, run on the whole
 #
-# The classifier, its channels weighed before they are averaged, is a map that says where. Trained on 64 x 64, it runs on
-# any size its stride divides. `mass.output_origins` says which pixels a position means.
+# The classifier, its channels weighed before they are averaged, is a map that says where. Trained on 64 x 64, it
+# runs on any size its stride divides. `mass.output_origins` says which pixels a position means.
 
 # %% tags=["measures"]
 photo = whole.whole_image(settings.whole, defects=4, seed=settings.seed)
@@ -188,17 +190,17 @@ fig
 pd.DataFrame(located).set_index("method").round(1)
 
 # %% [markdown]
-# `moved`: positions whose heat is there, to the bit, when the image has moved by (3, 5). `tiled`: the same for a tile that
-# is cut out and run on its own, well inside it. A tile cut at a multiple of the stride agrees with the whole on the
-# frame's grid; under MASS it chooses an origin of its own, which may be another one than the whole's. So the origin of
-# the whole is to be used for its tiles, if they are to fit.
+# `moved`: positions whose heat is there, to the bit, when the image has moved by (3, 5). `tiled`: the same for a
+# tile that is cut out and run on its own, well inside it. A tile cut at a multiple of the stride agrees with the
+# whole on the frame's grid; under MASS it chooses an origin of its own, which may be another one than the whole's.
+# So the origin of the whole is to be used for its tiles, if they are to fit.
 #
 # ## What cannot be told apart
 #
-# Equal objects in equal surroundings. An encoder-decoder of three poolings by 2 tells at most 64 of them apart, by where
-# they lie on its grid (Rumberger et al., 2021). One that moves with the image tells none apart: no label of *the third
-# via* can come from it. Where the image has a symmetry that is no multiple of the stride, MASS must choose, and its
-# choice shows, until it averages over all choices.
+# Equal objects in equal surroundings. An encoder-decoder of three poolings by 2 tells at most 64 of them apart, by
+# where they lie on its grid (Rumberger et al., 2021). One that moves with the image tells none apart: no label of
+# *the third via* can come from it. Where the image has a symmetry that is no multiple of the stride, MASS must
+# choose, and its choice shows, until it averages over all choices.
 
 # %% tags=["measures"]
 apart = equal_objects.told_apart((8, 16))

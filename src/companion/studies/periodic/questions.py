@@ -53,7 +53,7 @@ def pitches(settings: Any, root: Path, folder: Path) -> Rows:
             shares = {key: noisy[key] for key in ("changed_by_noise", "moved_origins") if key in noisy}
             if "moved_origins" in noisy:
                 shares["margin"] = selection.first_margin(network, data, settings.probed)
-            found = attack(network, data.test, data.normalize).row()
+            found = attack(network, data.test.first(settings.probed), data.normalize).row()
             rows.append({"pitch": SIDE / cells} | about(recipe) | found | shares | {"noise": settings.noise})
     return rows
 
@@ -66,7 +66,7 @@ def lengths(settings: Any, root: Path, folder: Path) -> Rows:
         data = DATASETS["periodic"](root)
         for recipe, network in _networks(made, root, folder).items():
             steps = epochs * (TRAINED // recipe.batch)
-            row = about(recipe) | attack(network, data.test, data.normalize).row()
+            row = about(recipe) | attack(network, data.test.first(settings.probed), data.normalize).row()
             rows.append({"stage": "length", "input": f"{epochs} epochs", "steps": steps} | row)
     return rows
 
@@ -79,7 +79,7 @@ def few(settings: Any, root: Path, folder: Path) -> Rows:
         data = DATASETS[name](root)
         made = recipes(settings, (*settings.compared, "baseline-shifts"), name)
         for recipe, network in _networks(made, root, folder).items():
-            row = about(recipe) | attack(network, data.test, data.normalize).row()
+            row = about(recipe) | attack(network, data.test.first(settings.probed), data.normalize).row()
             rows.append({"stage": "few images", "images": images} | row)
     return rows
 
@@ -113,7 +113,8 @@ def solar_cells(settings: Any, root: Path, folder: Path) -> Rows:
     networks = _networks(made, root, folder)
     facts = {"stage": "worst case", "dataset_sha256": fingerprint("elpv")}
     return [
-        facts | about(recipe) | attack(network, data.test, data.normalize).row() for recipe, network in networks.items()
+        facts | about(recipe) | attack(network, data.test.first(settings.probed), data.normalize).row()
+        for recipe, network in networks.items()
     ]
 
 

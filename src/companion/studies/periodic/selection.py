@@ -6,18 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from companion.data.labelled import Labelled, Split
+from companion.data.labelled import Labelled
 from companion.measures.margins import margins, summary
 from companion.measures.noise import labels_under_noise
 
 
 def under_noise(network: nn.Module, data: Labelled, noise: float, count: int) -> dict[str, Any]:
     """Percentages of test images whose label changes under noise, and, where origins are chosen, whose origins do."""
-    split = Split(data.test.images[:count], data.test.labels[:count])
-    return labels_under_noise(network, split.batches(100), data.normalize, noise).shares()
+    return labels_under_noise(network, data.test.first(count).batches(100), data.normalize, noise).shares()
 
 
 def first_margin(network: nn.Module, data: Labelled, count: int) -> float:
     """The median margin at the first origin, in percent of its energy."""
-    split = Split(data.test.images[:count], data.test.labels[:count])
-    return 100 * float(summary(margins(network, split.batches(100), data.normalize))["median"].iloc[0])
+    return 100 * float(summary(margins(network, data.test.first(count).batches(100), data.normalize))["median"].iloc[0])

@@ -19,7 +19,7 @@ class Periodic(Settings):
     lengths: tuple[int, ...]  # epochs, of the cost of augmentation
     few: tuple[int, ...]  # training images
     cells: tuple[int, ...]  # along a side, of the question of the pitch
-    probed: int  # test images of all but the worst case
+    probed: int  # test images
     misregistrations: tuple[float, ...]  # in pixels
     noise: float  # grey levels
     whole: int  # side of the image that tiles are taken from
