@@ -214,9 +214,9 @@ pd.DataFrame(apart).pivot_table(index="method", columns="objects", values="answe
 # ## Real images
 #
 # **Solar cells** in electroluminescence (Buerhop-Lutz et al., 2018), 64 x 64, functional or not: each is one unit cell
-# of a periodic module. **Circuit boards** (DeepPCB, Tang et al., 2019): template and test, apart by 0 to 32 pixels. A
-# shift *between* two images is no shift of the pair: MASS moves both together, and promises nothing. What helps there is
-# to register. (Not run in every profile.)
+# of a periodic module. **Circuit boards** (DeepPCB, Tang et al., 2019): template and test, apart by 0 to 32 pixels.
+# A shift *between* two images is no shift of the pair: MASS moves both together, and promises nothing. What helps
+# there is to register. (Not run in every profile.)
 
 # %% tags=["measures"]
 cells = questions.solar_cells(settings, run.root, run.checkpoints)
