@@ -123,6 +123,22 @@ run.figure(fig, "misregistration")
 fig
 
 # %% [markdown]
+# Half a pixel is a shift that no theorem is about: vias then look different, and a network that has seen them at one
+# fraction alone does not know them at another, MASS included. Whole pixels are what MASS takes care of; fractions are
+# what training has to show. So: the same 512 scenes, with the camera out of its place by less than a pixel, at random.
+
+# %% tags=["measures"]
+between = questions.trained_on("periodic-fractions", settings, run.root, run.checkpoints)
+again = list(misregistration.against_misregistration(between, data, steps, settings.probed))
+for row in again:
+    run.record(stage="misregistration", dataset="periodic-fractions", net="periodic", **row)
+
+# %%
+fig = figures.against_misregistration(pd.DataFrame(again))
+run.figure(fig, "misregistration-fractions")
+fig
+
+# %% [markdown]
 # ## Pitch and stride
 #
 # With a pitch of 8 and a stride of 8 all vias lie at one phase. With 64/9 pixels they lie at nine, which shows a

@@ -1,7 +1,7 @@
 """Data sets of periodic structures to train on: is there a defect (1) or not (0)? 64 x 64, grey.
 
-The camera is in its place while networks are trained, and elsewhere when they are asked: all images of `periodic` and its
-kin are taken at misregistration 0 (companion.data.periodic).
+The camera is in its place while networks are trained, and elsewhere when they are asked: images of `periodic` and its kin are
+taken at misregistration 0 (companion.data.periodic), those of `periodic-fractions` within a pixel of it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,16 @@ def tested(cells: int = 8, misregistration: tuple[float, float] = (0, 0), wraps:
     return draw(replace(structure(cells), wraps=wraps), TESTED, 1, by)
 
 
-def periodic(root: Path, cells: int = 8, few: int = TRAINED) -> Labelled:
-    """512 photographs of vias to train on, or a few of them again and again, and 200 others to test; half with a defect."""
+def periodic(root: Path, cells: int = 8, few: int = TRAINED, fractions: bool = False) -> Labelled:
+    """512 photographs of vias to train on, or a few of them again and again, and 200 others to test; half with a defect.
+
+    Args:
+        cells: along a side; few: of the training images; fractions: whether the camera was out of its place by fractions of a
+            pixel while they were taken, at random.
+    """
+    by = torch.rand(TRAINED, 2, generator=torch.Generator().manual_seed(2)) if fractions else None
     splits = []
-    for found in (draw(structure(cells), TRAINED, 0), tested(cells)):
+    for found in (draw(structure(cells), TRAINED, 0, by), tested(cells)):
         splits.append(Split(found.images, (found.labels > 0).long()))
     rows = torch.arange(TRAINED) % few
     train, test = splits
@@ -62,6 +68,7 @@ def solar_cells(root: Path) -> Labelled:
 
 SETS: dict[str, Callable[[Path], Labelled]] = {
     "periodic": periodic,
+    "periodic-fractions": partial(periodic, fractions=True),
     **{f"periodic-{count}-images": partial(periodic, few=count) for count in FEW},
     **{f"periodic-{cells}-cells": partial(periodic, cells=cells) for cells in CELLS if cells != 8},
     "solar-cells-64": solar_cells,

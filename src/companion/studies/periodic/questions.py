@@ -42,6 +42,12 @@ def _networks(made: list[Recipe], root: Path, folder: Path) -> dict[Recipe, nn.M
     return {recipe: trained(folder / recipe.name)[0] for recipe in made}
 
 
+def trained_on(dataset: str, settings: Any, root: Path, folder: Path) -> dict[str, nn.Module]:
+    """The compared methods trained on another data set, by their printed names; first seed."""
+    made = _networks(recipes(settings, settings.compared, dataset), root, folder)
+    return {METHODS[recipe.method].printed: network for recipe, network in made.items()}
+
+
 def pitches(settings: Any, root: Path, folder: Path) -> Rows:
     """Worst case, margin at the first origin, and answers under noise, by pitch; first seed."""
     rows = []
