@@ -102,7 +102,7 @@ def against_cells(rows: pd.DataFrame) -> Figure:
     _curves(axes[0], rows, "pitch", "worst_top1")
     _curves(axes[1], rows.dropna(subset=["moved_origins"]), "pitch", "moved_origins")
     axes[0].set(xlabel="pitch, pixels (total stride 8)", ylabel="right at every residue, %")
-    axes[1].set(xlabel="pitch, pixels (total stride 8)", ylabel="images with another origin under noise, %")
+    axes[1].set(xlabel="pitch, pixels (total stride 8)", ylabel="another origin under noise, %")
     axes[0].legend(frameon=False)
     return finished(fig)
 
