@@ -208,8 +208,8 @@ pd.DataFrame(located).set_index("method").round(1)
 # %% [markdown]
 # `moved`: positions whose heat is there, to the bit, when the image has moved by (3, 5). `tiled`: the same for a tile
 # that is cut out at a multiple of the stride and run on its own, well inside it. On the frame's grid such a tile always
-# agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the whole's, as on a lattice
-# whose pitch is the stride. Memory was not measured.
+# agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the whole's, as on a
+# lattice whose pitch is the stride. Memory was not measured.
 #
 # ## What cannot be told apart
 #
