@@ -264,9 +264,10 @@ Markdown(tables.worst_cases(run.root))
 # * Trained with the camera in its place, and a pitch that is the total stride, a network on the frame's grid is right
 #   there, and gives one and the same answer to nearly everything elsewhere. MASS has one accuracy: in its place, on
 #   average and at the worst residue, to the bit, and needs no shifted image for it.
-# * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at one
-#   fraction. Fractions are for training to show; they make the task harder, and in the few steps of `quick` MASS does not
-#   get far with them (above), while the frame's grid learns them within its pixel, and is blind four pixels away.
+# * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at
+#   one fraction. Fractions are for training to show; they make the task harder, and in the few steps of `quick` MASS
+#   does not get far with them (above), while the frame's grid learns them within its pixel, and is blind four pixels
+#   away.
 # * Where the pitch is no multiple or divisor of the stride, phases nearly tie, and noise chooses the origin for most
 #   images. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
 # * Random shifts in training are the honest competitor. In so few steps as `quick` takes they had not begun to be
