@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import folders, labelled, segmented, transformed
+from companion.data import deeppcb, folders, labelled, periodic_sets, segmented, transformed
 
 
 class DataSet(Protocol):
@@ -47,4 +47,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "voc2012": segmented.voc2012,
     "voc-subset": segmented.voc_subset,
     "scenes": segmented.scenes,
+    **periodic_sets.SETS,
+    "deeppcb-pairs": deeppcb.pairs,
+    "deeppcb-differences": deeppcb.differences,
 }

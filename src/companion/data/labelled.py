@@ -27,6 +27,10 @@ class Split:
     def to(self, device: str | torch.device) -> Split:
         return Split(self.images.to(device), self.labels.to(device))
 
+    def first(self, count: int) -> Split:
+        """The first images of it, or all where there are no more."""
+        return Split(self.images[:count], self.labels[:count])
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time."""
         return zip(self.images.split(size), self.labels.split(size), strict=True)

@@ -230,6 +230,18 @@ TREES = (
         rebuild="copy",
         dvc="data-voc.dvc",
     ),
+    # DeepPCB (companion.data.deeppcb): 1,500 pairs. The authors' binarised pictures are JPEG; these are PNG of one bit a pixel.
+    Tree(
+        name="deeppcb",
+        size=11_638_560,
+        sha256="8333dc85d7f2cc1ce4ed9d4779f3417329f3cc0b04d088a86c72833ae58c77a3",
+        licence="MIT; 'for research purpose only' in its README (Tang et al., 2019)",
+        archive=None,
+        skip=(),
+        mirrored=Mirrored("deeppcb"),
+        rebuild="copy",
+        dvc=None,
+    ),
 )
 
 IMAGE_SETS = (

@@ -68,7 +68,7 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A ResNet whose stages, from the second on, halve the map: (B, channels, H, W) -> (B, classes)."""
+    """A ResNet whose stages, from the second on, halve the map, its stem's stride before: (B, channels, H, W) -> (B, classes)."""
 
     def __init__(
         self,
@@ -80,9 +80,10 @@ class SmallResNet(nn.Module):
         filtering: str | None = None,
         place: str = "after",
         option: str = "B",
+        stem: int = 1,
     ) -> None:
         super().__init__()
-        self.conv1 = _conv(channels, widths[0])
+        self.conv1 = _conv(channels, widths[0], stride=stem)
         self.bn1 = nn.BatchNorm2d(widths[0])
         inputs = widths[0]
         for number, outputs in enumerate(widths, start=1):
@@ -124,4 +125,6 @@ CIFAR_NETS = {
     "resnet18": _net((64, 128, 256, 512), 2),
     "resnet20a": _net((16, 32, 64), 3, option="A"),  # of which trained weights are published
     "digits": _net((8, 16), 1, channels=1),  # for the quick profile: 8 x 8 images
+    "periodic": _net((8, 16, 32), 1, channels=1, classes=2, stem=2),  # total stride 8, for 64 x 64 grey images
+    "periodic-pairs": _net((8, 16, 32), 1, channels=2, classes=2, stem=2),
 }

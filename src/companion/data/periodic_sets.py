@@ -1,0 +1,75 @@
+"""Data sets of periodic structures to train on: is there a defect (1) or not (0)? 64 x 64, grey.
+
+The camera is in its place while networks are trained, and elsewhere when they are asked: images of `periodic` and its kin are
+taken at misregistration 0 (companion.data.periodic), those of `periodic-fractions` within a pixel of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from companion.data.labelled import Labelled, Split
+from companion.data.periodic import Photographs, Structure, draw
+from companion.data.solar_cells import SolarCells
+
+SIDE, TRAINED, TESTED = 64, 512, 200
+VIAS = Structure("vias", 8.0, SIDE, contrast=100.0, noise=6.0)
+CELLS = (16, 10, 9, 8, 7, 4)  # along a side: pitches of 4, 6.4, 7.1, 8, 9.1 and 16 pixels
+FEW = (32, 128)  # training images
+
+
+def structure(cells: int = 8) -> Structure:
+    """The vias of these data sets, so many along a side."""
+    return replace(VIAS, pitch=SIDE / cells)
+
+
+def tested(cells: int = 8, misregistration: tuple[float, float] = (0, 0), wraps: bool = True) -> Photographs:
+    """The test images of `periodic`, taken from elsewhere; those that do not wrap are of another kind, seen through a window."""
+    by = torch.tensor([misregistration], dtype=torch.float64).expand(TESTED, 2)
+    return draw(replace(structure(cells), wraps=wraps), TESTED, 1, by)
+
+
+def periodic(root: Path, cells: int = 8, few: int = TRAINED, fractions: bool = False) -> Labelled:
+    """512 photographs of vias to train on, or a few of them again and again, and 200 others to test; half with a defect.
+
+    Args:
+        cells: along a side; few: of the training images; fractions: whether the camera was out of its place by fractions of a
+            pixel while they were taken, at random.
+    """
+    by = torch.rand(TRAINED, 2, generator=torch.Generator().manual_seed(2)) if fractions else None
+    splits = []
+    for found in (draw(structure(cells), TRAINED, 0, by), tested(cells)):
+        splits.append(Split(found.images, (found.labels > 0).long()))
+    rows = torch.arange(TRAINED) % few
+    train, test = splits
+    return Labelled(Split(train.images[rows], train.labels[rows]), test, (0.41,), (0.13,))
+
+
+def solar_cells(root: Path) -> Labelled:
+    """Solar cells at 64 x 64: functional, or more likely defective than not.
+
+    1,968 to train on and 656 to test, drawn once with equal shares of every judgement and kind. Which module a cell was cut
+    from is not published, so that cells of one module are on both sides.
+    """
+    cells = SolarCells(root)
+    images, labels = cells.images(SIDE), (cells.probabilities > 0.5).long()
+    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
+    groups = (3 * cells.probabilities[order]).round().long() * 2 + cells.kinds[order]
+    order = order[groups.argsort(stable=True)]  # group by group, at random within
+    held = torch.arange(len(order)) % 4 == 3
+    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in (order[~held], order[held]))
+    return Labelled(train, test, (0.49,), (0.2,))
+
+
+SETS: dict[str, Callable[[Path], Labelled]] = {
+    "periodic": periodic,
+    "periodic-fractions": partial(periodic, fractions=True),
+    **{f"periodic-{count}-images": partial(periodic, few=count) for count in FEW},
+    **{f"periodic-{cells}-cells": partial(periodic, cells=cells) for cells in CELLS if cells != 8},
+    "solar-cells-64": solar_cells,
+}

@@ -1,0 +1,1 @@
+"""Notebook 11: periodic structures with defects, and a camera that is never quite in its place."""

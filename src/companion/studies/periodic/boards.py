@@ -1,0 +1,64 @@
+"""Circuit boards: template and test, apart by more and more. A shift between two images is no shift of the pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from companion.data.deeppcb import DeepPcb, crops, difference
+from companion.data.labelled import Labelled, Split
+from companion.measures.accuracy import accuracy
+
+APART = (0, 2, 4, 8, 16, 32)  # pixels of the board; half as many of a crop
+_REACH = 20  # pixels of a crop: how far apart they are looked for
+
+
+def registered(split: Split) -> Split:
+    """Tests moved to where they agree best with their templates (the peak of the cross-correlation); what came in by wrapping is
+    the template's."""
+    template, test = (
+        split.images[:, k].double() - split.images[:, k].double().mean((1, 2), keepdim=True) for k in (0, 1)
+    )
+    product = torch.fft.rfft2(template).conj() * torch.fft.rfft2(test)
+    likeness = torch.fft.irfft2(product, s=template.shape[1:])  # at t: how well test, moved by t, fits
+    near = torch.zeros_like(likeness[0], dtype=torch.bool)
+    near[:_REACH, :_REACH] = near[-_REACH:, :_REACH] = near[:_REACH, -_REACH:] = near[-_REACH:, -_REACH:] = True
+    best = likeness.masked_fill(~near, -torch.inf).flatten(1).argmax(1)
+    side = template.shape[2]
+    moved = [_moved(pair, int(at) // side, int(at) % side) for pair, at in zip(split.images, best, strict=True)]
+    return Split(torch.stack(moved), split.labels)
+
+
+def _moved(pair: Tensor, down: int, right: int) -> Tensor:
+    height, width = pair.shape[1:]
+    down, right = (by - side if by > side // 2 else by for by, side in ((down, height), (right, width)))
+    test = pair[1].roll((-down, -right), (0, 1))
+    rows, columns = torch.arange(height) + down, torch.arange(width) + right
+    inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
+    return torch.stack((pair[0], torch.where(inside, test, pair[0])))
+
+
+def against_misregistration(
+    stacked: Mapping[str, nn.Module], differing: nn.Module, both: tuple[Labelled, Labelled], root: Path, count: int
+) -> Iterator[dict[str, Any]]:
+    """Rows: way, input, pixels, n, top1.
+
+    Args:
+        stacked: networks of two channels, by name; differing: one of differences.
+        both: their data sets; count: pairs of the official test list.
+    """
+    boards = DeepPcb(root, "test")
+    for apart in APART:
+        split = crops(boards, count, 1, apart)
+        ways: dict[str, tuple[nn.Module, Split, Labelled]] = {
+            name: (network, split, both[0]) for name, network in stacked.items()
+        }
+        ways["difference"] = (differing, difference(split), both[1])
+        ways["registered, then difference"] = (differing, difference(registered(split)), both[1])
+        for way, (network, asked, data) in ways.items():
+            top1 = accuracy(network, asked.batches(100), data.normalize)
+            yield {"way": way, "input": f"{way}, {apart} px apart", "pixels": apart, "n": len(asked), "top1": top1}

@@ -1,0 +1,154 @@
+"""The figures of notebook 11."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from companion.core.intervals import wilson
+from companion.data.periodic import CELLS, KINDS, Structure, boxes, draw
+from companion.figures.common import draw_image
+from companion.figures.style import COLOURS, finished, use_style
+
+__all__ = [
+    "against_cells",
+    "against_length",
+    "against_misregistration",
+    "heat",
+    "pairs",
+    "structures",
+    "use_style",
+    "worst",
+]
+_RED = "#d62728"
+_PITCHES = dict(zip(CELLS, (8.0, 8.0, 64 / 9, 8.0), strict=True))
+
+
+def structures(seed: int = 3) -> Figure:
+    """Every cell with every kind of defect, framed."""
+    fig, axes = plt.subplots(len(CELLS), len(KINDS), figsize=(10, 8.4))
+    for row, (cell, pitch) in zip(axes, _PITCHES.items(), strict=True):
+        for ax, kind in zip(row, KINDS, strict=True):
+            found = draw(Structure(cell, pitch, kinds=(kind,), defective=1.0), 1, seed)
+            draw_image(ax, found.images[0, 0].float() / 255, kind if cell == CELLS[0] else "")
+            for box in boxes(found.defects[0]):
+                _frame(ax, box)
+        row[0].set_ylabel(cell)
+    return finished(fig, despine=False)
+
+
+def _frame(ax: Axes, box: tuple[int, int, int, int], pad: float = 2) -> None:
+    x1, y1, x2, y2 = box
+    ax.add_patch(
+        plt.Rectangle(
+            (x1 - 0.5 - pad, y1 - 0.5 - pad), x2 - x1 + 2 * pad, y2 - y1 + 2 * pad, fill=False, ec=_RED, lw=1.2
+        )
+    )
+
+
+def worst(rows: pd.DataFrame, title: str) -> Figure:
+    """Right unmoved, on average and always, a group of bars per method, means over seeds with 95% intervals (Wilson, n images)."""
+    kinds = {
+        "top1": "camera in its place",
+        "shifted_top1": "mean of all residues",
+        "worst_top1": "worst of all residues",
+    }
+    methods = list(dict.fromkeys(rows["method"]))
+    fig, ax = plt.subplots(figsize=(9.5, 4))
+    for k, (field, label) in enumerate(kinds.items()):
+        means = [rows.loc[rows["method"] == method, field].mean() for method in methods]
+        places = [m + 0.27 * (k - 1) for m in range(len(methods))]
+        ax.bar(places, means, 0.25, color=[COLOURS[m] for m in methods], alpha=(0.35, 0.65, 1.0)[k])
+        for place, mean in zip(places, means, strict=True):
+            ax.plot([place, place], wilson(mean, int(rows["n"].max())), color="#222222", lw=1.2)
+        ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
+    ax.set_xticks(range(len(methods)), [m.replace(", ", ",\n") for m in methods], fontsize=9.5)
+    ax.set(title=title, ylabel="images right, %", ylim=(0, 104))
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def against_misregistration(rows: pd.DataFrame) -> Figure:
+    """Accuracy against misregistration, a panel a view, a curve a method with 95% intervals (Wilson)."""
+    views = {"wraps": "the image wraps", "window": "a window slides"}
+    fig, axes = plt.subplots(1, 2, figsize=(11.5, 3.9), sharey=True)
+    for ax, (view, title) in zip(axes, views.items(), strict=True):
+        _curves(ax, rows[rows["view"] == view], "pixels", "top1")
+        ax.set(title=title, xlabel="misregistration down and across, pixels")
+    axes[0].set_ylabel("images right, %")
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def against_length(rows: pd.DataFrame) -> Figure:
+    """Worst case against training steps, a curve a method with 95% intervals (Wilson)."""
+    fig, ax = plt.subplots(figsize=(7, 3.8))
+    _curves(ax, rows, "steps", "worst_top1")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(set(rows["steps"])), [str(step) for step in sorted(set(rows["steps"]))])
+    ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def against_cells(rows: pd.DataFrame) -> Figure:
+    """Per pitch: the worst case, and origins that noise moves."""
+    fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
+    _curves(axes[0], rows, "pitch", "worst_top1")
+    _curves(axes[1], rows.dropna(subset=["moved_origins"]), "pitch", "moved_origins")
+    axes[0].set(xlabel="pitch, pixels (total stride 8)", ylabel="right at every residue, %")
+    axes[1].set(xlabel="pitch, pixels (total stride 8)", ylabel="another origin under noise, %")
+    axes[0].legend(frameon=False)
+    return finished(fig)
+
+
+def _curves(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
+    """Means over seeds, with the 95% interval of a share of n images."""
+    for method, part in rows.groupby("method", sort=False):
+        means = part.groupby(x)[y].mean()
+        bounds = [wilson(mean, int(part["n"].max())) for mean in means]
+        below, above = ([abs(mean - pair[side]) for mean, pair in zip(means, bounds, strict=True)] for side in (0, 1))
+        ax.errorbar(
+            means.index,
+            means,
+            yerr=[below, above],
+            fmt="o-",
+            ms=4,
+            lw=1.5,
+            capsize=2,
+            color=COLOURS[str(method)],
+            label=method,
+        )
+    ax.set_ylim(-3, 103)
+
+
+def heat(image: Tensor, defects: Tensor, places: Sequence[tuple[str, Tensor]]) -> Figure:
+    """An image with its defects framed, and where networks put their positive heat (H, W)."""
+    fig, axes = plt.subplots(1, len(places) + 1, figsize=(4.2 * (len(places) + 1), 4.4))
+    titles = ["the whole, its defects framed", *(title for title, _ in places)]
+    for ax, title in zip(axes, titles, strict=True):
+        draw_image(ax, image.float() / 255, title)
+    for box in boxes(defects, wraps=False):
+        _frame(axes[0], box, 4)
+    for ax, (_, found) in zip(axes[1:], places, strict=True):
+        rows, columns = (found > 0).nonzero().unbind(1)
+        ax.plot(columns, rows, "s", ms=4, mec=_RED, mfc="none")
+    return finished(fig, despine=False)
+
+
+def pairs(rows: pd.DataFrame) -> Figure:
+    """Circuit boards: accuracy against the misregistration of template and test."""
+    fig, ax = plt.subplots(figsize=(7.5, 3.8))
+    for way, part in rows.groupby("way", sort=False):
+        bounds = [wilson(mean, int(part["n"].max())) for mean in part["top1"]]
+        errors = [[abs(mean - pair[side]) for mean, pair in zip(part["top1"], bounds, strict=True)] for side in (0, 1)]
+        ax.errorbar(part["pixels"], part["top1"], yerr=errors, fmt="o-", ms=4, capsize=2, label=way)
+    ax.axhline(50, color="#999999", lw=0.8, ls=":")
+    ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)

@@ -1,0 +1,115 @@
+"""Trained on tiles, run on the whole: a classifier's heat map, and whether it moves along with the image.
+
+The classifier averages over positions and weighs channels; weighed first, its channels are a map that says where (Zhou et al.,
+2016). The map is at the network's total stride; `mass.output_origins` says which pixels it means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mass
+from companion.data.labelled import Labelled
+from companion.data.periodic import Photographs, draw
+from companion.data.periodic_sets import VIAS
+from companion.models.cifar_resnets import SmallResNet
+from companion.models.methods import METHODS
+from companion.studies.periodic.worst_case import STRIDE
+
+_HALO = 4  # cells of the heat map: farther than what a position reads
+
+
+class HeatMap(nn.Module):
+    """How much more a position speaks for a defect than against it, (B, 1, H, W) -> (B, 1, H / 8, W / 8)."""
+
+    def __init__(self, net: SmallResNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.net.bn1(self.net.conv1(x)))
+        for number in range(1, self.net.stages + 1):
+            x = self.net.get_submodule(f"layer{number}")(x)
+        weight, bias = self.net.linear.weight, self.net.linear.bias
+        return F.conv2d(x, (weight[1] - weight[0])[None, :, None, None], (bias[1] - bias[0])[None])
+
+
+def heat_map(network: nn.Module, x: Tensor, method: str) -> nn.Module:
+    """The heat map of trained weights, as they were trained: by origins ("MASS"), or by the frame's grid.
+
+    Args:
+        network: a trained "periodic" of a method without filters; x: a normalised example.
+    """
+    plain = METHODS["baseline-zero"].build("periodic", 0)
+    plain.load_state_dict(network.state_dict())
+    return mass.convert(HeatMap(plain).eval(), x, origin="l2" if method == "MASS" else "zero", verify=False)
+
+
+def whole_image(side: int, defects: int, seed: int) -> Photographs:
+    """One image of many tiles' size, with equal defects."""
+    structure = replace(VIAS, size=side, defects=defects, defective=1.0, kinds=("missing",))
+    return draw(structure, 1, seed)
+
+
+def in_pixels(heater: nn.Module, x: Tensor) -> Tensor:
+    """The heat of every pixel that a position stands for, (H, W); of all others minus infinity."""
+    size = (x.shape[2], x.shape[3])
+    with torch.no_grad(), mass.output_origins(heater) as passes:
+        heat = heater(x)[0, 0]
+    places = torch.cartesian_prod(*[torch.arange(side) for side in heat.shape])[None]
+    rows, columns = passes[0][""].to_pixels(places)[0].unbind(1)
+    found = torch.full(size, -torch.inf)
+    found[rows, columns] = heat.flatten()
+    return found
+
+
+def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: tuple[int, int]) -> dict[str, float]:
+    """Does one place get one answer?
+
+    Returns:
+        moved: share of positions of the whole whose heat is there, to the bit, when the image has moved; tiled: the same, of
+        positions well inside a tile that was cut out; in percent.
+    """
+    x = data.normalize(image)
+    whole = in_pixels(heater, x)
+    moved = in_pixels(heater, x.roll(by, (2, 3))).roll((-by[0], -by[1]), (0, 1))
+    known = whole > -torch.inf
+    corner = slice(tile, 2 * tile)
+    cut = in_pixels(heater, x[:, :, corner, corner])
+    inner = slice(_HALO * STRIDE, tile - _HALO * STRIDE)
+    there, here = whole[corner, corner][inner, inner], cut[inner, inner]
+    asked = there > -torch.inf
+    return {
+        "positions": int(known.sum()),
+        "moved": 100 * (moved == whole)[known].double().mean().item(),
+        "tiled": 100 * (here == there)[asked].double().mean().item(),
+    }
+
+
+def detections(heat: Tensor, defects: Tensor, reach: int = 12) -> dict[str, Any]:
+    """Where the heat is positive, in pixels, against where defects are.
+
+    Args:
+        heat: of `in_pixels`; defects: (H, W), of `Photographs`.
+
+    Returns:
+        defects; found, percent of them that have positive heat within `reach` pixels; strays, positive positions farther from any.
+    """
+    hot = (heat > 0).nonzero()
+    numbers = range(1, int(defects.max()) + 1)
+    distances = torch.stack([_distance(hot, (defects == number).nonzero(), heat.shape) for number in numbers])
+    found = (distances <= reach).any(1) if len(hot) else torch.zeros(len(numbers))
+    strays = int((distances > 2 * reach).all(0).sum()) if len(hot) else 0
+    return {"defects": len(numbers), "found": 100 * found.double().mean().item(), "strays": strays}
+
+
+def _distance(places: Tensor, pixels: Tensor, size: torch.Size) -> Tensor:
+    """From each place to the nearest of some pixels, the shorter way around, (places,)."""
+    apart = (places[:, None] - pixels).abs()
+    apart = torch.minimum(apart, torch.tensor(size) - apart)
+    return apart.amax(2).amin(1) if len(places) else torch.zeros(0)

@@ -1,0 +1,78 @@
+"""The worst of all misalignments, by trying them all.
+
+A network with circular borders and total stride S answers two shifts alike if they differ by a multiple of S: its S x S residues
+are all the answers there are. (Of one with zero padding they are a part: it may answer every shift in its own way.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from companion.data.labelled import Split
+from companion.measures.accuracy import Prepare
+from mass.nn.evaluating import evaluating
+
+STRIDE = 8  # total, of the network "periodic"
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Answers to every residue.
+
+    Attributes:
+        true: labels (N,).
+        said: predicted labels (residues, N), the unmoved image first.
+        identical: whether all logits are the same bits, (N,) bool.
+    """
+
+    true: Tensor
+    said: Tensor
+    identical: Tensor
+
+    @property
+    def right_always(self) -> Tensor:
+        """Images that no residue makes wrong, (N,) bool."""
+        return (self.said == self.true).all(0)
+
+    def row(self) -> dict[str, Any]:
+        """Percentages over n images: right unmoved, right on average, right always; labels that agree, on average over pairs of
+        residues, and in all; identical logits."""
+        right = (self.said == self.true).double()
+        votes = nn.functional.one_hot(self.said, 2).double().mean(0)  # (N, 2)
+        shares = {
+            "top1": right[0],
+            "shifted_top1": right.mean(0),
+            "worst_top1": right.amin(0),
+            "consistency": votes.square().sum(1),
+            "steady": (self.said == self.said[0]).all(0).double(),
+            "identical": self.identical.double(),
+        }
+        return {"n": len(self.true), "residues": len(self.said)} | {
+            name: 100 * share.mean().item() for name, share in shares.items()
+        }
+
+
+def attack(model: nn.Module, split: Split, prepare: Prepare, stride: int = STRIDE, batch: int = 200) -> Attacked:
+    """Ask a network of all images at all residues of `stride`.
+
+    Args:
+        model: normalised images -> logits (B, 2); split: bytes and labels.
+    """
+    said, identical = [], []
+    with evaluating(model):
+        for images, _ in split.batches(batch):
+            x = prepare(images)
+            logits = torch.stack([model(x.roll((i, j), (2, 3))) for i in range(stride) for j in range(stride)])
+            said.append(logits.argmax(2))
+            identical.append((logits == logits[0]).flatten(2).all(2).all(0))
+    return Attacked(split.labels, torch.cat(said, 1), torch.cat(identical))
+
+
+def always_right(attacked: Mapping[str, Attacked]) -> dict[str, Tensor]:
+    """By method, which images it gets right wherever they are: for comparisons image by image."""
+    return {method: found.right_always for method, found in attacked.items()}
