@@ -37,6 +37,12 @@ def about(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _labelled(name: str, root: Path) -> Labelled:
+    data = DATASETS[name](root)
+    assert isinstance(data, Labelled)
+    return data
+
+
 def _networks(made: list[Recipe], root: Path, folder: Path) -> dict[Recipe, nn.Module]:
     run_all(made, root, folder)
     return {recipe: trained(folder / recipe.name)[0] for recipe in made}
@@ -53,10 +59,10 @@ def pitches(settings: Any, root: Path, folder: Path) -> Rows:
     rows = []
     for cells in settings.cells:
         name = "periodic" if cells == SIDE // 8 else f"periodic-{cells}-cells"
-        data = DATASETS[name](root)
+        data = _labelled(name, root)
         for recipe, network in _networks(recipes(settings, settings.compared, name), root, folder).items():
             noisy = selection.under_noise(network, data, settings.noise, settings.probed)
-            shares = {key: noisy[key] for key in ("changed_by_noise", "moved_origins") if key in noisy}
+            shares: dict[str, Any] = {key: noisy[key] for key in ("changed_by_noise", "moved_origins") if key in noisy}
             if "moved_origins" in noisy:
                 shares["margin"] = selection.first_margin(network, data, settings.probed)
             found = attack(network, data.test.first(settings.probed), data.normalize).row()
@@ -69,7 +75,7 @@ def lengths(settings: Any, root: Path, folder: Path) -> Rows:
     rows = []
     for epochs in settings.lengths:
         made = recipes(settings, ("baseline-shifts", "mass"), epochs=epochs)
-        data = DATASETS["periodic"](root)
+        data = _labelled("periodic", root)
         for recipe, network in _networks(made, root, folder).items():
             steps = epochs * (TRAINED // recipe.batch)
             row = about(recipe) | attack(network, data.test.first(settings.probed), data.normalize).row()
@@ -82,7 +88,7 @@ def few(settings: Any, root: Path, folder: Path) -> Rows:
     rows = []
     for images in (*settings.few, TRAINED) if settings.few else ():
         name = "periodic" if images == TRAINED else f"periodic-{images}-images"
-        data = DATASETS[name](root)
+        data = _labelled(name, root)
         made = recipes(settings, (*settings.compared, "baseline-shifts"), name)
         for recipe, network in _networks(made, root, folder).items():
             row = about(recipe) | attack(network, data.test.first(settings.probed), data.normalize).row()
@@ -114,7 +120,7 @@ def solar_cells(settings: Any, root: Path, folder: Path) -> Rows:
     """Worst case on solar cells; none where this is not run."""
     if not settings.cell_epochs:
         return []
-    data = DATASETS["solar-cells-64"](root)
+    data = _labelled("solar-cells-64", root)
     made = recipes(settings, _CELL_METHODS, "solar-cells-64", epochs=settings.cell_epochs)
     networks = _networks(made, root, folder)
     facts = {"stage": "worst case", "dataset_sha256": fingerprint("elpv")}
@@ -136,6 +142,6 @@ def boards(settings: Any, root: Path, folder: Path) -> Rows:
         recipes(settings, ("baseline-zero",), "deeppcb-differences", epochs=epochs), root, folder
     ).values()
     named = {f"both, {METHODS[recipe.method].printed}": network for recipe, network in stacked.items()}
-    both = DATASETS["deeppcb-pairs"](root), DATASETS["deeppcb-differences"](root)
+    both = _labelled("deeppcb-pairs", root), _labelled("deeppcb-differences", root)
     found = circuit_boards.against_misregistration(named, differing, both, root, 150)
     return [{"stage": "boards", "dataset": "deeppcb", "epochs": epochs} | row for row in found]

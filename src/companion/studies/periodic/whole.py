@@ -45,7 +45,7 @@ def heat_map(network: nn.Module, x: Tensor, method: str) -> nn.Module:
     Args:
         network: a trained "periodic" of a method without filters; x: a normalised example.
     """
-    plain = METHODS["baseline-zero"].build("periodic", 0)
+    plain: Any = METHODS["baseline-zero"].build("periodic", 0)
     plain.load_state_dict(network.state_dict())
     return mass.convert(HeatMap(plain).eval(), x, origin="l2" if method == "MASS" else "zero", verify=False)
 
