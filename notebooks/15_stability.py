@@ -9,13 +9,14 @@
 # %% [markdown]
 # # Stability: exact *and* continuous
 #
-# An exactly shift-equivariant network may still be nervous. It *chooses* a sampling origin; where two phases have nearly
-# the same energy, a little noise picks the other, and the logits jump. For shifts no continuous choice exists. But a
-# network need not choose: *weighted frames* (Dym, Lawrence & Siegel, 2024) average over several choices, with weights
-# that vanish before a choice disappears. `mass.convert(model, x, blend=0.005)` does that, and stays exact to the bit.
+# An exactly shift-equivariant network may still be nervous. It *chooses* a sampling origin; where two phases have
+# nearly the same energy, a little noise picks the other, and the logits jump. For shifts no continuous choice exists.
+# But a network need not choose: *weighted frames* (Dym, Lawrence & Siegel, 2024) average over several choices, with
+# weights that vanish before a choice disappears. `mass.convert(model, x, blend=0.005)` does that, and stays exact to
+# the bit.
 #
-# This notebook shows the jump, removes it, measures what that buys under noise, and answers the objection that there are
-# simpler ways to be exact.
+# This notebook shows the jump, removes it, measures what that buys under noise, and answers the objection that there
+# are simpler ways to be exact.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -44,8 +45,8 @@ figures.use_style()
 #
 # $$ w_k \propto \max\bigl(0,\; E_k - (1 - \beta)\, E_{\max}\bigr), $$
 #
-# with $\beta$ the `blend` (0.005: half a per cent). Each phase with a positive weight is a path of its own from there on,
-# a path's weight is the product along it, and $f(x) = \sum_p w_p\, f_p(x)$. A shift permutes the paths and their
+# with $\beta$ the `blend` (0.005: half a per cent). Each phase with a positive weight is a path of its own from there
+# on, a path's weight is the product along it, and $f(x) = \sum_p w_p\, f_p(x)$. A shift permutes the paths and their
 # weights, so the sum stays; and as energies are sums of integers, it stays to the bit.
 
 # %%
