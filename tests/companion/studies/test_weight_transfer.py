@@ -16,10 +16,11 @@ from companion.measures.margins import margins, summary
 from companion.measures.moves import MOVES, agreement, bilinear_half, fourier_half
 from companion.measures.origins import frozen, origin_maps, output_and_origins, phase_energies
 from companion.measures.paired_images import compare, mcnemar
+from companion.models.canonical import InItsFrame, in_frame
 from companion.models.random_weights import calibrated
 from companion.studies.lattices.figures import margin_histograms
 from companion.studies.weight_transfer.figures import agreement_points
-from companion.studies.weight_transfer.frames import InItsFrame, frames_found, in_frame
+from companion.studies.weight_transfer.frames import frames_found
 
 
 def test_frames_are_found_wherever_they_were_moved_to():
