@@ -200,5 +200,5 @@ def test_a_mirror_folder_must_exist(tmp_path):
 def test_the_table_is_complete():
     for file in FILES:
         assert len(file.sha256) == 64 and file.size > 0 and file.licence and file.places
-        whole = isinstance(file.places[0], Wheel) and not file.places[0].member
-        assert isinstance(file.places[0], Web) or whole, "the official address comes first"
+        official = [isinstance(place, Web) for place in file.places]
+        assert official == sorted(official, reverse=True), "the official address comes first, where there is one"
