@@ -85,6 +85,11 @@ class Converted(fx.GraphModule):
                     _keep_whole(tracer)
             hooked = any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls)
             if self.mass_blend is not None:
+                if torch.compiler.is_compiling():
+                    reason = (
+                        "a network that blends has as many rows as an image has near ties, which no compiler can know"
+                    )
+                    raise NotEquivariantError("", reason, "compile one that was converted without blend")
                 if hooked:
                     reason = "hooks on containers cannot be run while a network blends: an image is several rows there"
                     raise NotEquivariantError("", reason, "register them on modules inside, or convert without blend")
@@ -96,7 +101,6 @@ class Converted(fx.GraphModule):
         type(self).forward = forward
         return code
 
-    @torch.compiler.disable
     def _mass_interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
         names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
         given = dict(zip(names, args, strict=False)) | kwargs
