@@ -188,18 +188,12 @@ fig
 steps = [("circular padding", "plain"), ("MASS, origins frozen", "circular padding"), ("MASS", "MASS, origins frozen")]
 steps += [("MASS", "plain"), ("MASS", "circular padding"), ("APS", "circular padding"), ("MASS", "APS")]
 caused = compare(changed, steps)
+told = f"noise {settings.noise:g}"
 for row in caused:
-    run.record(**measured, stage="noise, paired", input=f"noise {settings.noise:g}", **row)
+    run.record(**measured, stage="noise, paired", input=told, **row)
 for method, which in changed.items():
     share = 100 * which.double().mean().item()
-    run.record(
-        **measured,
-        method=method,
-        stage="noise",
-        input=f"noise {settings.noise:g}",
-        n=len(which),
-        changed_by_noise=share,
-    )
+    run.record(**measured, method=method, stage="noise", input=told, n=len(which), changed_by_noise=share)
 pd.DataFrame(caused).round(4)
 
 # %% [markdown]

@@ -175,8 +175,8 @@ Markdown(tables.blending(run.root))
 # * Choosing an origin is discontinuous. Blending is exact to the bit and continuous: its largest step falls with the
 #   step, where that of a choice stays.
 # * Under noise of two grey levels blending takes back what choosing adds: fewer labels change than with a choice,
-#   beyond chance, and it is not told apart from circular padding alone. It does not reach the plain network: what is
-#   left is the borders' doing. Accuracy is not told apart from that of a choice.
+#   beyond chance, and it is not told apart from circular padding alone. It does not reach the plain network,
+#   nor does circular padding. Accuracy is not told apart from that of a choice.
 # * A mean over as many fixed phases changes about as few labels (on the fewer images, untested), which suggests that
 #   under noise the average does the work. That mean is not exact; blending is the average that is.
 # * The cost is the number of paths, six an image here. An image without a near tie is computed once, and what lies

@@ -102,27 +102,29 @@ class Blending(Interpreter):
         maps, period = module.read(x)
         weights = phase_weights(phase_energies(maps, period), share).to(best.device)
         weights = self._bounded(self.weight[:, None] * weights)
-        lost = ~(weights > 0).any(1) & ~self._follows(weights)[self.image]  # more tie exactly than there may be paths
-        first = torch.ones_like(lost)
-        first[1:] = self.image[1:] != self.image[:-1]
+        lost = self._first() & (self._count(weights) == 0)[self.image]  # more tie exactly than there may be paths
         phase = best[:, 0] * period[1] + best[:, 1]
-        weights[lost & first, phase[lost & first]] = 1.0
+        weights[lost, phase[lost]] = 1.0
         parent, phase = self._in_order(weights, maps, period, maps if source is None else source, source_origin)
         self.weight = weights[parent, phase]
         if len(parent) != len(weights) or bool((parent != torch.arange(len(parent), device=parent.device)).any()):
             self._repeat(parent)
         return torch.stack((phase // period[1], phase % period[1]), 1)
 
-    def _follows(self, weights: Tensor) -> Tensor:
-        """Whether any path of an image has a weight, (B,)."""
-        has = torch.zeros(self.batch, dtype=torch.int64, device=weights.device)
-        return has.index_add_(0, self.image, (weights > 0).sum(1)) > 0
+    def _count(self, weights: Tensor) -> Tensor:
+        """How many paths of each image have a weight, (B,)."""
+        none = torch.zeros(self.batch, dtype=torch.int64, device=weights.device)
+        return none.index_add_(0, self.image, (weights > 0).sum(1))
+
+    def _first(self) -> Tensor:
+        """Which rows are the first of their image, (R,)."""
+        first = torch.ones(len(self.image), dtype=torch.bool, device=self.image.device)
+        first[1:] = self.image[1:] != self.image[:-1]
+        return first
 
     def _bounded(self, weights: Tensor) -> Tensor:
         """No more paths an image than may be: from all weights the first that is too many is taken off, which is continuous."""
-        many = torch.zeros(self.batch, dtype=torch.int64, device=weights.device)
-        many.index_add_(0, self.image, (weights > 0).sum(1))
-        for image in (many > self.blend.paths).nonzero().flatten().tolist():
+        for image in (self._count(weights) > self.blend.paths).nonzero().flatten().tolist():
             rows = self.image == image
             own = weights[rows]
             own = (own - own.flatten().topk(self.blend.paths + 1).values[-1]).clamp(min=0.0)
@@ -153,9 +155,7 @@ class Blending(Interpreter):
 
     def _average(self) -> None:
         """One row an image again: of what is returned the weighted mean, of all else the first."""
-        first = torch.ones(len(self.image), dtype=torch.bool, device=self.image.device)
-        first[1:] = self.image[1:] != self.image[:-1]
-        starts, before = first.nonzero().flatten(), len(self.image)
+        starts, before = self._first().nonzero().flatten(), len(self.image)
         self.averaged = True
         if before == self.batch:
             return
