@@ -35,6 +35,15 @@ def epoch_batches(train: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Te
         yield images, train.labels[rows]
 
 
+def parts_of(train: Split, recipe: Recipe, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What one process of an epoch's batches sees, part by part."""
+    share = world * recipe.accumulate
+    for images, labels in epoch_batches(train, recipe, epoch):
+        for part in range(recipe.accumulate):
+            mine = slice(rank * recipe.accumulate + part, None, share)
+            yield images[mine], labels[mine]
+
+
 @dataclass(frozen=True)
 class Classification:
     """The task of labelled images."""
@@ -43,11 +52,7 @@ class Classification:
     recipe: Recipe
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        share = world * self.recipe.accumulate
-        for images, labels in epoch_batches(self.data.train, self.recipe, epoch):
-            for part in range(self.recipe.accumulate):
-                mine = slice(rank * self.recipe.accumulate + part, None, share)
-                yield images[mine], labels[mine]
+        return parts_of(self.data.train, self.recipe, epoch, rank, world)
 
     def loss(self, network: Network, images: Tensor, labels: Tensor) -> Loss:
         logits = network(images)

@@ -19,7 +19,7 @@ from companion.data.transforms import DRAWS, Affine, QuarterTurns, Reflections, 
 from companion.measures.accuracy import Prepare, accuracy, right_labels, top1_and_consistency
 from companion.measures.equivariance import equivariance_errors, implicit_equivariance_loss, reading
 from companion.models.group_pool import GroupPool
-from companion.training.classification import epoch_batches
+from companion.training.classification import parts_of
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network
 
@@ -53,11 +53,7 @@ class ImplicitEquivariance:
             )
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        share = world * self.recipe.accumulate
-        for images, labels in epoch_batches(self.data.train, self.recipe, epoch):
-            for part in range(self.recipe.accumulate):
-                mine = slice(rank * self.recipe.accumulate + part, None, share)
-                yield images[mine], labels[mine]
+        return parts_of(self.data.train, self.recipe, epoch, rank, world)
 
     def loss(self, network: Network, images: Tensor, labels: Tensor) -> Loss:
         """Both losses of one part of a batch and of its transformed copy, in one pass of twice the size.
