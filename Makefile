@@ -11,6 +11,7 @@ INSTALLED := .venv/.installed
 ONLY :=
 MIRROR :=
 PROFILE :=
+EXECUTOR :=
 RECORDS :=
 DATA :=
 MINUTES :=
@@ -26,8 +27,8 @@ TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pyte
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
 
-repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets]
-	@exec $(PYTHON) -m companion.pipeline.reproduce --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)"
+repro: $(INSTALLED) ## results of params.yaml's profiles  [PROFILE=quick] [ONLY=02] [MIRROR=folder with data sets] [EXECUTOR="slurm gpus=1"]
+	@exec $(PYTHON) -m companion.pipeline.reproduce --profile "$(PROFILE)" --only "$(ONLY)" --mirror "$(MIRROR)" --executor "$(EXECUTOR)"
 
 publish: $(INSTALLED) ## records to results/, figures, notebooks, README's tables  [PROFILE=quick] [RECORDS=folder of runs]
 	@exec $(PYTHON) -m companion.publishing.publish --profile "$(PROFILE)" $(if $(RECORDS),--records "$(RECORDS)")

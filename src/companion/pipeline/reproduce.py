@@ -7,11 +7,13 @@ Plain `dvc repro` does the middle part alone.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
 from companion.core.errors import Refusal
+from companion.core.jobs import EXECUTOR, Resources
 from companion.core.paths import find_root, require_own_python, run_folder
 from companion.core.process import die_with_parent
 from companion.fetching.fetch import fetch_inputs
@@ -78,10 +80,16 @@ def main() -> None:
     )
     parser.add_argument("--profile", default="", help="the profile to select in params.yaml")
     parser.add_argument("--only", default="", help="only the notebooks whose names start so, e.g. 02")
+    parser.add_argument(
+        "--executor", default="", help='trainings as jobs: "slurm gpus=1 hours=8 partition=long", local or dry-run'
+    )
     parser.add_argument("--mirror", default="", help="a folder that has data sets and weights already")
     arguments = parser.parse_args()
     die_with_parent()
     try:
+        if arguments.executor:
+            Resources.read(arguments.executor)
+            os.environ[EXECUTOR] = arguments.executor
         mirror = Path(arguments.mirror) if arguments.mirror else None
         sys.exit(reproduce(find_root(), arguments.profile, arguments.only, mirror))
     except Refusal as refusal:

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from companion.core.errors import Refusal
 from companion.core.files import read_json
+from companion.core.jobs import EXECUTOR, Resources, run_jobs
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe, to_arguments
 from companion.training.record_run import record_run
@@ -31,14 +32,18 @@ def run_all(recipes: Sequence[Recipe], root: Path, folder: Path, jobs: int = 1) 
     Args:
         folder: of all runs; finished ones are taken as they are, whatever the code has become since: a record names the
             commit that made it, and deleting its folder makes it anew.
-        jobs: how many processes train at once; 1 trains here.
+        jobs: how many processes train at once; 1 trains here. Where the environment names an executor (`make repro
+            EXECUTOR="slurm gpus=1"`, `companion.core.jobs`), each missing run is a job there instead.
 
     Raises:
         Refusal: when a run stopped, with its own sentence; the others are finished first. When a finished run is of
             another recipe.
     """
-    if jobs > 1:
-        missing = [recipe for recipe in recipes if not (folder / recipe.name / "record.json").exists()]
+    missing = [recipe for recipe in recipes if not (folder / recipe.name / "record.json").exists()]
+    resources = Resources.read(os.environ.get(EXECUTOR, ""))
+    if missing and resources.executor != "here":
+        _as_jobs(missing, root, folder, resources)
+    elif jobs > 1:
         with ThreadPoolExecutor(jobs) as pool:
             ends = [
                 pool.submit(_in_a_process, number, recipe, root, folder, jobs) for number, recipe in enumerate(missing)
@@ -64,11 +69,26 @@ def _printed(recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
     return row | {"method": METHODS[recipe.method].printed}
 
 
+def _command(recipe: Recipe, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "companion.train", *to_arguments(recipe), f"--checkpoints={folder}"]
+
+
+def _as_jobs(recipes: Sequence[Recipe], root: Path, folder: Path, resources: Resources) -> None:
+    """Every recipe as a job; the folder of runs is shared, so that what is finished or half done is taken up."""
+    commands = {recipe.name.replace("/", "-"): _command(recipe, folder.resolve()) for recipe in recipes}
+    ends = run_jobs(commands, root / "runs" / ".jobs", resources, root)
+    stopped = {name: end.why.splitlines()[-1] for name, end in ends.items() if end.why}
+    if stopped:
+        told = "; ".join(f"{name}: {why}" for name, why in stopped.items())
+        raise Refusal(f"{len(stopped)} of {len(ends)} jobs stopped: {told}")
+
+
 def _in_a_process(number: int, recipe: Recipe, root: Path, folder: Path, jobs: int) -> None:
     share = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
     if torch.cuda.device_count() > 1:
         share["CUDA_VISIBLE_DEVICES"] = str(number % torch.cuda.device_count())
-    command = [sys.executable, "-m", "companion.train", *to_arguments(recipe), f"--checkpoints={folder}"]
-    done = subprocess.run(command, cwd=root, env=os.environ | share, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        _command(recipe, folder), cwd=root, env=os.environ | share, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise Refusal(f"{recipe.name} stopped: {done.stderr.strip().splitlines()[-1] if done.stderr else 'killed'}")

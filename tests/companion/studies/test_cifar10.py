@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from companion.core.jobs import EXECUTOR, Resources, run_jobs
 from companion.data.corruptions import CORRUPTIONS, corrupt
 from companion.data.labelled import Labelled, Split
 from companion.measures.noise import labels_under_noise
@@ -199,6 +200,59 @@ def test_a_run_that_stops_says_why(jobs, tmp_path):
     recipe = Recipe(net="digits", dataset="digits", method="mass", epochs=1, batch=64, start="nowhere.pt")
     with pytest.raises(sweep.Refusal, match=r"There are no weights at .*nowhere\.pt"):
         sweep.run_all([recipe], tmp_path, tmp_path / "checkpoints", jobs)
+
+
+def test_jobs_of_another_executor_end_in_the_same_records(tmp_path, monkeypatch):
+    """Processes of submitit share the folder of runs: records are those of a run here, but for when and how fast."""
+    pytest.importorskip("submitit")
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    plans = [Recipe(net="digits", dataset="digits", method=m, epochs=1, batch=64) for m in ("mass", "baseline")]
+    here = sweep.run_all(plans, tmp_path, tmp_path / "here")
+    monkeypatch.setenv(EXECUTOR, "local cpus=1")
+    jobs = sweep.run_all(plans, tmp_path, tmp_path / "jobs")
+    measured = ("method", "top1", "shifted_top1", "consistency")
+    assert [[row[key] for key in measured] for row in jobs] == [[row[key] for key in measured] for row in here]
+    with pytest.raises(sweep.Refusal, match=r"1 of 1 jobs stopped: .*There are no weights at .*nowhere\.pt"):
+        sweep.run_all([replace(plans[0], start="nowhere.pt")], tmp_path, tmp_path / "jobs")
+    monkeypatch.setenv(EXECUTOR, "dry-run gpus=2 hours=8 partition=long")
+    with pytest.raises(sweep.Refusal, match=r"1 jobs would be sent; their batch scripts are in runs/\.jobs/: digits-"):
+        sweep.run_all([replace(plans[0], seed=5)], tmp_path, tmp_path / "jobs")
+    (script,) = (tmp_path / "runs" / ".jobs").glob("*.sh")
+    text = script.read_text()
+    for line in ("#SBATCH --gpus-per-node=2", "#SBATCH --partition=long", "#SBATCH --time=480", "--seed=5"):
+        assert line in text
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv(EXECUTOR, "slurm")
+    with pytest.raises(sweep.Refusal, match="There is no Slurm here"):
+        sweep.run_all([replace(plans[0], seed=5)], tmp_path, tmp_path / "jobs")
+
+
+def test_a_slurm_job_is_waited_for(tmp_path, monkeypatch):
+    """With an sbatch that runs the script it is given and ends as it does, as `sbatch --wait` is documented to."""
+    pytest.importorskip("submitit")
+    programs = {"sbatch": '[ "$1" = --wait ] && exec bash "$2"', "srun": 'shift 5; exec "$@"'}  # srun's five options
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    ends = run_jobs({"well": ["touch", "made"], "ill": ["false"]}, tmp_path / "jobs", Resources("slurm"), tmp_path)
+    assert not ends["well"].why and ends["ill"].why and (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("cluster", "There is no executor named 'cluster'; known: here, local, slurm, dry-run"),
+        ("slurm gpus", "'gpus' says nothing of a job"),
+        ("slurm gpus=two", "'gpus=two' says nothing of a job"),
+        ("slurm memory=4", "'memory=4' says nothing of a job: after the executor come nodes=, gpus="),
+        ("slurm hours=0", "A job's hours must be positive, not 0"),
+    ],
+)
+def test_words_that_say_nothing_of_a_job(words, says):
+    with pytest.raises(sweep.Refusal, match=says):
+        Resources.read(words)
 
 
 def test_the_table_has_no_number_of_the_papers():

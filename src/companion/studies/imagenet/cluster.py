@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from companion.core.errors import Refusal
-from companion.core.files import write_atomic
+from companion.core.jobs import Resources, batch_script, run_jobs, send
 
 EXECUTORS = ("here", "local", "slurm")
 _OWN = ("executor", "dry_run", "nodes", "gpus", "cpus", "hours", "partition", "jobs", "models")
@@ -70,58 +66,22 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def submit(options: argparse.Namespace) -> str:
-    """Send a job a row, and wait for none; or say what would be sent.
+    """Send a job a row and wait for none, local ones excepted; or say what would be sent.
 
     Raises:
         Refusal: without submitit, or without Slurm where it is wanted.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise Refusal("Jobs are sent by submitit, which is not installed: pip install submitit.") from None
-    if options.executor == "slurm" or options.dry_run:
-        return _slurm(options)
-    executor = submitit.LocalExecutor(folder=options.jobs)
-    executor.update_parameters(timeout_min=60 * options.hours)
-    jobs = [executor.submit(submitit.helpers.CommandFunction(command(options, model))) for model in options.models]
-    return "\n".join(_ended(jobs, options.models))
-
-
-def _ended(jobs: Sequence[Any], models: Sequence[str]) -> list[str]:
-    """What each local job printed, or why it stopped; all are waited for."""
-    told = []
-    for job, model in zip(jobs, models, strict=True):
-        error = job.exception()
-        told.append(f"{model}: {error}" if error else str(job.result()).strip())
-    return told
-
-
-def _slurm(options: argparse.Namespace) -> str:
-    """Send each row's batch script, or show them: what is shown is what is sent."""
-    from submitit.slurm.slurm import _make_sbatch_string
-
-    parameters = {
-        "nodes": options.nodes,
-        "ntasks_per_node": 1,  # torchrun starts the others
-        "cpus_per_task": options.cpus,
-        "time": 60 * options.hours,
-        **({"gpus_per_node": options.gpus} if options.gpus else {}),
-        **({"partition": options.partition} if options.partition else {}),
-    }
-    texts = {
-        model: _make_sbatch_string(
-            _quoted(command(options, model)), options.jobs, job_name=f"imagenet-{model}", **parameters
-        )
-        for model in options.models
+    executor = "slurm" if options.dry_run else options.executor
+    asked = {name: getattr(options, name) for name in ("nodes", "gpus", "cpus", "hours", "partition")}
+    resources = Resources(executor, **asked)
+    commands = {model: command(options, model) for model in options.models}
+    if executor == "local":
+        ends = run_jobs(commands, options.jobs, resources, Path.cwd())
+        return "\n".join(f"{model}: {end.why}" if end.why else end.printed for model, end in ends.items())
+    scripts = {
+        model: batch_script(f"imagenet-{model}", _quoted(words), options.jobs, resources)
+        for model, words in commands.items()
     }
     if options.dry_run:
-        return "\n".join(texts.values())
-    if shutil.which("sbatch") is None:
-        raise Refusal("There is no Slurm here (no sbatch): run on its login node, or see the jobs by --dry-run.")
-    sent = []
-    for model, text in texts.items():
-        write_atomic(options.jobs / f"{model}.sh", text)
-        sent.append(
-            subprocess.run(["sbatch", options.jobs / f"{model}.sh"], check=True, capture_output=True, text=True).stdout
-        )
-    return "".join(sent).strip()
+        return "\n".join(scripts.values())
+    return "\n".join(end.why or end.printed for end in send(scripts, options.jobs).values())
