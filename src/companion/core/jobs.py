@@ -134,7 +134,7 @@ def run_jobs(commands: Mapping[str, Sequence[str]], folder: Path, resources: Res
     for name, text in scripts.items():
         write_atomic(folder / f"{name}.sh", text)
     shown = os.path.relpath(folder, root)
-    raise Refusal(f"{len(scripts)} jobs would be sent; their batch scripts are in {shown}/: {', '.join(scripts)}.")
+    raise Refusal(f"{len(scripts)} jobs would be sent; their batch scripts are in {shown}/.")
 
 
 def _end(job: Any) -> End:
