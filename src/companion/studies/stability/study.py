@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.stability.tables import blending, stability
+from companion.studies.stability.tables import blending, blending_cifar10, stability, stability_cifar10
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,11 @@ STUDY = Study(
     description="Exact and stable - blending over near ties, and the other ways to be exact",
     settings=Stability,
     inputs=("data/imagenet-val", "data/imagenet-val-1300", "data/mobilenet_v2/mobilenet_v2-b0353104.pth"),
-    tables={"stability": stability, "blending": blending},
+    benchmarks=("stability_cifar10",),
+    tables={
+        "stability": stability,
+        "blending": blending,
+        "stability_cifar10": stability_cifar10,
+        "blending_cifar10": blending_cifar10,
+    },
 )

@@ -1,17 +1,21 @@
-"""The README's table of notebook 15."""
+"""The tables of notebook 15, and of the same comparison for a small network."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from companion.core.markdown import p_value, percent, table
 from companion.core.published import read_results
 from companion.core.records import Record
 
+MOBILENET = "MobileNetV2, official weights"
+RESNET20 = "The published ResNet-20 of CIFAR-10"
 
-def stability(root: Path) -> str:
+
+def stability(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:
     """Every way to be exact or continuous, on the same images."""
-    records = _most(root, "ways")
+    records = _most(root, topic, "ways")
     base = next((r["milliseconds"] for r in records if r["method"] == "plain"), 1.0)
     rows = [
         [
@@ -24,17 +28,17 @@ def stability(root: Path) -> str:
     columns = ["Network", "Top-1 %", "Shifted top-1 %", "Consistency, circular %", "Consistency, ordinary %"]
     columns += ["Labels changed by noise %", "Largest logit change, 1 grey level", "Paths", "Time / plain"]
     note = (
-        f"MobileNetV2, official weights, {n:,} images, the same changes for all; noise of 2 grey levels. Time: batch of 4, "
-        "medians in turns. Memory was not measured."
+        f"{network}, {n:,} images, the same changes for all; noise of 2 grey levels. Time: a small batch, medians in turns. "
+        "Memory was not measured."
     )
     return table(columns, rows, records, note)
 
 
-def blending(root: Path) -> str:
+def blending(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:
     """Blending against choosing, image by image."""
     kinds = ("changed by noise, paired", "top-1, paired")
-    records = [record for kind in kinds for record in _most(root, kind)]
-    main = {r["method"]: r for r in _most(root, "main")}
+    records = [record for kind in kinds for record in _most(root, topic, kind)]
+    main = {r["method"]: r for r in _most(root, topic, "main")}
     values = {"changed by noise, paired": "changed_by_noise", "top-1, paired": "top1"}
     rows = [
         [
@@ -46,11 +50,15 @@ def blending(root: Path) -> str:
         for r in records
     ]  # fmt: skip
     columns = ["Labels, %", "Method", "Against", "n", "In one only, against : method", "Difference", "p", "p (Holm)"]
-    note = "MobileNetV2, official weights; noise of 2 grey levels. McNemar's exact test; Holm's correction within each family."
+    note = f"{network}; noise of 2 grey levels. McNemar's exact test; Holm's correction within each family."
     return table(columns, rows, records, note)
 
 
-def _most(root: Path, stage: str) -> list[Record]:
-    records = [r for r in read_results(root, "stability") if r.get("stage") == stage]
+stability_cifar10 = partial(stability, topic="stability_cifar10", network=RESNET20)
+blending_cifar10 = partial(blending, topic="stability_cifar10", network=RESNET20)
+
+
+def _most(root: Path, topic: str, stage: str) -> list[Record]:
+    records = [r for r in read_results(root, topic) if r.get("stage") == stage]
     most = max((r["n"] for r in records), default=0)
     return [r for r in records if r["n"] == most]
