@@ -30,6 +30,7 @@ from mass.functional.position_rank import read_layout
 from mass.functional.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
+"""The selection rules that `select_origin` and `mass.convert` take by name."""
 
 BITS = 15
 _CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
