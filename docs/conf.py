@@ -34,6 +34,7 @@ templates_path = ["_templates"]
 # Notebooks show what they showed when they were published.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables and formulas in what cells show
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"  # no script, nothing from the network

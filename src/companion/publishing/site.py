@@ -22,7 +22,7 @@ from companion.studies.zoo.page import zoo_table
 _LOG = logging.getLogger(__name__)
 
 # What docutils calls by other names.
-_COMMANDS = {r"\operatorname*": r"\operatorname", "…": r"\ldots "}
+_COMMANDS = {r"\operatorname*": r"\operatorname", "…": r"\ldots ", "·": r"\cdot "}
 _DOTS = re.compile(r"\\dots(?![A-Za-z])")
 
 _FIELD = re.compile(
