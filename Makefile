@@ -22,7 +22,7 @@ RESUME :=
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs release clean
+.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs links release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -84,8 +84,13 @@ gpu: $(INSTALLED) ## a piece of GPU time: exactness, speed, Table 2; resumable  
 	@[ -n "$(MINUTES)" ] && [ -n "$(OUT)" ] || { echo "Say how long and where to: make gpu MINUTES=25 OUT=folder" >&2; exit 1; }
 	$(PYTHON) -m companion.studies.gpu --minutes "$(MINUTES)" --out "$(OUT)" $(if $(RESUME),--resume "$(RESUME)")
 
-docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
-	@$(PYTHON) -m companion.publishing.site
+docs: $(INSTALLED) ## build/docs/index.html: the site, of docs/, the published notebooks and the docstrings; a warning is an error
+	@rm -rf docs/reference
+	@$(PYTHON) -m sphinx -q -W --keep-going -b html -c docs -d build/doctrees . build/docs
+	@echo build/docs/index.html
+
+links: $(INSTALLED) ## do the site's links to other places lead anywhere (asks the network)
+	@$(PYTHON) -m sphinx -q -b linkcheck -c docs -d build/doctrees . build/links
 
 release: $(INSTALLED) ## dist: a source archive of the last commit that runs without git, and its checksum
 	@$(PYTHON) -m companion.publishing.release
@@ -93,7 +98,7 @@ release: $(INSTALLED) ## dist: a source archive of the last commit that runs wit
 install: $(INSTALLED) ## only build .venv from requirements.lock
 
 clean: ## remove what runs and tools wrote (not .venv, data, checkpoints, DVC's cache)
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info
+	rm -rf runs docs/reference .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info
 
 # An environment knows its own path: one that was copied or moved along with the tree is built anew.
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))

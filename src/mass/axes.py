@@ -1,7 +1,7 @@
 """Where positions lie: the axes of signals, images and videos, and each of them seen as a map of rows and columns.
 
 Origins, shifts and borders are those of maps (B, C, H, W). A signal (B, C, L) is a map of one row. A video
-(B, C, T, H, W) is a map whose pixels hold the channels of all its frames: rows and columns are positions, time is not.
+(B, C, T, H, W) is a map whose pixels hold the channels of all frames: rows and columns are positions, time is not.
 """
 
 from __future__ import annotations

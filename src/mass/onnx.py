@@ -5,7 +5,7 @@
 What stays and what does not: origins are chosen by the same integer energies, 15 bits and the next 15, so they follow
 the image as they do in PyTorch. Phases that tie in both (a symmetric image, a black one) are *not* told apart by their
 layout, whose 64-bit hashes ONNX cannot express: the first wins, and the promise does not hold for such an image. What
-kernels a runtime uses is up to it: expect the same labels on shifted images, not the same bits.
+kernels a runtime uses is up to it: expect the same labels on shifted images, not bit-identical logits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ordinary shifts made circular: the image on a larger canvas, where nothing leaves and nothing comes in.
 
-An object that moves before a plain ground does not return on the other side of the frame; but it need not, as long as it
+An object that moves before a plain ground does not return on the other side of the image; but it need not, as long as it
 stays inside. On a canvas of the ground's colour its ordinary shift *is* a circular shift of the canvas (the paper's section 3
 has zero padding and circular shifts as two cases), and a converted network's answer is exact for it.
 """
@@ -25,22 +25,22 @@ def canvas(
 ) -> Tensor:
     """Images on a larger canvas that has one ground.
 
-    Two shifts of an image's content become circular shifts of the canvas, to the bit:
+    Two shifts of an image's content become circular shifts of the canvas, bit-identical ones:
 
     * where the image is put, whatever it shows and by whatever fill: `canvas(x, size, fill, b)` is `canvas(x, size, fill, a)`
       moved by b - a;
     * where the content is in the image, if all around it is the fill's colour (a value that is known, or 'border') and it
-      stays within the frame.
+      stays within the image.
 
-    It ends where content enters or leaves the frame, and where the ground is not plain: a photograph that slides on behind
-    its frame shows something else afterwards, and no network is exact for that.
+    It ends where content enters or leaves the image, and where the ground is not plain: a photograph that slides on behind
+    its window shows something else afterwards, and no network is exact for that.
 
     Args:
         x: images, floating point, as the network takes them (normalised, say).
         size: of the canvas, rows and columns or one for both, at least the image's; a converted network asks for multiples of
             its total stride.
         fill: the ground: 'border', the median of the image's outermost pixels, channel by channel (the colour of a plain
-            ground, also where some content touches the border); 'mean', the image's own mean (the same bits wherever content
+            ground, also where some content touches the border); 'mean', the image's own mean (bit-identical wherever content
             is in it); 'reflect', the image mirrored at its borders, half of the gap from each side; or a value, or a
             value for each channel.
         at: the canvas' row and column for the image's first pixel, taken modulo the canvas; None: in the middle.
@@ -53,7 +53,7 @@ def canvas(
 
     >>> x = torch.zeros(1, 1, 4, 4)
     >>> x[..., 1, 1] = 1.0
-    >>> moved = x.roll((1, 1), (2, 3))  # within the frame
+    >>> moved = x.roll((1, 1), (2, 3))  # within the image
     >>> torch.equal(canvas(moved, 8), canvas(x, 8).roll((1, 1), (2, 3)))
     True
     """

@@ -47,24 +47,24 @@ def strided():
 
 
 FINE = {
-    "logits": (lambda y: y.amax((2, 3)), "(2, 4) stays"),
-    "one number an image": (lambda y: y.amax((1, 2, 3)), "(2,) stays"),
-    "channels first": (lambda y: y, "(2, 4, 16, 24) moves along axes 2 and 3"),
-    "channels last": (lambda y: y.permute(0, 2, 3, 1), "(2, 16, 24, 4) moves along axes 1 and 2"),
-    "labels": (lambda y: y.argmax(1), "(2, 16, 24) moves along axes 1 and 2"),
-    "a boolean mask": (lambda y: y[:, 0] > 0, "(2, 16, 24) moves along axes 1 and 2"),
-    "complex numbers": (lambda y: torch.complex(y, -y), "(2, 4, 16, 24) moves along axes 2 and 3"),
+    "logits": (lambda y: y.amax((2, 3)), "(2, 4) invariant"),
+    "one number an image": (lambda y: y.amax((1, 2, 3)), "(2,) invariant"),
+    "channels first": (lambda y: y, "(2, 4, 16, 24) equivariant along axes 2 and 3"),
+    "channels last": (lambda y: y.permute(0, 2, 3, 1), "(2, 16, 24, 4) equivariant along axes 1 and 2"),
+    "labels": (lambda y: y.argmax(1), "(2, 16, 24) equivariant along axes 1 and 2"),
+    "a boolean mask": (lambda y: y[:, 0] > 0, "(2, 16, 24) equivariant along axes 1 and 2"),
+    "complex numbers": (lambda y: torch.complex(y, -y), "(2, 4, 16, 24) equivariant along axes 2 and 3"),
     "twice as fine": (
         lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3),
-        "(2, 4, 32, 48) moves along axes 2 and 3",
+        "(2, 4, 32, 48) equivariant along axes 2 and 3",
     ),
-    "tokens": (lambda y: y.flatten(2).mT, "(2, 384, 4) moves along axis 1"),
-    "none of a kind": (lambda y: y[:, :0].amax((2, 3)), "(2, 0) stays"),
-    "a dataclass": (lambda y: Prediction(y), "'mask' (2, 4, 16, 24) moves along axes 2 and 3"),
-    "a named tuple": (lambda y: Pair(y.amax((2, 3)), y.argmax(1)), "'mask' (2, 16, 24) moves along axes 1 and 2"),
-    "nested": (lambda y: {"a": [y, {"b": (y > 0,)}]}, "'a[1].b[0]' (2, 4, 16, 24) moves along axes 2 and 3"),
-    "a number": (lambda y: {"y": y, "n": 3}, "'n' () stays"),
-    "one for all images": (lambda y: {"y": y, "anchors": torch.arange(5)}, "'anchors' (5,) stays"),
+    "tokens": (lambda y: y.flatten(2).mT, "(2, 384, 4) equivariant along axis 1"),
+    "none of a kind": (lambda y: y[:, :0].amax((2, 3)), "(2, 0) invariant"),
+    "a dataclass": (lambda y: Prediction(y), "'mask' (2, 4, 16, 24) equivariant along axes 2 and 3"),
+    "a named tuple": (lambda y: Pair(y.amax((2, 3)), y.argmax(1)), "'mask' (2, 16, 24) equivariant along axes 1 and 2"),
+    "nested": (lambda y: {"a": [y, {"b": (y > 0,)}]}, "'a[1].b[0]' (2, 4, 16, 24) equivariant along axes 2 and 3"),
+    "a number": (lambda y: {"y": y, "n": 3}, "'n' () invariant"),
+    "one for all images": (lambda y: {"y": y, "anchors": torch.arange(5)}, "'anchors' (5,) invariant"),
     "an object beside it": (
         lambda y: {"y": y, "o": object(), "s": "text", "n": None},
         "not compared      'o' (object)",
@@ -90,11 +90,11 @@ still = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(1))
 WRONG = {
     "a mask that stays": (lambda y: {"mask": still}, Outcome.STAYED, r"output 'mask' \(2, 4, 16, 24\) has the image's rows"),
     "labels that stay": (lambda y: still.argmax(1), Outcome.STAYED, r"the output \(2, 16, 24\) has the image's rows"),
-    "channels last that stay": (lambda y: still.permute(0, 2, 3, 1), Outcome.STAYED, "stays where it is"),
-    "a finer map that stays": (lambda y: still.repeat(1, 1, 2, 2), Outcome.STAYED, "stays where it is"),
+    "channels last that stay": (lambda y: still.permute(0, 2, 3, 1), Outcome.STAYED, "is not shifted with the image"),
+    "a finer map that stays": (lambda y: still.repeat(1, 1, 2, 2), Outcome.STAYED, "is not shifted with the image"),
     "a finer map that moves by t": (lambda y: y.repeat(1, 1, 2, 2) + still.repeat(1, 1, 2, 2), Outcome.OTHER_PHASE, "2 of 2"),
     "in a dataclass": (lambda y: Prediction(still), Outcome.STAYED, "output 'mask'"),
-    "logits that move": (lambda y: y[:, :, 0, 0], Outcome.OTHER_PHASE, "samples another grid"),
+    "logits that move": (lambda y: y[:, :, 0, 0], Outcome.OTHER_PHASE, "selects a different sampling phase"),
     "labels of one corner": (lambda y: (y[:, 0, :3, :5] > 0), Outcome.OTHER_PHASE, "change, by up to 1 "),
     "as many as are positive": (lambda y: [y[0, 0, 0][y[0, 0, 0] > 0], y], Outcome.OTHER_PHASE, "change, in shape"),
     "more entries, at times": (lambda y: [y] * (1 + int(y[0, 0, 0, 0] > 0)), Outcome.OTHER_PHASE, "change, in shape"),
@@ -146,7 +146,9 @@ def test_coarse_maps_move_on_their_lattice_or_stay():
     converted = mass.convert(strided(), X)
     certificate = mass.certify(converted, X)
     assert certificate.outcome is Outcome.CERTIFIED
-    assert "output            (2, 4, 4, 6) moves along axes 2 and 3, on its lattice of stride 4 x 4" in str(certificate)
+    assert "output            (2, 4, 4, 6) equivariant along axes 2 and 3, on its lattice of stride 4 x 4" in str(
+        certificate
+    )
     assert certificate.outputs[0].stride == (4, 4)
     assert not mass.certify(strided(), X, 6)
 
@@ -155,7 +157,7 @@ def test_coarse_maps_move_on_their_lattice_or_stay():
             first = mass.select_origin(x, (16, 24))
             return mass.shift(x, first)[:, :, ::4, ::4]
 
-    assert "(2, 3, 4, 6) stays" in str(mass.certify(Framed(), X, 6))
+    assert "(2, 3, 4, 6) invariant" in str(mass.certify(Framed(), X, 6))
 
 
 def test_a_claim_is_as_strong_as_its_check():
@@ -166,9 +168,7 @@ def test_a_claim_is_as_strong_as_its_check():
     )
     sampled = mass.certify(converted, X, 3)
     assert sampled and sampled.outcome is Outcome.IDENTICAL
-    assert sampled.verdict == (
-        "IDENTICAL: the same bits for 2 of 2 images under 3 sampled shifts, of 16 residues modulo 4 x 4."
-    )
+    assert sampled.verdict == ("BIT-IDENTICAL under 3 sampled shifts, of 16 residues modulo 4 x 4: 2 of 2 images.")
     assert mass.certify(converted, X, all_residues((16, 24), (4, 4))).outcome is Outcome.CERTIFIED
 
 
@@ -179,7 +179,7 @@ def test_the_whole_map_tells_all_shifts_apart():
     certificate = mass.certify(converted, X)
     assert certificate.residues == (16, 24) and len(set(certificate.shifts)) == 384
     assert "under all 384 residues modulo 16 x 24" in certificate.verdict
-    note = "(2, 4) stays; computed from the whole map at its origin: coordinates in it are relative to that origin"
+    note = "(2, 4) invariant; computed from the whole map at its origin: coordinates in it are relative to that origin"
     assert note in str(certificate) and certificate.outputs[0].from_whole_map
     assert "The output is computed from the whole map at its origin" in mass.explain(plain, X).summary
     assert "whole map" not in mass.explain(strided(), X).summary
@@ -211,7 +211,7 @@ def test_up_to_the_symmetry_of_the_input():
         certificate.verdict.startswith("CERTIFIED up to the input's own symmetry")
         and certificate.symmetry[0][0] % 6 == 0
     )
-    assert mass.certify(mass.convert(model, x), x, [(1, 2), (2, 5)]).verdict.startswith("IDENTICAL up to")
+    assert mass.certify(mass.convert(model, x), x, [(1, 2), (2, 5)]).verdict.startswith("BIT-IDENTICAL up to")
     assert mass.certify(mass.convert(model, x, symmetrise=True), x).outcome is Outcome.CERTIFIED
 
 
@@ -293,9 +293,9 @@ def test_certificates_are_kept():
         assert kept and str(kept) == repr(kept) == str(certificate) and kept.outcome is certificate.outcome
     assert repr(certificate).splitlines() == [
         certificate.verdict,
-        "  images            2, identical: 2",
+        "  images            2, bit-identical: 2",
         "  circular shifts   16 each",
-        "  output            (2, 4, 4, 6) moves along axes 2 and 3, on its lattice of stride 4 x 4",
+        "  output            (2, 4, 4, 6) equivariant along axes 2 and 3, on its lattice of stride 4 x 4",
         "  max difference    0",
         f"  smallest margin   {certificate.margin.min().item():.2g}",
     ]

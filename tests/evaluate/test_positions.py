@@ -135,7 +135,7 @@ def test_coordinates_from_the_whole_map_are_relative_to_its_origin(detector):
     assert torch.allclose(moved["boxes"].to_pixels(again), expected, atol=1e-4)
     certificate = mass.certify(detector, X, 3)
     assert certificate, certificate
-    assert "'boxes' (3, 4) stays; computed from the whole map at its origin: coordinates in it are relative" in str(
+    assert "'boxes' (3, 4) invariant; computed from the whole map at its origin: coordinates in it are relative" in str(
         certificate
     )
     assert [o.path for o in certificate.outputs if o.from_whole_map] == ["boxes"]

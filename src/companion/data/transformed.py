@@ -2,7 +2,7 @@
 
 Rotated MNIST (Larochelle et al., 2007) has 12,000 digits to train on and 50,000 to test, each turned by an angle of its own. Its
 files are in no registry, and so it is made here from MNIST in that protocol: other digits, other angles, the same task.
-MNIST-scale (Sosnovik et al., 2020) can be had to the bit: 10,000 and 50,000 digits (`companion.data.mnist_scale`).
+MNIST-scale (Sosnovik et al., 2020) can be had bit-identical to theirs: 10,000 and 50,000 digits (`companion.data.mnist_scale`).
 """
 
 from __future__ import annotations

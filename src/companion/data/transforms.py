@@ -1,7 +1,7 @@
 """Transformations of images that a network is to be equivariant to: one for each image of a batch, with their way back.
 
 A transformation T of these takes images (B, C, H, W) of any size, feature maps therefore too. `T.undo(T(x))` is x where it can
-be: a rotation by 45 degrees turns corners out of the frame, and says so by a mask.
+be: a rotation by 45 degrees turns corners out of the image, and says so by a mask.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _by_kind(x: Tensor, kind: Tensor, ways: Sequence[Callable[[Tensor], Tensor]]
 
 @dataclass(frozen=True)
 class QuarterTurns:
-    """Rotations by 90 degrees times `turns` (B,), int64, counter-clockwise: to the bit, no pixel is mixed with another."""
+    """Rotations by 90 degrees times `turns` (B,), int64, counter-clockwise: exact, no pixel is mixed with another."""
 
     turns: Tensor
 

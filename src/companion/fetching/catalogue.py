@@ -230,7 +230,7 @@ TREES = (
         rebuild="copy",
         dvc="data-voc.dvc",
     ),
-    # DeepPCB (companion.data.deeppcb): 1,500 pairs. The authors' binarised pictures are JPEG; these are PNG of one bit a pixel.
+    # DeepPCB (companion.data.deeppcb): 1,500 pairs. The authors' binarised images are JPEG; these are PNG of one bit a pixel.
     Tree(
         name="deeppcb",
         size=11_638_560,

@@ -1,4 +1,4 @@
-"""CIFAR-10's official batches, bit for bit, from a lossless rearrangement of its images.
+"""CIFAR-10's official batches, bit-identical, from a lossless rearrangement of its images.
 
 The mirror holds the images as mosaics, one class at a time, 1,000 in a WebP file of 10 columns; official-order.xz
 says for each batch which image comes where, and holds the bytes before and after the pixels.

@@ -1,4 +1,4 @@
-"""How a dense output moves along with its input: to the bit, and in its labels."""
+"""How a dense output moves along with its input: bit-identically, and in its labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mass.nn.evaluating import evaluating
 
 
 def moves_along(model: nn.Module, x: Tensor, shifts: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """How a dense output follows its input: `identical`, percent of shifts with f(S x) == S f(x) to the bit; and
+    """How a dense output follows its input: `identical`, percent of shifts with f(S x) == S f(x), bit-identically; and
     `same labels`, percent of pixels whose label is the same, moved back, over all shifts."""
     with evaluating(model):
         still = dense(model, x)

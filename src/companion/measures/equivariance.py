@@ -106,7 +106,7 @@ def equivariance_errors(
     A layer of which no position is defined after the way back (a map of 2 x 2, turned by 45 degrees) has none: NaN.
 
     Args:
-        images: (B, C, H, W), black where they are 0, as transformed ones are beyond their frame.
+        images: (B, C, H, W), black where they are 0, as transformed ones are beyond their image.
         prepare: what is done to images, transformed or not, ahead of the network.
     """
     with evaluating(model), reading(model, layers) as features:

@@ -17,7 +17,7 @@ def _listening(model: nn.Module, hear: Callable[[Any, tuple[Any, ...], Tensor], 
     What it returns, if anything, is the origin instead.
     """
     named = [module for name, module in model.named_modules() if name.rpartition(".")[2].startswith("mass_origin_")]
-    choosing = [module for module in named if getattr(module, "rule", "") != "zero"]  # the frame's grid is no choice
+    choosing = [module for module in named if getattr(module, "rule", "") != "zero"]  # the fixed grid is no choice
     handles = [module.register_forward_hook(hear) for module in choosing]
     try:
         yield

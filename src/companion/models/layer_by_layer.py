@@ -1,6 +1,6 @@
 """MASS layer by layer: the straightforward reading of the paper, as the control for what `mass.convert` adds.
 
-Each strided layer is replaced on its own and picks its own origin, by floating-point norms and the first index. Parallel
+Each strided layer is replaced on its own and selects its own origin, by floating-point norms and the first index. Parallel
 branches do not share origins, and ties are broken by position. Do not use it; notebooks 02 and 03 measure where it breaks.
 """
 

@@ -45,7 +45,7 @@ class Sampling:
 
 
 def _by_origin(rule: str) -> Callable[[nn.Module, Tensor], nn.Module]:
-    # What conversion promises of these networks is proved in tests, not at every start.
+    # What conversion promises of these networks is verified in tests, not at every start.
     return lambda model, example: mass.convert(model, example, origin=rule, verify=False)
 
 
@@ -71,14 +71,14 @@ def _aps_before_the_filter(model: nn.Module, example: Tensor) -> nn.Module:
 
 
 SAMPLINGS = {
-    "zero": Sampling("the frame's, zero padding", lambda model, example: model),
-    "frame": Sampling("the frame's, circular padding", _by_origin("zero")),
+    "zero": Sampling("fixed grid, zero padding", lambda model, example: model),
+    "frame": Sampling("fixed grid, circular padding", _by_origin("zero")),
     "aps": Sampling("APS: the output's largest phase", convert_to_aps),
     "aps-before": Sampling("APS: the largest phase before the filter", _aps_before_the_filter),
     "lps": Sampling("LPS: a learned phase of the output", convert_to_lps),
     "mass": Sampling("MASS: an origin for the input", _by_origin("l2")),
     **{
-        f"blur{size}": Sampling(f"the frame's, zero padding, behind filters {size} wide", _antialiased(size))
+        f"blur{size}": Sampling(f"fixed grid, zero padding, behind filters {size} wide", _antialiased(size))
         for size in (2, 3, 5)
     },
     "mass-blur": Sampling("MASS: an origin for the input, behind filters 3 wide", _mass_over_antialiasing),
@@ -154,7 +154,7 @@ class Method:
         return changed
 
 
-# The frame's grid is grey and ochre, APS purple, MASS blue; what a filter or a training changes is a shade of it.
+# The fixed grid is grey and ochre, APS purple, MASS blue; what a filter or a training changes is a shade of it.
 METHODS = {
     "baseline": Method("Baseline", "#c98b2f", "frame", transferred="circular padding"),
     "aps": Method("APS", "#7a5aa6", "aps", "lpf1", transferred="APS"),

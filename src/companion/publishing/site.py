@@ -1,80 +1,112 @@
-"""Pages: `python -m companion.publishing.site`, or `make docs`. The API from docstrings, and the notebooks as published."""
+"""What the site needs beside Sphinx's own extensions (docs/conf.py, `make docs`): formulas, docstrings, the zoo's table.
+
+- Formulas become MathML while the site is built, so that a page needs no script and nothing from the network.
+- `Shape:` in a docstring becomes a field, as `Args:` and `Raises:` do.
+- `<!-- zoo -->` on a page becomes the sortable table of the census, from results/zoo.json.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from html import escape
+import re
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("PDOC_ALLOW_EXEC", "1")  # jupytext asks for pandoc's version when it is imported
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
 
-import nbformat
-import pdoc
-from nbconvert import HTMLExporter
+from companion.studies.zoo.page import zoo_table
 
-from companion.core.errors import Refusal
-from companion.core.files import write_atomic
-from companion.core.paths import find_root
-from companion.studies import all_studies
+_LOG = logging.getLogger(__name__)
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>MASS</title>
-<style>body {{ font: 1.1em/1.6 system-ui, sans-serif; max-width: 42em; margin: 3em auto; padding: 0 1em }}</style></head>
-<body><h1>MASS: a paper one can run</h1>
-<h2>Notebooks</h2><ul>{notebooks}</ul>
-{pages}
-<h2>Reference</h2><ul>
-<li><a href="mass.html">mass</a>, the library</li>
-<li><a href="companion.html">companion</a>, what makes the paper run</li></ul>
-</body></html>
-"""
+# What docutils calls by other names.
+_COMMANDS = {r"\operatorname*": r"\operatorname", "…": r"\ldots ", "·": r"\cdot "}
+_DOTS = re.compile(r"\\dots(?![A-Za-z])")
+
+_FIELD = re.compile(
+    r"^(?P<name>Shape(?= *:)|(?:Shape and errors|Args, raises|Args|Raises|Returns)(?=: \S)): *(?P<text>.*)$"
+)
 
 
-def build(root: Path, target: Path) -> int:
-    """Write all pages into `target`; returns how many notebooks are among them."""
-    executed = sorted((root / "notebooks").glob("*.ipynb"))
-    if not executed:
-        raise Refusal("There are no executed notebooks in notebooks/: run `make repro && make publish` first.")
-    pdoc.render.configure(docformat="google", math=True, footer_text="MASS, an independent reproduction")
-    pdoc.pdoc("mass", "companion", output_directory=target)
-    exporter = HTMLExporter()
-    items = []
-    for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-        write_atomic(target / f"{path.stem}.html", page)
-        items.append(f'<li><a href="{path.stem}.html">{path.stem[:2]} {escape(_title(notebook, path.stem))}</a></li>')
-    pages = []
-    for study in all_studies():
-        for place, render in study.pages.items():
-            if (text := render(root)) is not None:
-                name = Path(place).name
-                write_atomic(target / name, text)
-                pages.append(f'<li><a href="{name}">{escape(study.description)}</a></li>')
-    further = f"<h2>Tables to be sorted</h2><ul>{''.join(pages)}</ul>" if pages else ""
-    write_atomic(target / "index.html", _PAGE.format(notebooks="\n".join(items), pages=further))  # in place of pdoc's
-    return len(items)
+def mathml(tex: str, *, block: bool) -> str:
+    """A formula as MathML.
+
+    Raises:
+        docutils.utils.math.MathError: for TeX that docutils does not know.
+
+    >>> mathml("x_1", block=False).split()
+    ['<math', 'xmlns="http://www.w3.org/1998/Math/MathML">', '<msub>', '<mi>x</mi>', '<mn>1</mn>', '</msub>', '</math>']
+    """
+    for theirs, ours in _COMMANDS.items():
+        tex = tex.replace(theirs, ours)
+    return str(tex2mathml(_DOTS.sub(r"\\ldots", tex), as_block=block))
 
 
-def _title(notebook: nbformat.NotebookNode, otherwise: str) -> str:
-    """The first heading."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            return cell.source.splitlines()[0].removeprefix("# ")
-    return otherwise
+def fields(lines: list[str]) -> list[str]:
+    """A docstring whose `Shape:`, and whose sections that begin on the line of their name, are fields of reStructuredText.
+
+    >>> fields(["Shape: x (B, *size)", "-> (B,).", "", "Args: none."])
+    [':Shape:', '    x (B, \\\\*size)', '    -> (B,).', '', ':Args:', '    none.']
+    >>> fields(["Shape:", "    x (B,)"])
+    [':Shape:', '    x (B,)']
+    """
+    made: list[str] = []
+    section, paragraph = "", False  # the field that a line is in, and whether it began on the line of its name
+    for line in lines:
+        if match := _FIELD.match(line):
+            section, paragraph = match["name"], bool(match["text"])
+            made.append(f":{section}:")
+            line = match["text"]
+        elif not line.strip() or not (paragraph or line.startswith(" ")):
+            section, paragraph = "", False
+        if section and line:
+            text = "    " + line.strip() if paragraph else line
+            made.append(_plain(text) if section.startswith("Shape") else text)
+        elif not section:
+            made.append(line)
+    return made
 
 
-def main() -> None:
-    """The command line."""
+def _plain(text: str) -> str:
+    """Asterisks and bars as what they are, outside of backticks."""
+    parts = text.split("`")
+    return "`".join(part if k % 2 else re.sub(r"([*|])", r"\\\1", part) for k, part in enumerate(parts))
+
+
+def _inline(self: Any, node: nodes.math) -> None:
+    self.body.append(_rendered(node, block=False))
+    raise nodes.SkipNode
+
+
+def _displayed(self: Any, node: nodes.math_block) -> None:
+    self.body.append(f'<div class="formula">{_rendered(node, block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def _rendered(node: nodes.Element, *, block: bool) -> str:
+    tex = node.astext()
     try:
-        root = find_root()
-        target = root / "build" / "docs"
-        count = build(root, target)
-        print(f"{(target / 'index.html').relative_to(root)}: {count} notebooks, and the reference.")
-    except Refusal as refusal:
-        sys.exit(f"docs: {refusal}")
+        return mathml(tex, block=block)
+    except MathError as error:
+        _LOG.warning("no MathML for the formula %r: %s", tex, error, location=node)
+        return str(nodes.literal("", tex))
 
 
-if __name__ == "__main__":
-    main()
+def _process_docstring(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    lines[:] = fields(lines)
+
+
+def _read_source(app: Sphinx, _page: str, source: list[str]) -> None:
+    if "<!-- zoo -->" in source[0]:
+        table = zoo_table(Path(app.srcdir))
+        source[0] = source[0].replace("<!-- zoo -->", f"```{{raw}} html\n{table}\n```" if table else "")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
+    app.connect("autodoc-process-docstring", _process_docstring, priority=400)  # ahead of napoleon
+    app.connect("source-read", _read_source)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

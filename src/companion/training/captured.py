@@ -6,8 +6,8 @@
         run.ask()      # a part of an epoch; of several runs, each on a stream of its own
         run.settle(1)  # waits for the part before
 
-A run is that of `companion.train` (labelled pictures): the recipe's first weights, order of batches, flips, rate and
-arithmetic. What differs is where it happens. Pictures, order and rates lie on the device, a step counts itself, and so
+A run is that of `companion.train` (labelled images): the recipe's first weights, order of batches, flips, rate and
+arithmetic. What differs is where it happens. Images, order and rates lie on the device, a step counts itself, and so
 it reads nothing from the host: augmentation, forward and backward pass, SGD and the curve's sums are one graph, which
 the host starts again and again. A method's network is compiled once, for all its seeds (`Program`). Without CUDA, the
 same code runs step by step.
@@ -66,7 +66,7 @@ def tables(recipe: Recipe, count: int, side: int) -> tuple[Tensor, Tensor, Tenso
 
 
 class _Step(nn.Module):
-    """Pictures and what is drawn for a step -> loss, and how many labels were right."""
+    """Images and what is drawn for a step -> loss, and how many labels were right."""
 
     def __init__(self, network: nn.Module, data: Labelled, recipe: Recipe, device: torch.device) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Program:
         if METHODS[recipe.method].sampling == "lps":
             raise Refusal("LPS draws at random in every step, which a captured step cannot: use companion.train.")
         if not isinstance(data, Labelled) or recipe.accumulate != 1 or recipe.iterations or recipe.start:
-            raise Refusal("Captured training is for labelled pictures, whole batches, epochs and random first weights.")
+            raise Refusal("Captured training is for labelled images, whole batches, epochs and random first weights.")
         self.net, self.method, self.device, self.data = recipe.net, METHODS[recipe.method], device, data.to(device)
         with native.reference():  # example maps on the CPU do not need the compiled kernels
             network = self.method.build(recipe.net, 0)
@@ -174,7 +174,7 @@ class Captured:
         count, side = program.data.count, program.data.train.images.shape[3]
         self.steps = count // recipe.batch  # in an epoch
         if self.steps == 0:
-            raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training pictures.")
+            raise Refusal(f"A batch of {recipe.batch} is larger than {recipe.dataset}: {count} training images.")
         self.total = self.steps * recipe.epochs
         self.drawn = drawn or tuple(t.to(device) for t in tables(recipe, count, side))
         rates = [learning_rate(recipe, step, self.total) for step in range(self.total)]

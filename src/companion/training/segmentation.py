@@ -69,7 +69,7 @@ class Segmentation:
 
         Returns:
             n; miou, pixels of all images pooled, then classes averaged, but for those that neither a label nor an answer
-            names; identical, images whose scores moved along, to the bit, with one random circular shift; mascc_paper and
+            names; `identical`, images whose scores moved along, bit-identically, with one random circular shift; mascc_paper and
             mascc_lps, the agreement of labels by two protocols (`mass.segmentation_consistency`).
         """
         data, size = self.data, self.recipe.size

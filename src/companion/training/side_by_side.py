@@ -132,7 +132,7 @@ class SideBySide:
     def _begin(self, recipe: Recipe) -> Captured:
         """A run, captured, from its checkpoint if there is one."""
         program, drawn = self._programs[recipe.net, recipe.method], None
-        if not program.method.shifts:  # all runs of a seed see the same pictures in the same order
+        if not program.method.shifts:  # all runs of a seed see the same images in the same order
             order = (recipe.seed, recipe.epochs)
             if order not in self._drawn:
                 drew = tables(recipe, program.data.count, program.data.train.images.shape[3])

@@ -8,7 +8,7 @@ batch 256, weight decay 5e-4, horizontal flips. What it leaves open is set here:
 epoch's last batch is dropped when it is not full, images are normalised per channel.
 
 An epoch is a function of the state before it and of (seed, epoch), nothing else, and ends in a checkpoint that appears
-whole. A run that was killed and started again is, on a CPU, bit for bit the run that was not.
+whole. A run that was killed and started again is, on a CPU, bit-identical to the run that was not.
 
 This module and `companion.evaluate` need torch, torchvision, numpy and tqdm, and a data set in data/; nothing else.
 """

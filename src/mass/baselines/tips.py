@@ -1,7 +1,7 @@
 """Translation invariant polyphase sampling, TIPS (Saha & Gokhale, 2024, arXiv 2404.07410): polyphase components, mixed.
 
 A channel's weights of its s x s components are the softmax of scaled means: of a depthwise convolution 3 x 3 and a ReLU, over
-the s x s *blocks of the frame* (`AdaptiveAvgPool2d((s, s))`). A shift moves content across blocks and leaves the
+the s x s *blocks of the image* (`AdaptiveAvgPool2d((s, s))`). A shift moves content across blocks and leaves the
 components where they were, or the other way round: no layer of it is equivariant by construction, to no circular shift.
 `mass.convert` takes the whole map for its period. Its authors train against that by two further losses (on the weights, and on undoing a shift), which are not here.
 Departures from the authors' code: the depthwise convolution wraps, where theirs pads with zeros; any stride, not 2 alone; a
@@ -25,7 +25,7 @@ from mass.nn.conv import CircularConv2d
 
 
 class TIPS(nn.Module):
-    """Mix the polyphase components of each channel by weights read off blocks of the frame.
+    """Mix the polyphase components of each channel by weights read off blocks of the map.
 
     Args:
         channels: of the map.
@@ -66,11 +66,11 @@ class TIPS(nn.Module):
 
 @rule(modules=[TIPS])
 def tips(site: Site) -> Effect:
-    raise site.refuse("its weights are means over blocks of the frame")
+    raise site.refuse("its weights are means over fixed blocks of the map")
 
 
 class _OnTheFrame(TIPS):
-    """In a network whose grid stays the frame's, where nothing is promised: it samples, and keeps rows and columns."""
+    """In a network that samples a fixed grid, where nothing is promised: it samples, and keeps rows and columns."""
 
 
 @rule(modules=[_OnTheFrame])

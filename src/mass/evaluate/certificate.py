@@ -16,12 +16,12 @@ from mass.motion import Motion
 class Outcome(enum.Enum):
     """What became of the outputs under circular shifts of the images; the value says it in words."""
 
-    CERTIFIED = "the same bits under all residues that the model can tell apart"
-    IDENTICAL = "the same bits under the shifts that were tried"
-    UP_TO_SYMMETRY = "the same bits, up to the input's own translation symmetry"
+    CERTIFIED = "bit-identical under all residues that the model can tell apart"
+    IDENTICAL = "bit-identical under the shifts that were tried"
+    UP_TO_SYMMETRY = "bit-identical, up to the input's own translation symmetry"
     ROUNDING = "the same numbers, rounded differently"
-    OTHER_PHASE = "other numbers: the model samples another grid"
-    STAYED = "an output with the image's rows and columns does not move"
+    OTHER_PHASE = "other numbers: the model selects a different sampling phase"
+    STAYED = "an output with the image's rows and columns is not shifted"
     NOT_FINITE = "NaN or infinity"
     NONDETERMINISTIC = "other numbers without any shift"
 
@@ -36,11 +36,11 @@ class ComparedOutput:
     Attributes:
         path: where it lies in what the model returns ('' if that is a tensor).
         shape: of the first batch.
-        motion: how it follows the image; `Motion()` for what stays.
+        motion: how it follows the image; `Motion()` for what is invariant.
         stride: of its lattice in the input: (1, 1) for a map of the image's size, 8 x 8 for a heat map that is 8 times
-            smaller; None for a finer map and for what stays.
+            smaller; None for a finer map and for what is invariant.
         from_whole_map: computed from the whole map at its origin (`mass.output_origins`).
-        stayed: it stayed, though it has the image's rows and columns.
+        stayed: it is invariant, though it has the image's rows and columns.
     """
 
     path: str
@@ -54,12 +54,12 @@ class ComparedOutput:
         name = f"'{self.path}' {self.shape}" if self.path else f"{self.shape}"
         if not self.motion.axes:
             note = "; computed from the whole map at its origin: coordinates in it are relative to that origin (mass.output_origins)"
-            return f"{name} stays" + note * self.from_whole_map
+            return f"{name} invariant" + note * self.from_whole_map
         axes = sorted(set(self.motion.axes))
         along = f"ax{'e' if len(axes) > 1 else 'i'}s {' and '.join(map(str, axes))}"
         if self.stride is None or self.stride == (1, 1):
-            return f"{name} moves along {along}"
-        return f"{name} moves along {along}, on its lattice of stride {_product(self.stride)}"
+            return f"{name} equivariant along {along}"
+        return f"{name} equivariant along {along}, on its lattice of stride {_product(self.stride)}"
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Certificate:
         margins = self.margin[self.margin.isfinite()]
         lines = [
             self.verdict,
-            f"  images            {len(self.identical)}, identical: {int(self.identical.sum())}",
+            f"  images            {len(self.identical)}, bit-identical: {int(self.identical.sum())}",
             f"  circular shifts   {len(self.shifts):,} each" + " (stopped at the first difference)" * self.stopped,
         ]
         for k, output in enumerate(self.outputs):
@@ -161,13 +161,13 @@ def _certified(found: Certificate) -> str:
 
 def _identical(found: Certificate) -> str:
     count = len(found.identical)
-    return f"IDENTICAL: the same bits for {count} of {count} images under {found._under()}."
+    return f"BIT-IDENTICAL under {found._under()}: {count} of {count} images."
 
 
 def _up_to_symmetry(found: Certificate) -> str:
     row, g = next((row, g) for row, g in enumerate(found.symmetry) if g is not None)
     return (
-        f"{'CERTIFIED' if found._complete else 'IDENTICAL'} up to the input's own symmetry: image {row} looks the same when moved "
+        f"{'CERTIFIED' if found._complete else 'BIT-IDENTICAL'} up to the input's own symmetry: image {row} is the same when shifted "
         f"by {g}, so no choice of origin is equivariant for it; convert with symmetrise=True to average over such choices "
         f"({found._under()})."
     )
@@ -181,15 +181,13 @@ def _rounding(found: Certificate) -> str:
 
 
 def _other_phase(found: Certificate) -> str:
-    return (
-        f"NOT CERTIFIED: {found._changed()} (shift {found.worst}): the model samples another grid when the image moves."
-    )
+    return f"NOT CERTIFIED: {found._changed()} (shift {found.worst}): the model selects a different sampling phase when the image is shifted."
 
 
 def _stayed(found: Certificate) -> str:
     output = next(output for output in found.outputs if output.stayed)
     name = f"output '{output.path}' {output.shape}" if output.path else f"the output {output.shape}"
-    return f"NOT CERTIFIED: {name} has the image's rows and columns, and stays where it is when the image moves."
+    return f"NOT CERTIFIED: {name} has the image's rows and columns, and is not shifted with the image."
 
 
 def _not_finite(found: Certificate) -> str:

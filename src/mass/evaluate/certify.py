@@ -27,7 +27,7 @@ from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
 from mass.structure import leaves
 
-# Above this share of the largest output another grid was picked; below it the same numbers were rounded differently.
+# Above this share of the largest output another sampling phase was selected; below it the same numbers were rounded differently.
 _GROSS = 1e-3
 
 
@@ -42,7 +42,7 @@ def certify(
     """Compare a model's outputs, bit by bit, on images and on their circular shifts.
 
     `bool(certificate)` is the verdict, so a test says `assert mass.certify(model, images)`. The certificate says which
-    outputs were compared as what, and CERTIFIED only where all residues were tried; a sample is IDENTICAL. Before all
+    outputs were compared as what, and CERTIFIED only where all residues were tried; a sample is BIT-IDENTICAL. Before all
     shifts the model runs twice on the same images: one that gives something else is named as not deterministic.
 
     Args:

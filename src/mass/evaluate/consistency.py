@@ -62,6 +62,7 @@ PROTOCOLS = {
     "crop": Protocol("crop", 0, 31),
     "zero": Protocol("zero", 0, 31),
 }
+"""The protocols of the papers, by name."""
 
 
 def _scores(model: nn.Module, x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
         `OutputOrigin`. What has no positions, and was not computed from any, as pooled logits, is not in it.
 
     Raises:
-        TypeError: for a model that was not converted; its outputs lie in the frame.
+        TypeError: for a model that was not converted; its outputs have origin (0, 0).
 
     >>> import torch, mass
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 1, 4, 4)).eval()    # a heat map at stride 8

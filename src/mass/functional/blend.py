@@ -1,12 +1,12 @@
 """Weights instead of a choice: phases that nearly tie, each with a share that vanishes as it falls behind.
 
-Choosing the best phase is discontinuous: where two nearly tie, a little noise picks the other. No continuous choice exists
+Choosing the best phase is discontinuous: where two nearly tie, a little noise selects the other. No continuous choice exists
 (a circle of shifts cannot be cut without a seam), but weights over several choices can be both equivariant and continuous
 (weighted frames; Dym, Lawrence and Siegel, 2024, arXiv 2402.16077). A phase of energy E has the weight
 
     max(0, E - (1 - share) E_max), divided by the sum of all,
 
-so one enters at weight zero, and leaves so. Energies are the paper's (section 4.1, l2), added as integers: the same bits
+so one enters at weight zero, and leaves so. Energies are the paper's (section 4.1, l2), added as integers: bit-identical
 under every shift.
 """
 
@@ -21,7 +21,7 @@ from mass.functional.origin import BITS, chunk_of, phase_sum, scaled
 
 
 def phase_energies(x: Tensor, period: int | tuple[int, int]) -> Tensor:
-    """The energy of every phase, up to one power of two for each image; the same bits, permuted, under every shift.
+    """The energy of every phase, up to one power of two for each image; bit-identical, but permuted, under every shift.
 
     Shape: x (B, C, H, W), the period divides H and W -> (B, P_h * P_w) float64, row by row. Carries no gradient.
 

@@ -1,9 +1,9 @@
-"""The frame of a volume in depth: which plane is the first, read off the volume, wherever it was moved to.
+"""The canonical position of a volume in depth: which plane is the first, read off the volume, wherever it was moved to.
 
-Planes have the whole depth as their period (docs/design.md): the volume is moved to its frame, the network sees it there,
-its borders in depth untouched, and what has planes is moved back. The frame is found as the rule 'seam' finds that of a picture
-(mass.functional.seam): pixels vote for the plane at which the volume, wrapped, was cut. Ties are settled by what the whole
-volume looks like from each plane's positions. Neither depends on where rows and columns begin.
+Planes have the whole depth as their period (docs/design.md): the volume is shifted to its canonical position, the network sees it
+there, its borders in depth untouched, and what has planes is shifted back. The position is found as the rule 'seam' finds that of an
+image (mass.functional.seam): pixels vote for the plane at which the volume, wrapped, was cut. Ties are broken by the content of the
+whole volume, read from each plane's positions. Neither depends on where rows and columns begin.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BITS = 15
 
 
 def select_plane(x: Tensor) -> Tensor:
-    """The first plane of each volume's frame, covariant with circular shifts in depth, invariant to those of rows and columns.
+    """The first plane of each volume, covariant with circular shifts in depth, invariant to those of rows and columns.
 
     Shape: x (B, C, D, H, W), floating point -> (B,) int64 in [0, D). Carries no gradient.
 

@@ -1,4 +1,4 @@
-"""Reductions over positions that give the same bits in any order (global pooling, group normalisation).
+"""Reductions over positions that are bit-identical in any order (global pooling, group normalisation).
 
 A mean over a shifted map adds the same numbers in another order, and floating-point sums depend on the order. Here
 values become integers of b bits, scaled by a power of two from their own maximum, with b + log2(n) <= 52: float64
@@ -62,7 +62,7 @@ def _(info: Any, in_dims: Any, x: Tensor, dims: list[int]) -> tuple[Tensor, int]
 
 
 def exact_mean(x: Tensor, dims: tuple[int, ...] = (2, 3), keepdim: bool = False) -> Tensor:
-    """The mean over some axes, the same bits however positions are permuted along them.
+    """The mean over some axes, bit-identical however positions are permuted along them.
 
     Shape: any floating-point tensor; `dims` are removed, or kept with size 1. The dtype is kept.
 

@@ -1,4 +1,4 @@
-"""Losses of dense outputs that give the same bits when an image and its labels move together.
+"""Losses of dense outputs that are bit-identical when an image and its labels move together.
 
 Every position's loss is computed alike wherever it lies, and all are added exactly (mass.functional.exact).
 """

@@ -8,7 +8,7 @@ of largest l2 norm). It is covariant, h(S_t x) = h(x) - t (mod P), and *exactly*
 * what ties even then is a symmetry of the image, and every choice gives the same result up to that symmetry: the same
   one for all origins of a network, which choose nearest to one place of its input.
 
-In a network a tie is settled by the network's own input (`source`): all features are functions of it, so whatever
+In a network a tie is broken by the network's own input (`source`): all features are functions of it, so whatever
 breaks a symmetry on any branch shows there. Energies are cheap and nearly always decide; on the CPU a layout
 is computed only for ties.
 """
@@ -30,6 +30,7 @@ from mass.functional.position_rank import read_layout
 from mass.functional.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
+"""The selection rules that `select_origin` and `mass.convert` take by name."""
 
 BITS = 15
 _CHUNK = 1 << 20  # elements worked on at once on the CPU: the temporaries stay in cache
@@ -227,7 +228,7 @@ def select_origin(
             arbitrary choice that is covariant all the same (the phase whose content hashes largest), or 'seam', the
             phase of the row and column at which the source, wrapped, is most discontinuous (mass.functional.seam), or 'peak',
             the phase in which the blurred map has its largest value (Xu et al., 2021, arXiv 2106.05886).
-        source: what settles a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
+        source: what breaks a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
         source_origin: (B, 2) int64, where in `source` position (0, 0) of `x` lies; by default (0, 0).
 
     Raises:
@@ -266,7 +267,7 @@ def _check_source(x: Tensor, source: Tensor, source_origin: Tensor | None) -> No
 def margin(x: Tensor, period: int | tuple[int, int]) -> Tensor:
     """How far the best phase is ahead of the second best: (E1 - E2) / E1 of their energies, 0 for a tie.
 
-    A diagnostic of how near a flip other methods come; MASS itself settles ties of 0 (docs/design.md, "Exactness").
+    A diagnostic of how near a flip other methods come; MASS itself breaks ties, of margin 0 (docs/design.md, "Exactness").
 
     Shape: x (B, C, H, W) -> (B,) float64; 1 where there is a single phase.
 

@@ -1,6 +1,6 @@
 """Circularity: the border that a shift does not move (paper, section 4.3, modification 1).
 
-Zero padding marks the border of the frame, and 'valid' operations lose it; both see where the image was cut. Here
+Zero padding marks the border of the image, and 'valid' operations lose it; both see where the image was cut. Here
 every windowed operation of stride s reads past the border by wrapping, and gives exactly H / s outputs: output n
 reads positions s n - p, …, s n - p + d (k - 1) modulo H, with p the original padding.
 """

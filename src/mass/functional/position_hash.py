@@ -1,4 +1,4 @@
-"""Layout: what a map looks like when it is read from each of its positions (what settles ties; docs/design.md).
+"""Layout: what a map looks like when it is read from each of its positions (what breaks ties; docs/design.md).
 
 Two equal objects at odd distance give two sampling phases the same multiset of values, so no norm can
 tell them apart. Their *layout* can: the map read from one object differs from the map read from the other,

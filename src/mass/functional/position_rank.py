@@ -44,7 +44,7 @@ def layout_ranks(x: Tensor) -> Tensor:
 
 
 def read_layout(x: Tensor) -> Tensor:
-    """The layout by which ties are settled, (B, C, H, W) -> (B, H, W) int64: hashes, and ranks where hashes coincide."""
+    """The layout by which ties are broken, (B, C, H, W) -> (B, H, W) int64: hashes, and ranks where hashes coincide."""
     found = layout_hash(x)
     if x.device.type == "cpu":
         coincide = found.flatten(1).sort(1).values.diff(dim=1).eq(0).any(1)

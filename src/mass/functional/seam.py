@@ -1,14 +1,14 @@
-"""The seam: where a picture was cut, read off the picture.
+"""The seam: where an image was cut, read off the image itself.
 
-A photograph's left border seldom continues its right one. A network trained on photographs has only seen frames that begin
+A photograph's left border seldom continues its right one. A network trained on photographs has only seen images that begin
 there: embeddings of positions, windows, a flatten and the borders of convolutions expect it. The rule 'seam' puts the
-origin where the picture, wrapped, is most discontinuous between one row and the next, and one column and the next: for
+origin where the image, wrapped, is most discontinuous between one row and the next, and one column and the next: for
 most photographs that is their own border, wherever they were moved to. All origins of a network read the network's
-input, so that they mean one frame.
+input, so that they mean one cut.
 
-Pixels vote. Edges inside a picture may be stronger than its seam, but they are blurred over several pixels, and they do
+Pixels vote. Edges inside an image may be stronger than its seam, but they are blurred over several pixels, and they do
 not run from one side to the other; at the seam nearly every pixel changes more than beside it. Counting those that do
-finds most photographs' own frames (notebook 06), more than summing squared changes does. Votes compare sums of integers:
+finds most photographs' own borders (notebook 06), more than summing squared changes does. Votes compare sums of integers:
 exact, in any order.
 """
 

@@ -16,7 +16,7 @@ from mass.functional.position_hash import layout_hash
 def symmetrise(y: Tensor, source: Tensor) -> Tensor:
     """The mean of a map over the positions that the translation symmetries of another one join.
 
-    Shape: y (B, C, H, W), source (B, C', H, W) -> (B, C, H, W), exact sums: the same bits at joined positions.
+    Shape: y (B, C, H, W), source (B, C', H, W) -> (B, C, H, W), exact sums: bit-identical at joined positions.
 
     >>> y = torch.tensor([[[[1., 2., 3., 4.]]]])
     >>> symmetrise(y, torch.tensor([[[[0., 1., 0., 1.]]]])).flatten()       # looks the same when moved by 2

@@ -50,7 +50,7 @@ def antialias(model: nn.Module, example_input: Any, kernel_size: int = 3, *, ver
 
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which the filters `mass_sample_…` are nodes.
     Their borders reflect, as in the authors' networks; `mass.convert(mass.antialias(model, x), x)` makes all borders wrap and
-    samples from origins (MASS over anti-aliasing), with `origin="zero"` from the frame's grid. Convolutions that had a stride
+    samples from origins (MASS over anti-aliasing), with `origin="zero"` from the fixed grid. Convolutions that had a stride
     cost its square times as much.
 
     Args:

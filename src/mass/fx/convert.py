@@ -51,12 +51,12 @@ def convert(
 
     The copy is a `torch.fx.GraphModule` with the original's `state_dict` keys, in which `mass_origin_…`, `mass_shift`
     and `mass_restore` are nodes (a shift that convolutions and pools alone read is done by them, mass.fx.fuse): strided
-    operations sample from an origin read off the features, parallel branches share it (mass.fx.lattice), borders wrap, what
-    goes up moves back, and reductions over positions add exactly. It trains, pickles, and compiles as the original does.
+    operations sample from an origin read off the features, parallel branches share it (mass.fx.lattice), borders wrap,
+    upsampled maps are shifted back, and reductions over positions add exactly. It trains, pickles, and compiles as the original does.
 
     Args:
         model: any `torch.nn.Module` whose forward `torch.fx` can trace, submodules that it cannot trace stay whole; it is
-            not changed. An operation that commutes with no other shift has the whole map as its period. What the model
+            not changed. An operation without a smaller known period is applied to the whole map in its canonical position. What the model
             decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
             then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
@@ -64,7 +64,7 @@ def convert(
             arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are
             may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
-        origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the frame's grid (a control: circular
+        origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the fixed grid (a control: circular
             borders alone).
         verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave
@@ -77,7 +77,7 @@ def convert(
             weights that vanish before; only where more tie exactly than there are paths does the output jump.
         dims: the axes of positions along which it is to be equivariant: the last two, of a signal the last, unless this is
             (2, 3, 4): of volumes (B, C, D, H, W), in depth as well. In depth the whole volume is the period (mass.fx.depth): it is moved
-            to a frame read off its planes, `mass_plane`, seen there with the original's borders, and outputs move back.
+            to a position read off its planes, `mass_plane`, seen there with the original's borders, and outputs are shifted back.
         methods: further methods of the model that are to be converted, over the same parameters (`forward_features`,
             `encode`): names, of methods called as the model is, or a dict of names and what each is called with. Other
             methods refuse tensors in the copy (mass.fx.network.likeness).
@@ -157,7 +157,7 @@ def _in_depth(dims: Sequence[int] | None, rank: int) -> bool:
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:
-    """Refuse to prove anything without numbers."""
+    """Refuse to verify anything without numbers."""
     if any(x.is_meta for x in (*model.parameters(), *model.buffers(), *inputs) if isinstance(x, Tensor)):
         raise ValueError(
             "tensors on the meta device have no values to verify with; give verify=False, and verify a copy that has."

@@ -1,8 +1,8 @@
-"""Equivariance in depth, beside that in rows and columns: a converted network of volumes, called on volumes in their frame.
+"""Equivariance in depth, beside that in rows and columns: a converted network of volumes, called on volumes in their canonical position.
 
 In depth the whole volume is the period: nothing is assumed of what a network does along its planes, which are padded and
-sampled as by the original. The volume is moved to its frame before anything reads it (mass.functional.depth), so all that is
-computed is the same bits wherever it lay; outputs that have its planes are moved back.
+sampled as by the original. The volume is shifted to its canonical position before anything reads it (mass.functional.depth), so
+all that is computed is bit-identical wherever it lay; outputs that have its planes are shifted back.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _planes(network: Converted, inputs: Inputs) -> dict[fx.Node, tuple[int, int]
             continue
         axis = grown[0]
         if len(grown) > 1 or here[axis] % depth or there[axis] != 2 * here[axis] or axis == 0:
-            reason = f"an output of shape {here} of a volume of {depth} planes: its own lie at places relative to the frame's first plane"
+            reason = f"an output of shape {here} of a volume of {depth} planes: its own lie at places relative to the plane that is read first"
             raise NotEquivariantError(
                 node.name, reason, "return as many planes as the volume has, or reduce over depth"
             )
@@ -121,7 +121,7 @@ def _shapes(network: Converted, inputs: Inputs) -> dict[str, Any]:
 
 
 def _check(network: Converted, inputs: Inputs) -> None:
-    """All outputs are the same bits, moved, under shifts in depth, alone and together with rows and columns."""
+    """All outputs are bit-identical, but shifted, under shifts in depth, alone and together with rows and columns."""
     probes = Probes(inputs)
     start, first = probes.moving(), tuple(inputs[0].shape)
     planes = network.mass_planes or {}

@@ -72,8 +72,8 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     >>> print(explain(model, torch.rand(1, 3, 8, 8)))
     operation  kind               period  origin  changes                                    breaks the plain model
     ---------  -----------------  ------  ------  -----------------------------------------  --------------------------------------------------
-    0          Conv2d             2       1       origin from the features, circular border  samples the frame's grid, padding marks the border
-    2          AdaptiveAvgPool2d                  exact mean                                 adds in the frame's order
+    0          Conv2d             2       1       origin from the features, circular border  samples a fixed grid, padding marks the border
+    2          AdaptiveAvgPool2d                  exact mean                                 adds in the order of positions
     1 operation with a period in 1 origin group.
     """
     plan = infer(trace(model, example_input))
@@ -91,7 +91,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
                 _row(node, plan, _period(effect.period[2 - len(plan.dims) :]), group, effect.change, effect.breaks)
             )
         elif effect is not None and effect.change.startswith("exact"):
-            rows.append(_row(node, plan, "", "", effect.change, "adds in the frame's order"))
+            rows.append(_row(node, plan, "", "", effect.change, "adds in the order of positions"))
         elif effect is not None and effect.change:
             quiet[effect.change] += 1
     others = "".join(f" {_count(n, 'more operation')}: {change}." for change, n in quiet.items())

@@ -132,7 +132,7 @@ def _check_calls(site: Site, effect: Effect, plan: Plan) -> None:
 def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
     """Refuse, for the whole map to be its period, what changes sizes that the network relies on.
 
-    Once there is a frame, a map that a stride does not divide is sampled in it, as it was.
+    Once there is a canonical position, a map that a stride does not divide is sampled there, as it was.
     """
     after = site.node.meta["shape"]
     if not isinstance(site.map, Grid):
@@ -181,7 +181,7 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
         value = plan.values[n]
         parts = value if isinstance(value, tuple) else (value,)
         if any(_is_index(part) for part in parts):
-            reason = "max pooling that returns indices to the outside: they count positions of the frame"
+            reason = "max pooling that returns indices to the outside: they count positions from (0, 0)"
             raise NotEquivariantError(n.name, reason, "return the pooled map alone")
         if any(isinstance(part, Grid) and part.pads != (0, 0) for part in parts):
             raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")

@@ -32,7 +32,7 @@ def output_lattices(plan: Plan, chosen: Mapping[Digit, fx.Node]) -> dict[str, Ou
 
 
 def from_whole_map(plan: Plan) -> dict[str, Lattice | None]:
-    """Outputs without positions that depend on where in the frame things lay: by path, the lattice whose origin that was.
+    """Outputs without positions that depend on where in the image things lay: by path, the lattice whose origin that was.
 
     Positions spread over other axes (a flatten, then a linear layer), and sums over what positions were made part of (a
     soft-argmax multiplies a map by its coordinates). None where there is more than one such origin.

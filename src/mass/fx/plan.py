@@ -35,7 +35,7 @@ class Plan:
         rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
         frame: the first lattice that ends in a digit whose period is the whole map; all others share its origin.
-        from_whole_map: outputs without positions that depend on where in the frame things lay: by path, the lattice whose
+        from_whole_map: outputs without positions that depend on where in the image things lay: by path, the lattice whose
             origin that was, or None where there are several.
         kept_in_frame: operations that left it no rows and columns, with what their rules said of them.
     """

@@ -60,7 +60,7 @@ class Rewriter:
         return [n for n in self.graph.nodes if n.op == "placeholder"]
 
     def _images(self) -> list[fx.Node]:
-        """Inputs with positions that predictions are computed from; labels that only a loss reads settle no ties."""
+        """Inputs with positions that predictions are computed from; labels that only a loss reads break no ties."""
         found = [n for n in self._placeholders() if isinstance(self.plan.values.get(n), Grid)]
         return [n for n in found if n is found[0] or self._conditions(n)]
 
@@ -184,7 +184,7 @@ class Rewriter:
         return self.digits[key]
 
     def _select(self, root: Digit, source: fx.Node, before: fx.Node) -> fx.Node:
-        """Choose an origin from the first map of its group; a tie is settled by the network's input."""
+        """Choose an origin from the first map of its group; a tie is broken by the network's input."""
         total = self._total(self.plan.values[source].lattice, before)
         args = (source,) if source is self.source else (source, self.source)
         name = f"mass_origin_{len(self.roots) + 1}"

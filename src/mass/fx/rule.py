@@ -3,7 +3,7 @@
     @rule(modules=[nn.PixelUnshuffle], functions=["pixel_unshuffle"], arguments=("input", "downscale_factor"))
     def pixel_unshuffle(site):
         r = site.argument("downscale_factor")
-        return Effect(site.map, period=(r, r), change="origin from the features", breaks="samples the frame's grid")
+        return Effect(site.map, period=(r, r), change="origin from the features", breaks="samples a fixed grid")
 
 A rule is a function that reads one node of the traced graph (`Site`) and says what it does to the lattice of its map and
 what stands for it in a converted network (`Effect`); the decorator says which modules and functions it is for, and what
@@ -27,7 +27,7 @@ from mass.fx.nodes import concrete, module_of, name_of
 from mass.marks import marked_period
 
 FROM_FEATURES = "origin from the features"  # what conversion changes
-FRAME = "samples the frame's grid"  # and what breaks the plain model
+FRAME = "samples a fixed grid"  # and what breaks the plain model
 
 
 @dataclass(frozen=True)

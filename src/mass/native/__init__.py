@@ -1,6 +1,6 @@
 """Compiled kernels, behind one door: selection, wrapping copies, means, pooling, depthwise convolution.
 
-Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are the same bits; a
+Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are bit-identical; a
 depthwise convolution sums in an order of its own, the same at all positions. `kernels()` is the one place that decides:
 they are built when first needed (mass.native.build), and never by `import mass`. Without a compiler, with
 `MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work. On CUDA the first two are Triton's
@@ -155,7 +155,7 @@ def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | N
 
 
 def device_origin(x: Tensor, period: Pair, source: Tensor | None, source_origin: Tensor | None) -> Tensor | None:
-    """Of a map on a CUDA device, origins of the rule 'l2', ties settled; None if not served.
+    """Of a map on a CUDA device, origins of the rule 'l2', ties broken; None if not served.
 
     Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) int64 -> (B, 2) int64.
     """

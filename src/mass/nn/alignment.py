@@ -1,7 +1,7 @@
 """Alignment: what brings maps to their origins and back in a converted network.
 
 Origins are chosen (`SelectOrigin`), read digit by digit (`ReadDigit`), composed (`ComposeOrigin`) and used (`Shift`,
-`Restore`); `Concatenate` makes the one map of all inputs that settles ties, `Symmetrise` averages what no choice can.
+`Restore`); `Concatenate` makes the one map of all inputs that breaks ties, `Symmetrise` averages what no choice can.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ChoosesOrigin(nn.Module):
 
 
 class SelectOrigin(ChoosesOrigin):
-    """`select_origin` as a node of a converted network; the rule 'zero' keeps the frame's own origin.
+    """`select_origin` as a node of a converted network; the rule 'zero' keeps the origin (0, 0).
 
     With `cells`, the period follows the map's size: a flatten, whose period is the whole map, has one cell.
     `dims` are the axes of rows and columns. A map that is finer than the input, `fine` samples for each pixel, is read

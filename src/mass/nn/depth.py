@@ -9,7 +9,7 @@ from mass.functional.depth import select_plane, shift_planes
 
 
 class SelectPlane(nn.Module):
-    """`select_plane`: (B, C, D, H, W) -> (B,), the plane at which each volume's frame begins; of several, read as one."""
+    """`select_plane`: (B, C, D, H, W) -> (B,), the plane at which each volume begins; of several, read as one."""
 
     def forward(self, *volumes: Tensor) -> Tensor:
         first = volumes[0]
@@ -18,7 +18,7 @@ class SelectPlane(nn.Module):
 
 
 class ShiftPlanes(nn.Module):
-    """`shift_planes` along an axis, to the frame or, with a negative scale, back.
+    """`shift_planes` along an axis, to the canonical position or, with a negative scale, back.
 
     Args:
         axis: of planes; scale: planes of the tensor for one of the volume, negative for the way back.

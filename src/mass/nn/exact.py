@@ -1,4 +1,4 @@
-"""Reductions over positions as modules: the same bits in any order (mass.functional.exact)."""
+"""Reductions over positions as modules: bit-identical in any order (mass.functional.exact)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExactMean(nn.Module):
 
 
 class ExactSum(ExactMean):
-    """A sum over axes, the same bits in any order."""
+    """A sum over axes, bit-identical in any order."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():  # integers and masks add exactly

@@ -1,4 +1,4 @@
-"""Losses of dense outputs as modules, the same bits when an image and its labels move together (mass.functional.loss)."""
+"""Losses of dense outputs as modules, bit-identical when an image and its labels move together (mass.functional.loss)."""
 
 from __future__ import annotations
 

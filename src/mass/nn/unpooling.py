@@ -2,7 +2,7 @@
 
 The paper keeps the indices *and* the origin of a max pooling: the map is pooled at its origin, unpooled there by the
 indices, and moved back by the origin. Here an index tells the place of the maximum inside its window (0 for its first
-pixel, row by row), not in the frame: so indices are a feature map like any other, which moves with the image, and
+pixel, row by row), not in the image: so indices are a feature map like any other, which moves with the image, and
 windows that wrap need no exception.
 """
 

@@ -40,7 +40,7 @@ def census(folder: Path) -> Path:
 
 def test_every_network_is_on_the_page(tmp_path):
     page = zoo_page(census(tmp_path))
-    assert "3 networks: 2 convert, 1 of them give the same bits in both precisions." in page
+    assert "3 networks: 2 convert, 1 of them bit-identical in both precisions." in page
     assert "x[&lt;i&gt;] &amp; &#x27;more&#x27;" in page and "<i>" not in page
     assert "2.0e-07" in page and 'data-value="">–' in page
     assert zoo_page(tmp_path / "nowhere") is None

@@ -85,7 +85,7 @@ def of_the_seed(
     Args:
         records: of the networks that it trained; cifar10: of notebook 05's.
         distances: feature distances, by network, then by version and layer.
-        stability: of generation, by version, in dB; None where all is identical.
+        stability: of generation, by version, in dB; None where all is bit-identical.
         relative: mean corruption errors, by seed and method.
     """
     layers = {net: list(grids)[-1][1] for net, grids in distances.items()}

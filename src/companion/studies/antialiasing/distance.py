@@ -78,7 +78,7 @@ def _pairs(size: int, stride: float, by: int, origins: tuple[int, int]) -> tuple
 def _distance(
     still: Tensor, moved: Tensor, lie: OutputOrigin, origins: tuple[Tensor, Tensor], by: tuple[int, int]
 ) -> float:
-    """Of features (C, h, w) of unit length and those after a shift: 1 - cosine, and 0 for the same bits."""
+    """Of features (C, h, w) of unit length and those after a shift: 1 - cosine, and 0 for bit-identical ones."""
     rows, columns = (
         _pairs(lie.size[axis], lie.stride[axis], by[axis], (int(origins[0][axis]), int(origins[1][axis])))
         for axis in (0, 1)

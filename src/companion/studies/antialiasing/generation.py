@@ -84,7 +84,7 @@ def stability(model: nn.Module, images: Tensor, seed: int) -> dict[str, Any]:
     """How well outputs move along with inputs, over all images and all residues of the stride but (0, 0).
 
     Returns:
-        n (pairs), identical (percent of pairs of the same bits), stability (mean PSNR of the others, None if there are none),
+        n (pairs), `identical` (percent of bit-identical pairs), stability (mean PSNR of the others, None if there are none),
         restored (PSNR of outputs against the images before they were spoiled).
     """
     x = spoiled(images, torch.Generator().manual_seed(seed))

@@ -13,12 +13,12 @@ Make = Callable[[nn.Module, Tensor], nn.Module]
 
 
 def circular(model: nn.Module, x: Tensor) -> nn.Module:
-    """With borders that wrap, on the frame's grid."""
+    """With borders that wrap, on the fixed grid."""
     return mass.convert(model, x, origin="zero", verify=False)
 
 
 def circular_blur(model: nn.Module, x: Tensor) -> nn.Module:
-    """With a filter wherever it samples, and borders that wrap, on the frame's grid."""
+    """With a filter wherever it samples, and borders that wrap, on the fixed grid."""
     return circular(mass.antialias(model, x, verify=False), x)
 
 

@@ -28,7 +28,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def measure(name: str, size: tuple[int, int], dtype: str, every: int, batch: int) -> dict:
-    """Percent of (image, shift) pairs with identical logits, and the worst difference."""
+    """Percent of (image, shift) pairs with bit-identical logits, and the worst difference."""
     images = awkward_images(*size)
     x = torch.cat(list(images.values())).to(DTYPES[dtype])
     model: Any = mass.convert(calibrated(name), x[:1].float()).to(DTYPES[dtype])

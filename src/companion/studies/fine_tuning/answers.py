@@ -20,8 +20,8 @@ def answers(model: nn.Module, images: Tensor, labels: Tensor, batch: int, noise:
     """Labels of images (N, 3, H, W) in bytes; the same seed gives every network the same shifts and noise.
 
     Returns:
-        true; clean, first, second (under two shifts of the protocol 'mass') and noisy labels, int64; and identical: whether
-        the logits under both shifts are the same bits.
+        true; clean, first, second (under two shifts of the protocol 'mass') and noisy labels, int64; and `identical`: whether
+        the logits under both shifts are bit-identical.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = []

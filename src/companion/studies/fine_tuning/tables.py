@@ -8,7 +8,7 @@ from companion.core.markdown import difference, p_value, percent, table
 from companion.core.published import read_results
 from companion.core.records import Record
 
-_COLUMNS = ["Method", "Fine-tuning", "n", "Top-1 %", "Shifted top-1 %", "Consistency %", "Same bits when shifted %",
+_COLUMNS = ["Method", "Fine-tuning", "n", "Top-1 %", "Shifted top-1 %", "Consistency %", "Bit-identical when shifted %",
             "Labels changed by noise %"]  # fmt: skip
 _FIELDS = ("top1", "shifted_top1", "consistency", "identical", "changed_by_noise")
 

@@ -14,7 +14,7 @@ from companion.figures.style import finished
 
 
 def _there_and_back(x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Pooled and unpooled map by method: on the frame's grid, at APS's phase of the dense maxima, at MASS's origin."""
+    """Pooled and unpooled map by method: on the fixed grid, at APS's phase of the dense maxima, at MASS's origin."""
     pooled, indices = F.max_pool2d(x, 2, return_indices=True)
     ways = {"max unpooling": (pooled, F.max_unpool2d(pooled, indices, [2, 2]))}
     dense = F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="circular"), 2, 1)

@@ -10,7 +10,7 @@ from companion.core.records import Record
 
 
 def decoders(root: Path) -> str:
-    """Segmentation architectures: how many encoders convert, and which outputs move along to the bit."""
+    """Segmentation architectures: how many encoders convert, and which outputs move along bit-identically."""
     records = read_results(root, "decoders")
     few = min((r["tried"] for r in records if r["converts"]), default=0)  # random shifts, where not all residues
     rows = []
@@ -26,7 +26,7 @@ def decoders(root: Path) -> str:
     columns = ["Architecture", "Converts", "Small images, each encoder", "All residues", "Large squares"]
     note = (
         "A row of the measurement is an architecture with an encoder at an output stride and an image size; exact are those "
-        "that moved along to the bit under every shift tried, in float32 / in bfloat16."
+        "that moved along bit-identically under every shift tried, in float32 / in bfloat16."
     )
     return table(columns, rows, records, note)
 

@@ -66,8 +66,8 @@ def on_canvas(model: nn.Module, canvas: Canvas, batches: Batches, moved: int, se
     """Outcomes image by image, the same draws for every network and canvas.
 
     Returns:
-        right (N,); and of the first `moved` images agree_placed, at two random places of the canvas, identical, whether the
-        logits are the same bits there, and agree_zero, after two random shifts by up to 31 pixels that bring zeros in.
+        right (N,); and of the first `moved` images agree_placed, at two random places of the canvas, `identical`, whether the
+        logits are bit-identical there, and agree_zero, after two random shifts by up to 31 pixels that bring zeros in.
     """
     generator = torch.Generator().manual_seed(seed)
     zero = mass.PROTOCOLS["zero"]

@@ -3,7 +3,7 @@
 The images are cut into pieces of so many, in the order of the listing, and each piece into batches. A process takes every
 `world`-th piece; a piece that is finished is a file, with the answers for each of its images, and is not computed again.
 So every image counts exactly once, by however many processes, and however often they were killed; and since a batch is the same
-images everywhere, it is the same bits.
+images everywhere, it is bit-identical.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Options:
-    """How rows are measured; all of it decides the answers, to the bit."""
+    """How rows are measured; all of it decides the labels and logits, to their last bit."""
 
     dataset: str
     piece: int = 1000

@@ -42,7 +42,7 @@ def rows(root: Path) -> str:
     ]
     note = (
         "The ordinary crop: short side to 256, the middle 224. Two random shifts by each protocol; noise of 2 grey levels, clipped; in "
-        "brackets 95% confidence (Wilson). The 1,300 images are whole pictures squashed to squares, and easier than the validation set: "
+        "brackets 95% confidence (Wilson). The 1,300 images are whole photographs squashed to squares, and easier than the validation set: "
         f"never to be quoted as ImageNet's. Not run, for their weights are not at hand: {', '.join(missing)}; LPF-3 in all."
     )
     return table(_COLUMNS, lines, records, note)
@@ -78,7 +78,7 @@ def canvas(root: Path) -> str:
         for r in records
     ]  # fmt: skip
     moved = ", ".join(dict.fromkeys(f"{r['moved']:,}" for r in records))
-    columns = ["Canvas (side, ground)", "Method", "Top-1 %", "Put elsewhere: same label %", "Put elsewhere: same bits %",
+    columns = ["Canvas (side, ground)", "Method", "Top-1 %", "Put elsewhere: same label %", "Put elsewhere: bit-identical %",
                "Zeros come in: same label %"]  # fmt: skip
     note = (
         f"MobileNetV2, official weights; 224 x 224 images ({', '.join(dict.fromkeys(str(r['n']) for r in records))}) of ImageNet squashed to "

@@ -56,7 +56,7 @@ def by_construction(net: str, steerable: str, side: int) -> Iterator[dict[str, A
         for name in ("r4", "r8", "shifts"):
             transforms = DRAWS[name](_COUNT, side, torch.Generator().manual_seed(1))
             if isinstance(transforms, Shifts):
-                by = transforms.by  # a grid that stays in the frame moves by whole positions, if at all
+                by = transforms.by  # a grid that stays in the image moves by whole positions, if at all
                 transforms = shifts_of(model, x, by) if method == "MASS" else Shifts(by, side, {2: by // 2, 4: by // 4})
             yield {
                 "method": method,

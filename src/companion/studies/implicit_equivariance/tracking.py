@@ -82,7 +82,7 @@ def offsets(template_at: Tensor, search_at: Tensor, positions: int) -> Tensor:
 
 
 def crop(frame: Tensor, centre: Tensor, side: int) -> Tensor:
-    """A square of a frame (1, H, W) about a centre (2,), rounded to pixels; beyond the frame its edge goes on."""
+    """A square of a frame (1, H, W) about a centre (2,), rounded to pixels; beyond its border the edge goes on."""
     row, column = (int(value) - side // 2 for value in centre.round())
     rows = torch.arange(row, row + side).clamp(0, frame.shape[1] - 1)
     columns = torch.arange(column, column + side).clamp(0, frame.shape[2] - 1)

@@ -32,7 +32,7 @@ def figure_1(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         origin = mass.select_origin(image, 2)
         i, j = origin[0].tolist()
         aligned = mass.shift(image, origin)
-        draw_map(axes[row, 0], image[0, 0], f"{name}, on the frame's grid", 2)
+        draw_map(axes[row, 0], image[0, 0], f"{name}, on the fixed grid", 2)
         draw_map(axes[row, 1], F.max_pool2d(image, 2)[0, 0], "plain max pooling")
         draw_table(axes[row, 2], energy_table(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
         draw_map(axes[row, 3], aligned[0, 0], "shift(x, o), the same grid", 2)

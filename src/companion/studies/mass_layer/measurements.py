@@ -1,4 +1,4 @@
-"""The measurements of notebook 02: what is identical, what ties, what rules choose."""
+"""The measurements of notebook 02: what is bit-identical, what ties, what rules choose."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from companion.models.layer_by_layer import layer_by_layer
 from companion.models.random_weights import calibrated
 from mass.baselines.aps import convert_to_aps
 
-# A logit that moves by more than this share of the largest one was computed on another grid (rounding: 1e-6, bf16: 1e-2).
+# A logit that moves by more than this share of the largest one was computed at a different sampling phase (rounding: 1e-6, bf16: 1e-2).
 GROSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 
 
 def grids_by_method(network: str, images: dict[str, Tensor], shifts: int, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """Percent of shifts that change any bit of the logits, and that pick another grid, per image and method."""
+    """Percent of shifts that change any bit of the logits, and that select a different sampling phase, per image and method."""
     model = calibrated(network)
     batch = torch.cat(list(images.values()))
     tried = random_shifts((batch.shape[2], batch.shape[3]), shifts)

@@ -160,7 +160,7 @@ def fewer_iterations(root: Path) -> Markdown:
         [*key, *(_with_count([r[name] for r in group], digits) for name, digits in fields.items())]
         for key, group in groups.items()
     ]
-    columns = ["network", "method", "data set", "iterations", "profile", "mASCC (runs)", "moved to the bit"]
+    columns = ["network", "method", "data set", "iterations", "profile", "mASCC (runs)", "bit-identical"]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 
 

@@ -12,7 +12,7 @@ from companion.paper.printed import BASELINE
 
 # As trained on CIFAR-10, as measured for speed, and in words.
 _METHODS = (
-    (BASELINE, "circular padding", "circular padding, the frame's grid"),
+    (BASELINE, "circular padding", "circular padding, fixed grid"),
     ("LPF-3", "BlurPool", "BlurPool (LPF-3)"),
     ("DDAC-3", "DDAC", "DDAC-3"),
     ("APS", "APS", "APS"),

@@ -39,7 +39,7 @@ class EncoderDecoder(nn.Module):
 
 
 def objects(count: int, pitch: int = 9) -> Tensor:
-    """count x count equal dots, a pitch apart, that repeat to the bit: (1, 1, count pitch, count pitch)."""
+    """count x count equal dots, a pitch apart, that repeat exactly: (1, 1, count pitch, count pitch)."""
     one = torch.zeros(pitch, pitch)
     one[2:6, 3:7] = torch.tensor([[0.0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0.5, 1], [0, 1, 1, 0]])
     return one.repeat(count, count)[None, None]

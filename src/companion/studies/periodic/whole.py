@@ -40,7 +40,7 @@ class HeatMap(nn.Module):
 
 
 def heat_map(network: nn.Module, x: Tensor, method: str) -> nn.Module:
-    """The heat map of trained weights, as they were trained: by origins ("MASS"), or by the frame's grid.
+    """The heat map of trained weights, as they were trained: by origins ("MASS"), or by the fixed grid.
 
     Args:
         network: a trained "periodic" of a method without filters; x: a normalised example.
@@ -72,7 +72,7 @@ def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: t
     """Does one place get one answer?
 
     Returns:
-        moved: share of positions of the whole whose heat is there, to the bit, when the image has moved; tiled: the same, of
+        moved: share of positions of the whole whose heat is there, bit-identical, when the image has moved; tiled: the same, of
         positions well inside a tile that was cut out; in percent.
     """
     x = data.normalize(image)

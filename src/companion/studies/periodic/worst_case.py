@@ -27,7 +27,7 @@ class Attacked:
     Attributes:
         true: labels (N,).
         said: predicted labels (residues, N), the unmoved image first.
-        identical: whether all logits are the same bits, (N,) bool.
+        identical: whether all logits are bit-identical, (N,) bool.
     """
 
     true: Tensor
@@ -41,7 +41,7 @@ class Attacked:
 
     def row(self) -> dict[str, Any]:
         """Percentages over n images: right unmoved, right on average, right always; labels that agree, on average over pairs of
-        residues, and in all; identical logits."""
+        residues, and in all; bit-identical logits."""
         right = (self.said == self.true).double()
         votes = nn.functional.one_hot(self.said, 2).double().mean(0)  # (N, 2)
         shares = {

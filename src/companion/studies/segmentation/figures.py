@@ -54,7 +54,7 @@ def table_of_runs(records: list[dict]) -> pd.DataFrame:
     fields = {
         "mascc_paper": "mASCC (eq. 5)",
         "mascc_lps": "mASCC (shifts up to 32)",
-        "identical": "moved to the bit",
+        "identical": "bit-identical when moved",
     }
     rows = {}
     for method in dict.fromkeys(frame["method"]):

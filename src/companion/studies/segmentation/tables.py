@@ -30,12 +30,12 @@ def segmentation(root: Path) -> str:
     ]
     columns = ["Network", "Method", "Data set", "Iterations", "Seeds", "Images", "mASCC % (eq. 5)"]
     note = (
-        "Shifts of eq. 5: two, anywhere in the frame; up to 32: five, by LPS's protocol but on images and frames of ours. To the bit: "
-        "images whose scores moved along exactly. About 30% of a frame is padding of the mean colour, on which labels agree easily: "
+        "Shifts of eq. 5: two, anywhere in the image; up to 32: five, by LPS's protocol but on images and sizes of ours. Bit-identical: "
+        "images whose scores moved along exactly. About 30% of an image is padding of the mean colour, on which labels agree easily: "
         "mASCC is flattered by it, the last column is not. So briefly trained, no network segments well enough (mIoU 9 to 15%, in "
         "results/) to be compared by accuracy. The paper trains 30,000 iterations on 10,582 images; the numbers of its Table 5 are lost."
     )
-    return table([*columns, "mASCC % (shifts up to 32)", "To the bit %", "Profile", "Verdict"], rows, records, note)
+    return table([*columns, "mASCC % (shifts up to 32)", "Bit-identical %", "Profile", "Verdict"], rows, records, note)
 
 
 def segmentation_verdict(records: list[Record]) -> str:

@@ -1,4 +1,4 @@
-"""The frame an image was taken in, found again by the rule `seam` wherever the image was moved to."""
+"""Where an image was cut, found again by the rule `seam` wherever the image was moved to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from companion.models.canonical import in_frame
 
 
 def frames_found(batches: Batches, prepare: Prepare, rules: Sequence[str], seed: int = 0) -> list[dict[str, Any]]:
-    """Per rule, the percentage of images whose own frame it finds: as they are, and after a random circular shift."""
+    """Per rule, the percentage of images whose own border it finds: as they are, and after a random circular shift."""
     generator = torch.Generator().manual_seed(seed)
     found = {rule: [0, 0] for rule in rules}
     total = 0

@@ -1,4 +1,4 @@
-"""The zoo's census: which networks in use convert, and are then equivariant to the bit.
+"""The zoo's census: which networks in use convert, and are then exactly equivariant.
 
     make census                                             # hours on 2 cores; resumable
     python -m companion.studies.zoo.census --models timm/vgg11 torchvision/swin_t --jobs 2

@@ -1,4 +1,4 @@
-"""Networks of other libraries, with random weights and small: which convert, and then give the same bits.
+"""Networks of other libraries, with random weights and small: which convert, and are then bit-identical.
 
     python -m companion.studies.zoo.libraries                       # all whose package is installed; resumable
     python -m companion.studies.zoo.libraries transformers/vit monai/UNETR
@@ -6,7 +6,7 @@
 
 The packages are no dependencies of this project: `pip install transformers monai einops diffusers kornia ultralytics
 opencv-python-headless` beside it (`torchaudio` for HDemucs). A row: does the network convert or why not, and is every output,
-losses too where it takes labels, the same bits under random circular shifts of noise? What is there already is not measured again.
+losses too where it takes labels, bit-identical under random circular shifts of noise? What is there already is not measured again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The census as one page: every network of results/zoo.json, sorted by whichever column is clicked. Nothing is loaded.
+"""The census as a table of every network of results/zoo.json, sorted by whichever column is clicked.
 
-`make publish` writes docs/zoo.html, `make docs` puts it beside the notebooks.
+`make publish` writes docs/zoo.html, a self-contained page; on the site the table stands in docs/coverage.md.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ _COLUMNS: dict[str, Callable[[Record], Any]] = {
 }
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222 }
-p { max-width: 60em }
-table { border-collapse: collapse }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
-td.yes { color: #14692f } td.no { color: #b3261e; font-weight: 600 }
-th { position: sticky; top: 0; background: #fff; white-space: nowrap }
-th button { all: unset; cursor: pointer; font-weight: 600 } th button:focus-visible { outline: 2px solid #1f77b4 }
-th[aria-sort=ascending] button::after { content: " \\25B2" } th[aria-sort=descending] button::after { content: " \\25BC" }
+.zoo { overflow: auto; max-height: 85vh; font-size: 85% }
+.zoo table { border-collapse: collapse }
+.zoo th, .zoo td { padding: .25em .7em; border-bottom: 1px solid #8884; text-align: left; vertical-align: top }
+.zoo td.number { text-align: right; font-variant-numeric: tabular-nums }
+.zoo td.no { color: #d5352b; font-weight: 600 }
+.zoo th { position: sticky; top: 0; background: var(--pst-color-background, Canvas); white-space: nowrap }
+.zoo th button { all: unset; cursor: pointer; font-weight: 600 }
+.zoo th button:focus-visible { outline: 2px solid #1f77b4 }
+.zoo th[aria-sort=ascending] button::after { content: " \\25B2" }
+.zoo th[aria-sort=descending] button::after { content: " \\25BC" }
 """
 
 # Numbers as numbers, texts as texts, what is not there last whichever way.
 _SCRIPT = """
-const body = document.querySelector("tbody"), heads = [...document.querySelectorAll("th")];
+const body = document.querySelector(".zoo tbody"), heads = [...document.querySelectorAll(".zoo th")];
 heads.forEach((head, column) => head.firstChild.addEventListener("click", () => {
   const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
   const value = row => row.cells[column].dataset.value;
@@ -62,17 +63,22 @@ heads.forEach((head, column) => head.firstChild.addEventListener("click", () => 
 }));
 """
 
+_TABLE = """<style>{style}</style>
+<div class="zoo"><table><thead><tr>{heads}</tr></thead><tbody>
+{rows}
+</tbody></table></div>
+<script>{{{script}}}</script>"""
+
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>MASS: the census of the zoo</title><style>{style}</style></head>
+<html lang="en"><head><meta charset="utf-8"><title>MASS: the census of the zoo</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<style>body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em }} p {{ max-width: 60em }}</style></head>
 <body><h1>The census of the zoo</h1>
 <p>{summary} Random weights; each network on a photograph and on four random circular shifts of it. Operations have a period,
 and those that meet share an origin; where nothing else is known of an operation its period is the whole map. In float32 and
-bfloat16: is the output the same to the bit? The worst difference is that in float32, as a share of the largest output. {runs}
+bfloat16: is the output bit-identical? The worst difference is that in float32, as a share of the largest output. {runs}
 Click a heading to sort.</p>
-<table><thead><tr>{heads}</tr></thead><tbody>
-{rows}
-</tbody></table>
-<script>{script}</script></body></html>
+{table}</body></html>
 """
 
 
@@ -83,13 +89,19 @@ def zoo_page(root: Path) -> str | None:
         return None
     exact = sum(r.get("identical_float32", False) and r.get("identical_bfloat16", False) for r in records)
     converted = sum(r["converts"] for r in records)
-    summary = f"{len(records)} networks: {converted} convert, {exact} of them give the same bits in both precisions."
+    summary = f"{len(records)} networks: {converted} convert, {exact} of them bit-identical in both precisions."
     runs = sorted({f"{r['started'][:10]}, {machine(r)}, torch {r['torch']}" for r in records})
-    return _PAGE.format(
+    return _PAGE.format(summary=summary, runs=escape(f"Measured {'; '.join(runs)}."), table=zoo_table(root))
+
+
+def zoo_table(root: Path) -> str | None:
+    """Its table alone, with the style and the script that it needs; None when no census was published."""
+    records = read_results(root, "zoo")
+    if not records:
+        return None
+    return _TABLE.format(
         style=_STYLE,
         script=_SCRIPT,
-        summary=summary,
-        runs=escape(f"Measured {'; '.join(runs)}."),
         heads="".join(f'<th><button type="button">{escape(name)}</button></th>' for name in _COLUMNS),
         rows="\n".join(_row(record) for record in records),
     )

@@ -7,7 +7,7 @@ from companion.studies.zoo.page import PLACE, zoo_page
 from companion.studies.zoo.tables import libraries, zoo
 
 STUDY = Study(
-    description="The zoo - which networks in use convert, and are then equivariant to the bit",
+    description="The zoo - which networks in use convert, and are then exactly equivariant",
     benchmarks=("zoo", "libraries"),
     tables={"zoo": zoo, "libraries": libraries},
     pages={PLACE: zoo_page},

@@ -30,12 +30,20 @@ def zoo(root: Path) -> str:
     unconverted = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
     note = "Percent of n networks (their number), random weights, 4 random circular shifts of a photograph. "
     note += f"Not converted: {'; '.join(unconverted) or 'none'}."
-    columns = ["Library", "Kind", "n", "Converts %", "Equal to 1e-6 %", "Same bits, float32 %", "Same bits, bfloat16 %"]
+    columns = [
+        "Library",
+        "Kind",
+        "n",
+        "Converts %",
+        "Equal to 1e-6 %",
+        "Bit-identical, float32 %",
+        "Bit-identical, bfloat16 %",
+    ]
     return table([*columns, "Grossly wrong"], rows, records, note)
 
 
 def libraries(root: Path) -> str:
-    """Networks of other libraries: which convert, and whether all they return is the same to the bit."""
+    """Networks of other libraries: which convert, and whether all they return is bit-identical."""
     records = read_results(root, "libraries")
     groups: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: r["model"]):
@@ -50,4 +58,4 @@ def libraries(root: Path) -> str:
     refused = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
     note = "Small configurations, random weights; every output, and the loss where labels are taken, under 4 random circular shifts of noise. "
     note += f"Not converted: {'; '.join(refused) or 'none'}."
-    return table(["Library", "Converts", "Same bits, float32", "Converted"], rows, records, note)
+    return table(["Library", "Converts", "Bit-identical, float32", "Converted"], rows, records, note)

@@ -46,7 +46,7 @@ class OutputLattice:
         total, place = torch.zeros(batch, 2, dtype=torch.int64), (1, 1)
         for digit in self.digits:
             period = digit.period
-            if digit.name in chosen:  # else it is the frame's own, zero
+            if digit.name in chosen:  # else it is zero
                 origin, whole = chosen[digit.name]
                 if digit.last:
                     period = whole[0] // digit.low[0], whole[1] // digit.low[1]

@@ -50,7 +50,7 @@ def max_unpool(site: Site) -> Effect:
             f"max unpooling of windows {kernel}, stride {stride}, that were pooled as {window.kernel}, {window.stride}"
         )
         raise site.refuse(reason, "use the arguments of the pooling")
-    breaks = "puts values at the frame's indices"
+    breaks = "puts values at fixed indices"
     return Effect(
         site.map, up=stride, swap=Unpool(window), inputs=(site.input, index), change="moved back", breaks=breaks
     )

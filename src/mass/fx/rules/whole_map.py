@@ -1,11 +1,11 @@
 """The whole map as period: what makes any operation equivariant of which nothing else is known.
 
 A crop, an embedding added to the positions, attention over them, a padding that stays, code that cannot be traced: each
-commutes with shifts by the whole map, which are none. On a map moved to its origin, f gives the same bits wherever the
+commutes with shifts by the whole map, which are none. On a map moved to its origin, f is bit-identical wherever the
 image lies. Where f keeps the map's rows and columns its result is moved back, y = restore(f(shift(x, o)), o), and
-lives on the map's own lattice; else it stays in that frame, as everything computed from it does (mass.fx.rules.tokens).
+lives on the map's own lattice; else it stays in that position, as everything computed from it does (mass.fx.rules.tokens).
 
-A network has one frame: all its operations of this kind share an origin, digit by digit, and what is sampled behind the
+A network has one canonical position: all its operations of this kind share an origin, digit by digit, and what is sampled behind the
 first of them is sampled by it, so that windows, masks, embeddings and strides lie to each other as they did.
 """
 
@@ -24,7 +24,7 @@ CHANGE = "the whole map starts at its origin"
 
 
 def in_frame(lattice: Lattice, plan: Plan) -> Lattice:
-    """The lattice, its origin shared with the network's frame where that is possible."""
+    """The lattice, its origin shared with the network's canonical position where that is possible."""
     if plan.frame is None:
         plan.frame = lattice
     else:
@@ -33,7 +33,7 @@ def in_frame(lattice: Lattice, plan: Plan) -> Lattice:
 
 
 def follow_frame(lattice: Lattice, plan: Plan) -> None:
-    """What is sampled once there is a frame is sampled as the frame lies, where that is possible."""
+    """What is sampled once there is a canonical position is sampled from there, where that is possible."""
     total = stride(lattice)
     if plan.frame is not None and not (plan.image[0] % total[0] or plan.image[1] % total[1]):
         unify(plan.frame, (*lattice, Digit((plan.image[0] // total[0], plan.image[1] // total[1]))))
@@ -68,7 +68,7 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     for other in node.all_input_nodes:
         beside = plan.flattened.get(other)
         if beside and all(joins.unify(lattice, known) for known in beside):
-            return None  # what it is combined with lies in another frame
+            return None  # what it is combined with lies in another position
     joins.commit()
     plan.frame = lattice if plan.frame is None else plan.frame
     plan.digits[node] = digit
@@ -92,7 +92,7 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) 
 
 
 def leave_frame(node: fx.Node, plan: Plan) -> bool:
-    """Move a dense output that was computed in the frame back to where the image lies; False if it cannot be told how.
+    """Shift a dense output that was computed in the canonical position back to where the image lies; False if it cannot be told how.
 
     That can only be told of the input's own rows and columns: of others nobody knows which axes they are.
     """

@@ -1,6 +1,6 @@
 """Selection and wrapping copies on CUDA, in Triton; no kernel asks the host for a value.
 
-The same bits as the PyTorch code beside them, tested on a GPU where there is one and in Triton's interpreter elsewhere.
+Bit-identical to the PyTorch code beside them, tested on a GPU where there is one and in Triton's interpreter elsewhere.
 """
 
 from mass.native.gpu.origin import select_origin

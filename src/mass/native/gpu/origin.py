@@ -1,6 +1,6 @@
 """The rule 'l2' (mass.functional.origin) in three kernels: each image's largest value, its phases' energies, the choice.
 
-Ties are settled by the third: one program per image, which first adds up the next 15 bits and then hashes the layout of
+Ties are broken by the third: one program per image, which first adds up the next 15 bits and then hashes the layout of
 the source (mass.functional.position_hash), step by step as PyTorch does. An image without a tie leaves at once, so ties alone pay.
 """
 
@@ -258,7 +258,7 @@ def _choose(  # type: ignore[no-untyped-def]
 def select_origin(
     x: Tensor, period: tuple[int, int], source: Tensor | None = None, source_origin: Tensor | None = None
 ) -> Tensor | None:
-    """Origins of the rule 'l2', ties settled as in mass.functional.origin; None where it is not served: float64, gaps, many phases.
+    """Origins of the rule 'l2', ties broken as in mass.functional.origin; None where it is not served: float64, gaps, many phases.
 
     Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) int64 -> (B, 2) int64.
     """

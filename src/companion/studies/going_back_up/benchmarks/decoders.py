@@ -5,7 +5,7 @@
     make publish PROFILE=bench                                  # to results/decoders.json and the README
 
 A row: does the architecture convert (verified in float64, node by node) or why not, and does its output for a
-photograph move along, bit for bit, in float32 and in bfloat16? Every encoder under a few random shifts of a small
+photograph move along, bit-identically, in float32 and in bfloat16? Every encoder under a few random shifts of a small
 image; the first also of large squares, and under every residue of its total stride at 128 x 192, or what it can
 divide. One record a row; what is there already is not measured again.
 """
