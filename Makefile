@@ -21,7 +21,7 @@ RESUME :=
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs release clean
+.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs article release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ gpu: $(INSTALLED) ## a piece of GPU time: exactness, speed, Table 2; resumable  
 
 docs: $(INSTALLED) ## build/docs: the reference from docstrings, and the executed notebooks
 	@$(PYTHON) -m companion.publishing.site
+
+article: $(INSTALLED) ## build/article: the replication report as a PDF, every number of it from results/
+	@$(PYTHON) -m companion.publishing.article.build
 
 release: $(INSTALLED) ## dist: a source archive of the last commit that runs without git, and its checksum
 	@$(PYTHON) -m companion.publishing.release
