@@ -22,7 +22,7 @@ RESUME :=
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs links release clean
+.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs links article release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ docs: $(INSTALLED) ## build/docs/index.html: the site, of docs/, the published n
 
 links: $(INSTALLED) ## do the site's links to other places lead anywhere (asks the network)
 	@$(PYTHON) -m sphinx -q -b linkcheck -c docs -d build/doctrees . build/links
+
+article: $(INSTALLED) ## build/article: the replication report as a PDF, every number of it from results/
+	@$(PYTHON) -m companion.publishing.article.build
 
 release: $(INSTALLED) ## dist: a source archive of the last commit that runs without git, and its checksum
 	@$(PYTHON) -m companion.publishing.release

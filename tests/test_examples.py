@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 
 import pytest
@@ -9,8 +10,16 @@ import torch
 
 import mass
 
-# Triton's kernels have no examples, and importing them needs Triton.
-MODULES = ["mass", *(m.name for m in pkgutil.walk_packages(mass.__path__, "mass.") if ".gpu" not in m.name)]
+# Triton's kernels have no examples, and importing them needs Triton; the callback needs Lightning.
+MODULES = [
+    "mass",
+    *(
+        m.name
+        for m in pkgutil.walk_packages(mass.__path__, "mass.")
+        if ".gpu" not in m.name and m.name != "mass.lightning"
+    ),
+    *(["mass.lightning"] if importlib.util.find_spec("lightning") else []),
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

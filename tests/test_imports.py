@@ -9,6 +9,7 @@ import mass
 def test_importing_mass_loads_no_heavy_package():
     heavy = [
         "onnx",
+        "lightning",
         "seaborn",
         "pandas",
         "dvc",

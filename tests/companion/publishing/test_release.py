@@ -17,22 +17,59 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CITATION = YAML(typ="safe", pure=True).load(ROOT / "CITATION.cff")
 ZENODO = json.loads((ROOT / ".zenodo.json").read_text())
+CODEMETA = json.loads((ROOT / "codemeta.json").read_text())
+ARTICLE = YAML(typ="safe", pure=True).load(ROOT / "article" / "metadata.yaml")
 
 
 def test_the_descriptions_agree():
-    assert CITATION["version"] == ZENODO["version"] == PROJECT["version"]
+    assert CITATION["version"] == ZENODO["version"] == CODEMETA["version"] == PROJECT["version"]
     assert CITATION["license"] == ZENODO["license"] == PROJECT["license"] == "MIT"
+    assert CODEMETA["license"] == f"https://spdx.org/licenses/{PROJECT['license']}"
     assert CITATION["authors"] == ZENODO["creators"] == PROJECT["authors"]
-    assert CITATION["keywords"] == ZENODO["keywords"] == PROJECT["keywords"]
-    assert CITATION["title"] == ZENODO["title"]
+    assert (
+        [a["name"] for a in CODEMETA["author"]]
+        == [a["name"] for a in ARTICLE["authors"]]
+        == [PROJECT["authors"][0]["name"]]
+    )
+    assert CITATION["keywords"] == ZENODO["keywords"] == CODEMETA["keywords"] == PROJECT["keywords"]
+    assert CITATION["title"] == ZENODO["title"] == CODEMETA["name"]
+    assert ZENODO["description"] == CODEMETA["description"]
+    assert CODEMETA["softwareRequirements"] == PROJECT["dependencies"]
     assert PROJECT["authors"][0]["name"] in (ROOT / "LICENSE").read_text()
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_descriptions_are_what_their_formats_ask_for():
+    """Fields and values of the Citation File Format 1.2.0, Zenodo's deposits, CodeMeta 3.0 and ReScience C."""
+    assert CITATION["cff-version"] == "1.2.0" and CITATION["type"] == "software"
+    assert {"message", "title", "authors"} <= set(CITATION)
+    assert {"type", "title", "authors"} <= set(CITATION["preferred-citation"])
+    assert set(ZENODO) <= {"title", "description", "upload_type", "version", "license", "access_right", "creators", "keywords",
+                           "notes", "related_identifiers", "language"}  # fmt: skip
+    assert ZENODO["upload_type"] == "software" and ZENODO["access_right"] == "open"
+    assert CODEMETA["@context"] == "https://w3id.org/codemeta/3.0" and CODEMETA["@type"] == "SoftwareSourceCode"
+    assert all(author["@type"] in ("Organization", "Person") for author in CODEMETA["author"])
+    assert ARTICLE["title"].startswith("[Re] ") and ARTICLE["type"] == "Replication"
+    asked = {
+        "authors",
+        "abstract",
+        "keywords",
+        "code",
+        "data",
+        "replication",
+        "review",
+        "article",
+        "journal",
+        "domain",
+        "language",
+    }
+    assert asked <= set(ARTICLE)
 
 
 def test_nobody_is_invented():
     paper = CITATION["preferred-citation"]
     assert paper["authors"] == [{"name": "Anonymous"}] and paper["type"] == "unpublished" and "9459" in paper["notes"]
-    assert "doi" not in json.dumps([CITATION, ZENODO]).lower()
+    assert "doi" not in json.dumps([CITATION, ZENODO, CODEMETA]).lower()
 
 
 def test_a_release_is_made_from_a_clean_clone(tmp_path):

@@ -1,0 +1,1 @@
+"""The article of `make article`: its numbers, its tables, and how it is set."""
