@@ -447,6 +447,28 @@ def test_wrong_inputs(build, error, message):
         build()
 
 
+class SamePadding(nn.Conv2d):
+    """Borders by an operation of their own, as TensorFlow's networks have them."""
+
+    def forward(self, x):
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+
+
+@pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
+def test_a_functional_convolution_runs_densely_on_a_map_of_its_input_s_size(convert):
+    """One of a stride is sampled as a module with the same borders is."""
+    functional = nn.Sequential(SamePadding(4, 6, 3, 2), nn.AdaptiveAvgPool2d(1)).eval()
+    module = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 6, 3, 2), nn.AdaptiveAvgPool2d(1)).eval()
+    module[1].load_state_dict(functional[0].state_dict())
+    outputs = []
+    for model in (functional, module):
+        torch.manual_seed(0)  # LPS draws its scores' first weights
+        converted, x = convert(model, X).double().eval(), X.double()
+        outputs.append(converted(x))
+        assert torch.allclose(converted(x.roll((1, 3), (2, 3))), outputs[-1], rtol=0, atol=1e-12)
+    assert torch.allclose(*outputs, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
 @pytest.mark.parametrize(
     ("model", "x", "error", "message"),

@@ -59,14 +59,19 @@ class FunctionalConv2d(nn.Module):
         self, kernel_size: Pair, stride: Pair, padding: Any, dilation: Pair, groups: int, before: Pair = (0, 0)
     ) -> None:
         super().__init__()
-        self.stride, self.dilation, self.groups = stride, dilation, groups
-        self.pads = window_pads(kernel_size, stride, padding, dilation, before)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.dilation, self.groups, self.before = dilation, groups, before
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """How far it reads around each border, by the stride that it has now: APS and LPS make it 1."""
+        return window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return circular_conv2d(x, weight, bias, self.stride, self.dilation, self.groups, self.pads)
 
     def extra_repr(self) -> str:
-        return f"stride={self.stride}, dilation={self.dilation}, groups={self.groups}, pads={self.pads}"
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation}, groups={self.groups}"
 
 
 class FunctionalConv(nn.Module):
