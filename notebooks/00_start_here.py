@@ -51,7 +51,7 @@ for name, model, colour in (("plain", plain, "grey"), ("MASS, same weights", con
     for s in (p.argmax(1) != palace).nonzero().flatten().tolist():
         ax.annotate(f"{classes[p[s].argmax()]}!", (s, p[s, palace]), (-6, -5), textcoords="offset points", ha="right")
 ax.set(title="One pixel turns the plain network's palace into an organ, MASS keeps it")
-ax.set(xlabel="circular shift, pixels", ylabel="probability of 'palace'", ylim=(0, 1))
+ax.set(xlabel="circular shift, pixels", ylabel="probability of 'palace'", xlim=(-3, 33), ylim=(0, 1))
 _ = ax.legend(loc="lower right")
 
 # %% [markdown]
