@@ -10,7 +10,7 @@
 # # Start here: a palace that stays a palace
 #
 # A convolutional network changes its answer when an image moves by one pixel, because its strided layers sample a
-# grid that is fixed to the frame. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) selects the sampling
+# grid that is fixed to the image's border. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) selects the sampling
 # origin from the features themselves. Any CNN, pretrained ones included, becomes **exactly** equivariant to circular
 # shifts, with no new parameter and no training.
 #
@@ -56,9 +56,9 @@ _ = ax.legend(loc="lower right")
 
 # %% [markdown]
 # One line jumps from pixel to pixel: the network samples another phase of the image, and the pipes of an organ are not
-# far from a row of columns. Even a shift by 32, the total stride, does not bring it back, because zero padding marks the
-# border and what lies there has changed. The other line is flat, and not nearly flat: the logits are the same *bits*,
-# and `mass.certify` says so of your own images.
+# far from a row of columns. Even a shift by 32, the total stride, does not bring it back, because zero padding marks
+# the border and what lies there has changed. The other line is flat, and not nearly flat: the logits are the same
+# *bits*, and `mass.certify` says so of your own images.
 
 # %%
 print(mass.certify(converted, x, shifts=8))
@@ -69,14 +69,14 @@ print(mass.certify(plain, x, shifts=8))
 # %% [markdown]
 # ## Why it works
 #
-# A layer $f$ with stride $s$ commutes with shifts by multiples of $s$: $f(S_{sk}\,x) = S'_k f(x)$, and with no others. MASS
-# moves its input to an origin $h(x)$ that moves along with the image, $h(S_t\,x) = h(x) - t + s k$ for some whole $k$, and
-# then applies the layer as it is, $y = f(S_{h(x)}\,x)$. For the moved image
+# A layer $f$ with stride $s$ commutes with shifts by multiples of $s$: $f(S_{sk}\,x) = S'_k f(x)$, and with no others.
+# MASS moves its input to an origin $h(x)$ that moves along with the image, $h(S_t\,x) = h(x) - t + s k$ for some whole
+# $k$, and then applies the layer as it is, $y = f(S_{h(x)}\,x)$. For the moved image
 #
 # $$ f(S_{h(S_t x)}\,S_t\,x) = f(S_{h(x) - t + sk + t}\,x) = f(S_{sk}\,S_{h(x)}\,x) = S'_k\,f(S_{h(x)}\,x) : $$
 #
-# the same map, moved by $k$ of its own positions. Behind global pooling nothing of $k$ is left. Five operations of MobileNetV2
-# have a stride; zero padding, which marks the border, became circular; nothing else changed:
+# the same map, moved by $k$ of its own positions. Behind global pooling nothing of $k$ is left. Five operations of
+# MobileNetV2 have a stride; zero padding, which marks the border, became circular; nothing else changed:
 
 # %%
 print(mass.explain(plain, x))
@@ -154,11 +154,17 @@ except mass.NotEquivariantError as refusal:
 # <details><summary>Solution</summary>
 #
 # ```python
+# import torch
+# import torchvision
+#
+# import mass
+#
+# x = torch.rand(1, 3, 64, 64)
 # resnet = torchvision.models.resnet18().eval()
 # print(mass.certify(mass.convert(resnet, x), x, shifts=8))
 # ```
 #
-# IDENTICAL again: the proof above speaks of strides and shifts, and of no weight.
+# It says bit-identical again: the argument above speaks of strides and shifts, and of no weight.
 #
 # </details>
 
@@ -168,7 +174,8 @@ except mass.NotEquivariantError as refusal:
 # * A plain network's answer depends on where the object lies on the network's sampling grid.
 # * `mass.convert(model, x)` gives a copy with the same weights whose logits are bit-identical under every circular
 #   shift.
-# * `mass.certify(model, images)` checks it on your images, bit by bit; `mass.explain(model, x)` says what was changed and why.
+# * `mass.certify(model, images)` checks it on your images, bit by bit; `mass.explain(model, x)` says what was changed
+#   and why.
 #
 # Next: **01** why networks are not invariant · **02** the layer · **03** whole networks · **06** weight transfer on
 # ImageNet images · **13** the paper beside this companion.
