@@ -73,6 +73,8 @@ def _reworded(before: NotebookNode, source: NotebookNode) -> NotebookNode | None
     outputs = iter(ran)
     after = copy.deepcopy(before)
     after.cells = [next(outputs) if cell.cell_type == "code" else cell for cell in source.cells]
+    for cell, written in zip(after.cells, [cell.id for cell in source.cells], strict=True):
+        cell.id = written  # by place, also behind a cell of words that is new
     return after
 
 
