@@ -37,6 +37,7 @@ use_style()
 #
 # A circular shift moves an image and lets what leaves on one side come back on the other, so that nothing is lost (eq.
 # 1):
+#
 # $$S_{h,w}(x)[n, m] = x[(n + h) \bmod H,\ (m + w) \bmod W]$$
 
 # %%
@@ -44,10 +45,13 @@ x = torch.arange(6.0).view(1, 1, 1, 6)
 x.flatten(), mass.shift(x, torch.tensor((0, 1))).flatten()
 
 # %% [markdown]
-# An operation $f$ is **equivariant** when a shift of the input is a shift of the output, $f(S(x)) = S'(f(x))$ (eq. 2),
-# and **invariant** when the output does not change at all, $f(S(x)) = f(x)$. One follows from the other: the average
-# over all positions of an equivariant map is invariant. So all that matters is whether every layer before it is
-# equivariant.
+# An operation $f$ is **equivariant** when a shift of the input is a shift of the output (eq. 2),
+#
+# $$f(S(x)) = S'(f(x)),$$
+#
+# and **invariant** when the output does not change at all, $f(S(x)) = f(x)$: $S'$ is then the identity. One follows
+# from the other: the average over all positions of an equivariant map is invariant, for a shift only changes the order
+# of its terms. So all that matters is whether every layer before it is equivariant.
 #
 # An edge filter, in three versions, on an image and on the image moved by one pixel along both axes. The last column is
 # what remains after the best shift $S'$ of the output, with its norm relative to $f(x)$:
@@ -60,7 +64,7 @@ fig
 
 # %% [markdown]
 # * With circular padding the filter commutes with the shift: nothing remains.
-# * Zero padding marks the frame, and the frame does not move with the image: the **border** remains.
+# * Zero padding marks the border of the image's array, which does not move with the image: the **border** remains.
 # * A stride of 2 leaves something at *every* edge in the image. That is **sampling**, and the rest of this notebook is
 #   mostly about it.
 
@@ -101,9 +105,13 @@ fig
 # %% [markdown]
 # ## Polyphase components
 #
-# Sampling with stride 2 keeps one of four *polyphase components*, the one that starts at (0, 0). A shift of the image
-# does not destroy them: it makes them change places (frames of one colour hold the same pixels, up to a shift; see the
-# norms).
+# Sampling with stride $s$ keeps one of $s^2$ *polyphase components*, the one that starts at (0, 0); polyphase sampling
+# (eq. 3) keeps the one that starts at $k^*$, however that was chosen:
+#
+# $$f_{PS}(x)[n, m] = x[s n + k^*_1,\ s m + k^*_2]$$
+#
+# A shift of the image by $t$ does not destroy the components: the one at $k$ becomes the one at $k - t \pmod s$. They
+# change places (frames of one colour hold the same pixels, up to a shift; see the norms).
 
 # %%
 fig = figures.polyphase_components(grey[..., 16:40, 16:40])
@@ -246,6 +254,27 @@ for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])]
 # another defect, a rare class. MobileNetV2 above *was* trained on random crops.
 #
 # An architecture that is equivariant has nothing to learn here: what holds for one image holds for all.
+
+# %% [markdown]
+# ## Try this
+#
+# Average pooling throws nothing away. Does it commute with a shift by one? Find a signal of eight values that answers
+# it.
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+#
+# pool = torch.nn.AvgPool1d(2)
+# x = torch.tensor([[1.0, 1, 0, 0, 1, 1, 0, 0]])
+# print(pool(x), pool(x.roll(-1)))
+# ```
+#
+# 1 0 1 0, and one half everywhere: no shift of the first is the second. An average is a filter, and then it samples,
+# too.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

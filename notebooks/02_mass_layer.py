@@ -9,14 +9,20 @@
 # %% [markdown]
 # # The MASS layer (paper, sections 4.1 and 4.2, Figures 1 and 2)
 #
-# A strided operation $f$ looks at its input through a grid of windows. The grid is fixed to the frame, so when the
-# image moves by one pixel the windows cut it elsewhere. MASS leaves the operation alone and moves its input:
+# A strided operation $f$ looks at its input through a grid of windows. The windows lie on a fixed grid, so when the
+# image moves by one pixel they cut it elsewhere. MASS leaves the operation alone and moves its input:
 #
 # 1. select an origin from the features, $o = h(x)$, such that $h(S_t x) = h(x) - t \pmod s$;
 # 2. shift the map to it, $\hat x = S_o x$;
 # 3. apply the operation, unchanged: $y = f(\hat x)$.
 #
-# Because the origin moves along with the image, $\hat x$ is the same map whatever the shift, up to whole windows.
+# Why that is enough takes two lines. The origin moves along with the image, $h(S_t\,x) = h(x) - t + s k$ for some whole
+# $k$; and $f$ commutes with shifts by its stride, $f(S_{sk}\,x) = S'_k f(x)$. So for the moved image
+#
+# $$f(S_{h(S_t x)}\,S_t\,x) = f(S_{h(x) - t + sk}\,S_t\,x) = f(S_{sk}\,S_{h(x)}\,x) = S'_k\,f(S_{h(x)}\,x):$$
+#
+# the output is the same map, moved by $k$ of its own positions; and what is averaged over all positions,
+# $f(S_{h(x)}\,x)$ behind global pooling, is invariant.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -82,8 +88,7 @@ fig
 # ## In code
 #
 # `MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` take the arguments of their `torch.nn` namesakes; `MassPool2d` wraps
-# any other pooling. The outputs of an image and of the moved image are one map, bit for bit, up to a shift; by how
-# much?
+# any other pooling. The outputs of an image and of the moved image are bit-identical up to a shift; by how much?
 
 # %%
 layer = mass.MassConv2d(3, 8, kernel_size=3, stride=2, padding=1)
@@ -115,14 +120,18 @@ image_row([images[n][0] for n in names], names)
 pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 
 # %% [markdown]
-# MASS compares integers (|x| in 15 bits, then the next 15), which add up the same in any order; a tie is settled by the
-# *layout*, what the map looks like from each position. Positions are compared by a hash of the whole map as read from
-# there, and the largest wins: no rounding, no index. What ties even then is a symmetry of the image, and then every
-# choice gives the same result.
+# MASS compares integers, $E_k = \sum_n q(x)[s n + k]^2$ with $q$ the values in 15 bits (then their next 15). Integers
+# add up the same in any order, so that energies are exactly those of the moved image, in other places. A tie is broken
+# by image content: what the map looks like from each position, compared by a hash of the whole map as read from there;
+# the largest wins. No rounding, no index.
+#
+# What ties even then is a symmetry of the input: two positions $a$ and $b$ from which all looks alike, $S_a x = S_b x$.
+# Then $f(S_a x) = f(S_b x)$ holds for whatever follows, so that either choice gives the same result. (For a dense
+# output, which must be put back where it belongs, notebook 04 says what remains.)
 #
 # Below, a ResNet-18 (random weights, calibrated on photographs), plain and made equivariant in three ways, on thirteen
-# images: the share of circular shifts under which *another grid* is picked, so that logits change by far more than
-# rounding.
+# images: the share of circular shifts under which *a different sampling phase* is selected, so that logits change by
+# far more than rounding.
 
 # %%
 rows = []
@@ -153,7 +162,7 @@ found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean
 # ## Does the rule matter?
 #
 # "The selection rule can be a crucial factor", the paper says, and compares none. The rules that come by name are all
-# covariant, hence all exact; they differ in *which* grid they pick. How often two rules agree on the first origin of
+# covariant, hence all exact; they differ in *which* phase they select. How often two rules agree on the first origin of
 # a network, over crops of photographs (chance is 25%):
 
 # %%
@@ -169,8 +178,9 @@ fig
 # %% [markdown]
 # ## Beside other answers
 #
-# * **APS** (Chaman & Dokmanić, 2021) samples the output where MASS moves the input: the operation runs densely, at
-#   stride 1, and one phase is kept. LPS learns which. Both pay for the dense operation.
+# * **APS** (Chaman & Dokmanić, 2021; eq. 3 of the paper, $f_{PS}(x)[n, m] = x[s n + k^*_1,\ s m + k^*_2]$) samples the
+#   output where MASS moves the input: the operation runs densely, at stride 1, and one phase is kept. LPS learns which.
+#   Both pay for the dense operation.
 # * **BlurPool** (Zhang, 2019) filters before sampling. It makes the answer *smoother* in the shift, not invariant to
 #   it.
 # * **Group equivariant subsampling** (Xu et al., 2021) is the same idea for any group: an equivariant map to the
@@ -178,12 +188,43 @@ fig
 #   whole operations.
 # * **Polyphase anchoring** (Ding et al., 2023, arXiv 2306.07470; 'PolyViT') is the same rule and the same construction
 #   for vision transformers: the input of a strided operation is shifted to its phase of largest norm, which then runs
-#   unchanged. It is for patch embeddings and subsampled attention of square maps, settles ties by index, and trains
-#   its networks anew. **Rojas-Gomez et al.** (2023, arXiv 2305.16316) do alike for Swin and others.
+#   unchanged. It is for patch embeddings and subsampled attention of square maps, breaks ties by index,
+#   and trains its networks anew. **Rojas-Gomez et al.** (2023, arXiv 2305.16316) do alike for Swin and others.
 # * **Weighted frames** (Dym, Lawrence & Siegel, 2024, arXiv 2402.16077) average over choices instead of making one,
 #   which is continuous as well (notebook 15).
 # * **Canonicalisation** moves the input once, in front of the network. It needs one origin for the whole grid at once,
-#   and the network's own borders still mark the frame. MASS moves each map by less than a stride, where it is needed.
+#   and the network's own borders still mark the edge of the array. MASS moves each map by less than a stride, where it
+#   is needed.
+
+# %% [markdown]
+# ## Try this
+#
+# Write the straightforward rule: the first phase of largest energy. Is it covariant on an image with two equal objects?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+#
+# import mass
+#
+# x = torch.zeros(1, 1, 8, 8)
+# x[..., 0, 0] = x[..., 3, 3] = 1.0  # equal, and at odd distance: two phases tie
+# moved = x.roll((-1, -1), (2, 3))
+#
+#
+# def first(x):
+#     energies = torch.stack([x[..., i::2, j::2].square().sum() for i in (0, 1) for j in (0, 1)])
+#     return divmod(int(energies.argmax()), 2)
+#
+#
+# print("first:", first(x), first(moved))
+# print("by content:", mass.select_origin(x, 2).tolist(), mass.select_origin(moved, 2).tolist())
+# ```
+#
+# The first phase is (0, 0) both times, where a shift by (1, 1) must take it to (1, 1). By content it moves along.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

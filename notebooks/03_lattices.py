@@ -10,7 +10,7 @@
 # # Whole networks: lattices (paper, section 4.3, Figure 3, Table 1)
 #
 # Replacing every strided layer by its MASS counterpart makes most networks shift-invariant. Not all: where branches run
-# in parallel, each picks its own origin, and their sum mixes two grids. The paper does not say so, and its ResNet-18
+# in parallel, each selects its own origin, and their sum mixes two grids. The paper does not say so, and its ResNet-18
 # does not show it. This notebook does, and derives the rule that repairs it: **what meets must live on one lattice**.
 
 # %% tags=["parameters"]
@@ -58,11 +58,17 @@ table_1()
 # %% [markdown]
 # ## Where samples lie
 #
-# Behind downsamplings with periods $P_1, P_2, …$ and origins $o_1, o_2, …$ a map lives on a *lattice*: its position $n$
-# lies at input position $O + S n$, with
-# $$S = P_1 P_2 \cdots \qquad O = o_1 + P_1 o_2 + P_1 P_2 o_3 + \dots$$
-# Below, the sampling points of three stages of a converted ResNet-18, on an image and on the image moved by (9, 14).
-# The points move along with the flower: the same petals are sampled.
+# A downsampling of period $P_1$ at the origin $o_1$ makes a map whose position $n$ lies at $o_1 + P_1 n$. The next one,
+# of period $P_2$ at $o_2$, has its position $n$ at $o_2 + P_2 n$ of that map, which is $o_1 + P_1 (o_2 + P_2 n)$ of the
+# input; and so on. So the map lives on a *lattice*: its position $n$ lies at input position $O + S n$, with
+#
+# $$S = P_1 P_2 P_3 \cdots \qquad O = o_1 + P_1 o_2 + P_1 P_2 o_3 + \dots$$
+#
+# like a number with digits $o_k$ in bases $P_k$. Two maps $x$ and $y$ may be added if position $n$ of both lies in one
+# place of the input, $O_x + S_x n = O_y + S_y n$ for all $n$: if $S_x = S_y$ and $O_x = O_y$. Branches that leave one
+# lattice with the same periods and meet again therefore need the same digits. Below, the sampling points of three
+# stages of a converted ResNet-18, on an image and on the image moved by (9, 14). The points move along with the flower:
+# the same petals are sampled.
 
 # %%
 model, size = calibrated("resnet18"), run.settings.size
@@ -83,7 +89,7 @@ fig
 # the map itself. They see different maps, so on their own they choose different origins. ResNet-18's branches see the
 # same map and hide the mistake.
 
-# %%
+# %% tags=["measures"]
 rows = []
 shifts, images = random_shifts((size, size), run.settings.shifts), photographs(size) * 4 - 2
 for name in ("resnet18", "resnet50"):
@@ -99,8 +105,9 @@ for name in ("resnet18", "resnet50"):
 pd.DataFrame(rows).pivot_table(index="network", columns="method", values="worst", sort=False).map("{:.1e}".format)
 
 # %% [markdown]
-# The table holds the largest change of a logit under random circular shifts, as a share of the largest logit. 1e-7
-# is rounding; 1e-1 is another grid. Sharing the origin repairs it, and exact reductions leave no rounding either.
+# The table holds the largest change of a logit under random circular shifts, as a share of the largest logit. 1e-7 is
+# rounding; 1e-1 is a different sampling phase. Sharing the origin repairs it, and exact reductions leave no rounding
+# either.
 
 # %% [markdown]
 # ## Lattice inference
@@ -115,9 +122,9 @@ mass.explain(torchvision.models.resnet50(), torch.zeros(1, 3, 224, 224))
 # %% [markdown]
 # ## Figure 3: the same block, before and after
 #
-# Read off the two graphs: the first downsampling block of ResNet-50. Selection is a visible node. Shifts are not:
-# each is fused into the padding or sampling behind it, which starts at the origin it is given. Zero padding (zpad)
-# became circular (cpad); the shortcut starts at the *same* origin. Parameters keep their names.
+# Read off the two graphs: the first downsampling block of ResNet-50. The origin is selected once, from the map that the
+# 3 x 3 convolution reads, and both branches shift to it (dashed; in the graph each shift is fused into the padding or
+# sampling behind it). Zero padding (zpad) became circular (cpad). Parameters keep their names.
 
 # %%
 x = torch.zeros(1, 3, 64, 64)
@@ -137,7 +144,7 @@ fig
 mass.explain(torchvision.models.alexnet(), torch.zeros(1, 3, 224, 224))
 
 # %% [markdown]
-# ## The proof is part of the conversion
+# ## Verification is part of the conversion
 #
 # `convert(…, verify=True)`, the default, runs the new graph in float64 on noise and on shifted noise, aligns
 # the lattices node by node, and names the first node that disagrees. A rule that is wrong does not get through, nor
@@ -157,9 +164,9 @@ except mass.NotEquivariantError as refusal:
 # ## Architectures
 #
 # The smallest members of torchvision's convolutional families, random weights calibrated on photographs: operations
-# with a period, origins they share, and whether logits are the same bits under random circular shifts.
+# with a period, origins they share, and whether logits are bit-identical under random circular shifts.
 
-# %%
+# %% tags=["measures"]
 names = [
     "resnet18",
     "resnet50",
@@ -177,9 +184,9 @@ pd.DataFrame(rows).set_index("network")
 #
 # A converted network's answer can depend on a shift only through its residue modulo the total stride: 32 x 32 = 1,024
 # cases, and then nothing is left to sample. `mass.certify` without a number tries them all, each with a random multiple
-# of 32 added, and only then says CERTIFIED (a sample of shifts is IDENTICAL).
+# of 32 added, and only then says CERTIFIED.
 
-# %%
+# %% tags=["measures"]
 settings = run.settings
 few, dataset = labelled_images(settings.certified, settings.certified_size)
 x = normalize(torch.stack([image for image, _ in few]))  # (B, 3, H, W)
@@ -196,39 +203,73 @@ certificate
 # image and origin of two networks. Rounding decides for a method that adds energies up in a precision whose line lies
 # to the right of the image:
 
-# %%
+# %% tags=["measures"]
 images, dataset = labelled_images(settings.images, settings.size)
 batches, example = DataLoader(images, settings.batch), normalize(photographs(settings.size))
 nets = {"mobilenet_v2, official weights": mobilenet_v2(), "convnext_tiny, random weights": calibrated("convnext_tiny")}
 converted = {name: mass.convert(net, example, verify=False) for name, net in nets.items()}
 found = {name: margins(net, batches, normalize) for name, net in converted.items()}
 
-# %%
+# %% tags=["measures"]
 fig = margin_histograms(found)
 run.figure(fig, "margins")
 fig
 
-# %%
+# %% tags=["measures"]
 table = pd.concat({name.partition(",")[0]: summary(rows) for name, rows in found.items()}, names=["model", "origin"])
 for row in table.reset_index().to_dict("records"):
     run.record(method="MASS", dataset=dataset, size=settings.size, stage=row.pop("origin"), **row)
 table
 
 # %% [markdown]
-# * On real images margins of 1% are usual. Half of them lie within bfloat16's rounding, and of 1,300 (profile reduced)
-#   the nearest comes to 2e-7 of a tie, where sums in float32 flip. That is why energies are summed as integers here.
+# * On real images small margins are usual (column `median`). A good part of them lies within bfloat16's rounding, and
+#   of many images the nearest (`smallest`) comes so close to a tie that sums in float32 flip. That is why energies are
+#   summed as integers here.
 # * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one:
 #   *every* image is a near-tie there, and the rule's choice is arbitrary, though it moves along. Trained weights tell
 #   positions apart.
 # * Exactness does not hang on margins: `tests/test_attacks.py` drives them below 1e-6 by gradients, and nothing moves.
 
 # %% [markdown]
+# ## Try this
+#
+# One branch has a stride of 4, the other two strides of 2, and they are added. How many origins are selected, and with
+# which period? Guess, then ask `mass.explain`.
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+# from torch import nn
+#
+# import mass
+#
+#
+# class Two(nn.Module):
+#     def __init__(self):
+#         super().__init__()
+#         self.four = nn.Conv2d(3, 4, 4, 4)
+#         self.two = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.Conv2d(4, 4, 2, 2))
+#
+#     def forward(self, x):
+#         return self.four(x) + self.two(x)
+#
+#
+# print(mass.explain(Two().eval(), torch.rand(1, 3, 16, 16)))
+# ```
+#
+# One, with period 4, read digit by digit by the other branch: $o \bmod 2$ at its first stride, $\lfloor o / 2 \rfloor$
+# at its second.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
 # * A map behind aligned downsamplings lives on a lattice $(S, O)$; maps that meet must share it.
-# * Parallel branches from one lattice share one origin. Layer-by-layer replacement moves ResNet-50's logits by a tenth
-#   and hides in ResNet-18.
-# * The rule is inferred from the graph, and the result is proved node by node.
+# * Parallel branches from one lattice share one origin. Layer-by-layer replacement breaks ResNet-50 and hides
+#   in ResNet-18.
+# * The sharing is inferred from the graph, and the result is verified at every node.
 # * Certificates try all residues; images come near to ties, and integers do not mind.
 #
 # Next: **04** going back up · **06** weight transfer on ImageNet images.

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Going back up (paper, section 4.4, Figure 4)
 #
-# A segmentation network answers for every pixel. When the image moves, the answer should move along: $f(S x) = S
-# f(x)$. An encoder that samples from an origin of its own has forgotten where the frame was; the decoder has to
-# *restore* it, origin by origin, on its way up.
+# A segmentation network answers for every pixel. When the image moves, the answer should move along, $f(S x) = S f(x)$:
+# eq. 2 with $S' = S$. An encoder that samples from an origin of its own has forgotten where the image lay; the decoder
+# has to *restore* it, origin by origin, on its way up.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -43,7 +43,7 @@ shifts = random_shifts(size, run.settings.shifts, run.settings.seed)
 # %% [markdown]
 # ## Figure 4: down, and up again
 #
-# Max pooling keeps a maximum and forgets where it was; unpooling puts it back by a stored index. On the frame's grid
+# Max pooling keeps a maximum and forgets where it was; unpooling puts it back by a stored index. On a fixed grid
 # another maximum survives when the map moves. MASS keeps the index *and* the origin: values and places move along.
 
 # %%
@@ -56,8 +56,14 @@ fig
 #
 # ## The three verbs
 #
-# Down: `select_origin`, `shift`. Up: the operation enlarges the map by 2, and `restore` moves it back by the origin
-# that was stored.
+# Down: `select_origin`, `shift`. Up: the operation $u$ enlarges the map by 2, and `restore` moves it back by the origin
+# that was stored. With $o = h(x)$,
+#
+# $$y = S_{-o}\,u(f(S_o\,x)).$$
+#
+# For the moved image the origin is $o - t + 2k$ and the coarse map $S'_k f(S_o x)$, as in notebook 02; enlarged, $S'_k$
+# becomes $S_{2k}$, and the way back is $S_{-o + t - 2k}\,S_{2k} = S_t\,S_{-o}$: what comes out is $S_t\,y$. The output
+# moves along.
 
 # %%
 o = mass.select_origin(x, 2)  # (1, 2)
@@ -66,13 +72,13 @@ large = mass.restore(small.repeat_interleave(2, 2).repeat_interleave(2, 3), o)  
 o.tolist(), tuple(small.shape), tuple(large.shape)
 
 # %% [markdown]
-# `mass.convert` finds the places by itself: an operation that enlarges a map by r takes the last digits off its
-# lattice.
+# `mass.convert` finds the places by itself. A map on the lattice $(S, O)$ that is enlarged by $r$ is moved back by
+# $\lfloor O / (S / r) \rfloor$, which the last digits of $O$ spell, and stays on the lattice $(S / r,\ O \bmod S / r)$.
 #
 # ## Every way up
 #
 # Small networks that halve the map and double it again, as they are, with circular borders alone, and converted: the
-# percentage of random shifts after which the output is the moved output, *to the bit*.
+# percentage of random shifts after which the output is *bit-identical* to the moved output.
 
 # %%
 rows = by_decoder(x, shifts)
@@ -125,9 +131,14 @@ fig
 # %% [markdown]
 # ## What no method can do
 #
-# An image that looks the same after a shift g must get an output that looks the same after g (Curie's principle). If g
-# is no multiple of the stride, no choice of an origin has this symmetry: the converted network is equivariant *up to
-# g*, and the certificate names it.
+# Curie's principle: the symmetries of the causes are found in their effects. If a shift $g$ leaves the image as it is,
+# $S_g x = x$, then an equivariant $f$ gives
+#
+# $$S_g\,f(x) = f(S_g\,x) = f(x),$$
+#
+# an output with the same symmetry. Upsampled from a stride that does not divide $g$ it has not: windows of the stride
+# do not repeat with $g$. So no choice of an origin is equivariant there; the converted network is equivariant *up to
+# $g$*, and the certificate names it.
 
 # %%
 periodic = periodic_image(x, 24)[..., :48, :96]  # its symmetry: 24 pixels; the total stride: 32
@@ -136,18 +147,43 @@ linknet = segmenter("Linknet", run.settings.encoder, (96, 96))
 print(mass.certify(mass.convert(linknet, periodic), periodic, [(3, 5), (8, 16), (24, 40)]))
 
 # %% [markdown]
-# `symmetrise=True` averages over the origins between which the symmetry leaves the choice open; then the output has it,
-# to the bit.
+# `symmetrise=True` averages over the origins between which the symmetry leaves the choice open (frame averaging): each
+# term is what another choice would have given, so that the sum has the symmetry, and it is bit-identical.
 
 # %%
 symmetric = mass.convert(linknet, periodic, symmetrise=True)
 print(mass.certify(symmetric, periodic, [(3, 5), (8, 16), (24, 40)]))
 
 # %% [markdown]
+# ## Try this
+#
+# A constant image has every symmetry there is. What does the certificate say of a network that goes down by a stride of
+# 2 and up again by a transposed convolution, and what if you convert it with `symmetrise=True`?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+# from torch import nn
+#
+# import mass
+#
+# x = torch.ones(1, 3, 16, 16)
+# model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 2, 2, 2)).eval()
+# for symmetrise in (False, True):
+#     print(mass.certify(mass.convert(model, x, symmetrise=symmetrise), x, [(0, 1), (1, 1), (2, 4)]))
+# ```
+#
+# Without averaging the four pixels of a window differ, so the output of a constant image is not constant; with it, it
+# is.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
 # * Going up means giving back the origins that were taken on the way down, in reverse order.
-# * With that, every usual upsampling moves along to the bit, and whole decoders too.
+# * With that, every usual upsampling moves along, bit-identical, and whole decoders too.
 # * A symmetry of the image itself that the stride does not divide is the one exception, and averaging mends it.
 #
 # Next: **05** CIFAR-10: networks trained with MASS.

@@ -79,7 +79,10 @@ print(f"{runs}, tested on {records[0]['n']:,} images")
 # ## Table 2
 #
 # Top-1 on the test images as they are and on circularly shifted ones; circular consistency (eq. 4): do two random
-# shifts in {0, …, 31} give one label?
+# shifts give one label $y$?
+#
+# $$\frac{1}{N} \sum_i \mathbf{1}\bigl[y(S_{h_1, w_1}(x_i)) = y(S_{h_2, w_2}(x_i))\bigr],
+# \qquad h_j, w_j \in \{0, …, 31\}$$
 
 # %%
 net = run.settings.nets[0]
@@ -100,8 +103,9 @@ figures.table_of_runs(records, net)
 Markdown(tables.cifar10_paper(run.root))
 
 # %% [markdown]
-# A method that moves with the image has one accuracy: the two columns are equal for MASS, to the last image. For
-# the others the second is what a user gets, whose images are not framed as the test set's are.
+# A method that moves with the image has one accuracy: $y(S_t\,x) = y(x)$ for every $t$, so that the two columns are
+# equal for MASS, image by image. For the others the second is what a user gets, whose camera does not stand where the
+# test set's stood.
 
 # %% tags=["measures"]
 fig = figures.learning_curves(curves(recipes, run.checkpoints), net)
@@ -116,9 +120,10 @@ fig
 # %% [markdown]
 # ## Which gains are real?
 #
-# Differences to the baseline, seed by seed, with the 95% interval of their mean (Student's t). So many tests at once
-# find something by chance: verdicts go by p-values corrected for all of them (Holm), and with three seeds few survive.
-# With one seed there is no interval, and no verdict.
+# Differences to the baseline, seed by seed, $d_i$, with the 95% interval of their mean,
+# $\bar d \pm t_{0.975,\,n-1}\,\sigma_d / \sqrt n$ (Student's t). So many tests at once find something by chance:
+# verdicts go by p-values corrected for all of them (Holm), and with three seeds few survive. With one seed there is no
+# interval, and no verdict.
 
 # %%
 differences = paired_gains([record for record in records if record["net"] == net])
@@ -139,8 +144,8 @@ Markdown(tables.against_aps(run.root))
 
 # %% [markdown]
 # After 13 epochs MASS is below APS at every filter; without a filter by more than chance alone would explain, were it
-# the only comparison. After 250 epochs the two are level. An advantage of either is not measurable with three seeds,
-# and the paper's (0.24 points without a filter) would not be either.
+# the only comparison. After 250 epochs the two are level. An advantage of either is not measurable with so few seeds
+# (see the intervals), and one as small as the paper's would not be either.
 
 # %% [markdown]
 # ## Would augmentation have done?
@@ -201,7 +206,7 @@ pd.DataFrame(rules).set_index("rule")[["n", "top1", "shifted_top1", "consistency
 # ## And noise?
 #
 # Consistency asks what happens when the image moves and nothing else does. Noise may tip the balance between two
-# phases: an origin that moves is another grid, as it would be for the plain network after a shift. Stability is to be
+# phases: an origin that moves is a different sampling phase, as a shift is for the plain network. Stability is to be
 # reported beside consistency. The noise is Gaussian, in grey levels, added to the pixels and clipped to their range;
 # notebook 06 does the same, and tells apart what borders and what origins cause.
 
@@ -221,9 +226,9 @@ fig
 # %% [markdown]
 # ## Without training: the small sibling of Tables 3 and 4
 #
-# A network that others trained, with zero padding and the frame's grid (for CIFAR-10 the published ResNet-20, 91.73%),
-# gets its padding and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small
-# learning rate; so is the plain network, as a control.
+# A network that others trained, with zero padding and a fixed grid (for CIFAR-10 the published ResNet-20), gets its
+# padding and sampling replaced and keeps its weights. Then it is trained for a few epochs more at a small learning
+# rate; so is the plain network, as a control.
 
 # %% tags=["measures"]
 weights = run.root / run.settings.trained_weights
@@ -258,6 +263,25 @@ pd.DataFrame(transfer).pivot_table(
 # %%
 speed = pd.DataFrame(records).groupby("method", sort=False)["images_per_s"].median()
 (speed["Baseline"] / speed).round(2).rename("seconds per image, baseline = 1").to_frame()
+
+# %% [markdown]
+# ## Try this
+#
+# How large must a difference be for three seeds to show it, if it scatters by 0.2 points from seed to seed? And for
+# ten?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from scipy.stats import t
+#
+# for n in (3, 10):
+#     print(n, round(t.ppf(0.975, n - 1) * 0.2 / n**0.5, 2))
+# ```
+#
+# Half a point with three seeds, 0.14 with ten, and the latter is what Table 2's smaller differences would take.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

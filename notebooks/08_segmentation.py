@@ -69,13 +69,19 @@ fig
 # %% [markdown]
 # ## Table 5
 #
-# Do masks move along? mASCC (eq. 5) is the share of pixels with one label under two shifts in {0, …, 511}; beside it
-# that under five shifts of at most 32 pixels, as LPS's protocol draws them; and the share of images whose *scores* move
-# along to the bit.
+# Do masks move along? mASCC (eq. 5) is the share of pixels with one label under two shifts in $\{0, …, 511\}$, each
+# undone:
 #
-# Two warnings. About 30% of each frame is padding of the mean colour, on which labels agree easily, so that mASCC is
-# flattered; scores to the bit are not. And in the profiles `quick` and `reduced` training is so short (mIoU 9 to 15% of
-# VOC's 21 classes, in the records) that accuracies tell nothing of the methods: they are not shown.
+# $$\frac{1}{N} \sum_i \frac{1}{HW} \sum_{u, v}
+# \mathbf{1}\Bigl[\bigl(S_{h_1,w_1}^{-1}\,y(S_{h_1,w_1}(x_i))\bigr)_{u,v} =
+# \bigl(S_{h_2,w_2}^{-1}\,y(S_{h_2,w_2}(x_i))\bigr)_{u,v}\Bigr]$$
+#
+# (as printed the prediction $y$, the way back and the mean over pixels are missing). Beside it that under five shifts
+# of at most 32 pixels, as LPS's protocol draws them; and the share of images whose *scores* move along bit-identical.
+#
+# Two warnings. A good part of each square is padding of the mean colour, on which labels agree easily, so that mASCC is
+# flattered; bit-identical scores are not. And in the profiles `quick` and `reduced` training is so short that
+# accuracies (mIoU, in the records) tell nothing of the methods: they are not shown.
 
 # %%
 figures.table_of_runs(records)
@@ -83,7 +89,8 @@ figures.table_of_runs(records)
 # %% [markdown]
 # Circular padding and anti-aliasing make masks agree more; only a grid that moves with the image makes them agree
 # everywhere, and only origins that rounding cannot tip make them agree always: look at the last column of APS. MASS
-# gives back, on the way up, the origins it took on the way down: 100%, to the bit, after however much training.
+# gives back, on the way up, the origins it took on the way down, $y = S_{-o}\,u(f(S_o\,x))$ (notebook 04): 100%,
+# bit-identical, after however much training.
 
 # %% [markdown]
 # ## The figure that convinces
@@ -109,9 +116,36 @@ fig
 # or two. In an inspection line that is a defect that comes and goes.
 
 # %% [markdown]
+# ## Try this
+#
+# Which network has an mASCC of 100 without MASS, and is worth nothing?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+# from torch import nn
+#
+# import mass
+#
+#
+# class Background(nn.Module):
+#     def forward(self, x):
+#         return torch.cat([torch.ones_like(x[:, :1]), torch.zeros_like(x)], 1)  # (B, 4, H, W)
+#
+#
+# print(mass.segmentation_consistency(Background(), torch.rand(2, 3, 32, 32)))
+# ```
+#
+# The one that labels everything background. mASCC is to be read beside mIoU, and both on images whose borders are not
+# padding.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
-# * The mask of a converted network moves with its image, to the bit; mASCC is 100 by every protocol, because nothing
+# * The mask of a converted network moves with its image, bit-identical; mASCC is 100 by every protocol, because nothing
 #   about it was learned.
 # * What that costs in mIoU, or brings, is not known here: `quick` and `reduced` train too briefly to say, and the
 #   paper's scale (ResNet-18's encoder, VainF's recipe: the profile `paper`) has not been run.

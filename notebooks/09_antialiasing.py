@@ -47,11 +47,16 @@ from companion.training.record_run import trained
 from companion.training.sweep import run_all
 
 # %% [markdown]
-# ## The sampling theorem in pictures
+# ## The sampling theorem, drawn
 #
 # Max pooling is a maximum at every position and then a sampling of every second one. The first commutes with shifts,
 # the second does not: moved by one value, the seed's own signal pools to something else. A filter between the two makes
-# the two results alike.
+# the two results alike: with a binomial filter of $N + 1$ taps
+#
+# $$\bigl(k * x\bigr)[n] = \sum_{i=0}^{N} 2^{-N} \binom{N}{i}\,x[n - i],
+# \qquad |\hat k(\omega)| = |\cos(\omega / 2)|^N,$$
+#
+# so that what changes sign from sample to sample, $\omega = \pi$, is gone, and what is near it nearly.
 
 # %%
 fig = figures.pooled_twice(torch.tensor([0.0, 0, 1, 1, 0, 0, 1, 1]))
@@ -119,8 +124,12 @@ print(certificate)
 # ## Internal feature distance
 #
 # For every layer and every shift: the cosine distance between the features of the moved image and the moved features of
-# the image (at the image's resolution, with MASS's grid where it lies). Blue is equivariant. A pixel of a
-# panel is a shift, (0, 0) at the top left; versions have the same weights.
+# the image,
+#
+# $$1 - \frac{\langle f(S_t\,x),\ S_t\,f(x) \rangle}{\lVert f(S_t\,x) \rVert\ \lVert S_t\,f(x) \rVert}$$
+#
+# (at the image's resolution, with MASS's grid where it lies). It is 0 where eq. 2 holds. Blue is equivariant. A pixel
+# of a panel is a shift, (0, 0) at the top left; versions have the same weights.
 
 # %%
 versions = ["plain", "circular padding", "anti-aliased", "MASS"]
@@ -144,7 +153,7 @@ for name in others:
 
 # %% [markdown]
 # Sampling leaves a grid of blue dots, a layer's own stride apart; the filter fades what lies between them, and does not
-# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, to the bit.
+# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, bit-identical.
 # (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them as they are.)
 
 # %% [markdown]
@@ -174,7 +183,7 @@ run.figure(fig, "generation")
 fig
 
 # %% [markdown]
-# A filter brings the two outputs closer; under APS and MASS all pairs are identical and the PSNR is infinite.
+# A filter brings the two outputs closer; under APS and MASS all pairs are bit-identical and the PSNR is infinite.
 
 # %% [markdown]
 # ## Accuracy against consistency, as its authors print it
@@ -286,6 +295,25 @@ for claim in table:
     run.record(stage="claim", input=claim.said, measured=claim.measured, number=claim.number, verdict=claim.verdict)
 with pd.option_context("display.max_colwidth", None):
     display(pd.DataFrame(table).set_index("said"))  # noqa: F821
+
+# %% [markdown]
+# ## Try this
+#
+# Derive the binomial filter of five taps, and its response at the highest frequency, that of 1, -1, 1, -1, …
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from math import comb
+#
+# taps = [comb(4, i) / 2**4 for i in range(5)]
+# print(taps, sum(tap * (-1) ** i for i, tap in enumerate(taps)))
+# ```
+#
+# 1, 4, 6, 4, 1 of 16, and 0: $(1 - 1)^4 / 2^4$. What is *near* the highest frequency passes a little, and a ReLU behind
+# the filter makes it anew.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

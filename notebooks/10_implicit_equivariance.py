@@ -15,7 +15,7 @@
 # what comes of it over MASS, which is exact for shifts and knows nothing of rotations?
 #
 # The paper's text cannot be had here but for its abstract; its authors' code is public, and architecture and recipe
-# are read from it. Three of its choices are not repeated: the best epoch picked by the test set (here the last one
+# are read from it. Three of its choices are not repeated: the best epoch chosen by the test set (here the last one
 # counts), images in the same order every epoch, and accuracy counted over transformed copies too.
 #
 # The profile `quick` turns scikit-learn's digits, to try everything out; `reduced` MNIST at 16 x 16, a narrow
@@ -47,8 +47,8 @@ settings = run.settings
 # %% [markdown]
 # ## There and back
 #
-# Quarter turns, reflections and shifts lose nothing: they come back to the bit. A turn by 45 degrees takes corners
-# out of the frame; what is not defined when it comes back (red) does not count in the loss. Scaling blurs.
+# Quarter turns, reflections and shifts lose nothing: they come back bit-identical. A turn by 45 degrees takes corners
+# out of the image; what is not defined when it comes back (red) does not count in the loss. Scaling blurs.
 
 # %%
 data = DATASETS[settings.rotated](run.root)
@@ -64,8 +64,12 @@ fig
 # %% [markdown]
 # ## The loss
 #
-# The sum over layers of the mean square of *pool f(x) − T⁻¹ pool f(T x)*; *pool* is the maximum over groups of four
-# channels, one a quarter turn. A map that turns with its image costs nothing:
+# Eq. 2 for a transformation $T$ in place of a shift, asked for instead of built in. With $f_l$ the features of layer
+# $l$, and $p$ the maximum over groups of four channels, one a quarter turn,
+#
+# $$L = L_{\text{task}} + \beta \sum_l \operatorname{mean}\bigl(p f_l(x) - T^{-1} p f_l(T x)\bigr)^2.$$
+#
+# A map that turns with its image costs nothing:
 
 # %%
 turns = DRAWS["r4"](2, 8, torch.Generator().manual_seed(0))
@@ -77,7 +81,7 @@ maps = torch.rand(2, 4, 8, 8)  # (B, C, H, W), pooled
 
 # %% [markdown]
 # And networks, before any training: relative error of the worst layer. The steerable one is equivariant to quarter
-# turns by construction, to rounding; MASS to shifts, to the bit; the plain one to nothing.
+# turns by construction, to rounding; MASS to shifts, bit-identical; the plain one to nothing.
 
 # %% tags=["measures"]
 constructed = list(measurements.by_construction(settings.net, settings.steerable, data.train.images.shape[2]))
@@ -150,9 +154,9 @@ run.figure(fig, "errors-by-layer")
 fig
 
 # %% [markdown]
-# Turned copies alone teach no layer to move along: the plain network saw them too. The loss does, several times
-# better, and never to the bit; the steerable network's error is rounding (triangles). What nobody asked for, 45°
-# and mirrored images, improves by itself, and less.
+# Turned copies alone teach no layer to move along: the plain network saw them too. The loss does, several times better,
+# and never exactly; the steerable network's error is rounding (triangles). What nobody asked for, 45° and mirrored
+# images, improves by itself, and less.
 #
 # ## Mixed groups: fewer channels
 #
@@ -239,6 +243,29 @@ found = {
 fig = figures.sequence_strip(sequence.frames, sequence.boxes, found)
 run.figure(fig, "tracking")
 fig
+
+# %% [markdown]
+# ## Try this
+#
+# Which maps cost nothing in this loss, whatever the image and the turn? What keeps a network from making them?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+#
+# from companion.data.transforms import DRAWS
+# from companion.measures.equivariance import implicit_equivariance_loss
+#
+# turns = DRAWS["r4"](2, 8, torch.Generator().manual_seed(0))
+# constant = torch.full((2, 4, 8, 8), 0.5)
+# print(implicit_equivariance_loss([constant], [constant], turns).item())
+# ```
+#
+# Constant ones: a network that sees nothing is equivariant to everything. Only $L_{\text{task}}$ keeps it from that,
+# which is why IEN starts slowly.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

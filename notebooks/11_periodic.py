@@ -65,8 +65,13 @@ networks = {recipe: trained(run.checkpoints / recipe.name)[0] for recipe in made
 # %% [markdown]
 # ## The worst case over all residues
 #
-# With circular borders a network of total stride 8 gives at most 64 different answers to all shifts of an image.
-# All 64 are asked.
+# With circular borders a network of total stride $S$ commutes with shifts by multiples of $S$, so that its answer
+# depends on a shift $t$ through $t \bmod S$ alone: at most $S^2 = 64$ answers, for $S = 8$, to all shifts of an image.
+# All 64 are asked, and an image $x$ with label $c$ counts if
+#
+# $$\min_{t \in [0, S)^2} \mathbf{1}\bigl[y(S_t\,x) = c\bigr] = 1.$$
+#
+# For MASS the 64 are one, $y(S_t\,x) = y(x)$: the worst case is the mean.
 
 # %% tags=["measures"]
 attacked = {recipe: worst_case.attack(network, test, data.normalize) for recipe, network in networks.items()}
@@ -84,9 +89,9 @@ columns = ["top1", "shifted_top1", "worst_top1", "consistency", "steady", "ident
 pd.DataFrame(rows).groupby("method", sort=False)[columns].mean().round(1)
 
 # %% [markdown]
-# A network that samples from the frame's grid has seen every via at one phase of that grid, for the pitch is its
-# total stride: it is blind elsewhere. With zero padding the 64 shifts are not all there are, so its worst case is
-# at most what is shown. `identical` are images whose logits are the same bits at all residues.
+# A network that samples on a fixed grid has seen every via at one phase of that grid, for the pitch is its total
+# stride: it is blind elsewhere. With zero padding the 64 shifts are not all there are, so its worst case is at most
+# what is shown. `identical` are images whose logits are bit-identical at all residues.
 #
 # Is the difference in the worst case more than chance? Image by image, first seed (McNemar's test, Holm's
 # correction):
@@ -141,8 +146,9 @@ fig
 # %% [markdown]
 # ## Pitch and stride
 #
-# With a pitch of 8 and a stride of 8 all vias lie at one phase. With 64/9 pixels they lie at nine, which shows a
-# plain network all phases at once, and leaves little to choose an origin by: phases tie, and noise decides.
+# Via $n$ of pitch $p$ lies at phase $n p \bmod S$ of the grid. With a pitch of 8 and a stride of 8 that is one phase.
+# With $64/9$ pixels it is nine, which shows a plain network all phases at once, and leaves little to choose an origin
+# by: phases tie, and noise decides.
 
 # %% tags=["measures"]
 pitches = questions.pitches(settings, run.root, run.checkpoints)
@@ -206,17 +212,18 @@ fig
 pd.DataFrame(located).set_index("method").round(1)
 
 # %% [markdown]
-# `moved`: positions whose heat is there, to the bit, when the image has moved by (3, 5). `tiled`: the same for a tile
-# that is cut out at a multiple of the stride and run on its own, well inside it. On the frame's grid such a tile always
-# agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the whole's, as on a
-# lattice whose pitch is the stride. Memory was not measured.
+# `moved`: positions whose heat is there, bit-identical, when the image has moved by (3, 5). `tiled`: the same for a
+# tile that is cut out at a multiple of the stride and run on its own, well inside it. On a fixed grid such a tile
+# always agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the whole's, as on
+# a lattice whose pitch is the stride. Memory was not measured.
 #
 # ## What cannot be told apart
 #
 # Equal objects in equal surroundings. An encoder-decoder of three poolings by 2 tells at most 64 of them apart, by
-# where they lie on its grid (Rumberger et al., 2021). One that moves with the image tells none apart: no label of
-# *the third via* can come from it. Where the image has a symmetry that is no multiple of the stride, MASS must
-# choose, and its choice shows, until it averages over all choices.
+# where they lie on its grid (Rumberger et al., 2021). One that moves with the image tells none apart, by Curie's
+# principle: if $S_g\,x = x$ takes one via to the next, then $S_g\,f(x) = f(S_g\,x) = f(x)$, and all vias have one
+# label. No label of *the third via* can come from it. Where the image has a symmetry that is no multiple of the stride,
+# MASS must choose, and its choice shows, until it averages over all choices.
 
 # %% tags=["measures"]
 apart = equal_objects.told_apart((8, 16))
@@ -259,14 +266,33 @@ fig
 Markdown(tables.worst_cases(run.root))
 
 # %% [markdown]
+# ## Try this
+#
+# At which phases of a stride of 8 do nine vias lie whose pitch is 64/9 pixels? And with a pitch of 8, or of 6?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from fractions import Fraction
+#
+# for pitch in (Fraction(64, 9), 8, 6):
+#     print(pitch, sorted({int(n * pitch) % 8 for n in range(9)}))
+# ```
+#
+# At all eight (whole pixels of nine places in between); at one; at every second one, 0, 2, 4, 6: what counts is the
+# pitch modulo the stride.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
-# * Trained with the camera in its place, and a pitch that is the total stride, a network on the frame's grid is right
+# * Trained with the camera in its place, and a pitch that is the total stride, a network on a fixed grid is right
 #   there, and gives one and the same answer to nearly everything elsewhere. MASS has one accuracy: in its place, on
-#   average and at the worst residue, to the bit, and needs no shifted image for it.
+#   average and at the worst residue, bit-identical, and needs no shifted image for it.
 # * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at
 #   one fraction. Fractions are for training to show; they make the task harder, and in the few steps of `quick` MASS
-#   does not get far with them (above), while the frame's grid learns them within its pixel, and is blind four pixels
+#   does not get far with them (above), while the fixed grid learns them within its pixel, and is blind four pixels
 #   away.
 # * Where the pitch is no multiple or divisor of the stride, phases nearly tie, and noise chooses the origin for most
 #   images. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.

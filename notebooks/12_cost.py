@@ -9,9 +9,16 @@
 # %% [markdown]
 # # What exactness costs
 #
-# The paper calls the increase in time marginal. MASS adds no parameter and no convolution. It adds passes over maps:
-# to choose an origin, to move a map there, to wrap its borders. Passes cost bytes, and bytes can be counted before
-# anything is timed.
+# The paper calls the increase in time marginal. MASS adds no parameter and no convolution. It adds passes over maps: to
+# choose an origin, to move a map there, to wrap its borders. Passes cost bytes, and bytes can be counted before
+# anything is timed. With $M$ the bytes of a map and $B$ the bytes that a copy moves in a second (it reads and writes),
+# the least that a part can take is
+#
+# $$t_{\text{select}} \ge \frac{M}{B}, \qquad t_{\text{border}} \ge \frac{2M}{B},
+# \qquad t_{\text{shift and border}} \ge \frac{2M}{B},$$
+#
+# for a selection reads its map once, $E_k = \sum_n q(x)[s n + k]^2$ for all $k$ in one pass; a border is a copy, and a
+# shift in front of it is where that copy starts to read. None of them depends on the stride.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -46,7 +53,7 @@ energies.round(2)
 
 # %% [markdown]
 # Selection uses compiled kernels where there is a C++ compiler; they are built once, in seconds, when first needed.
-# Without one the first row is what it costs. The origins are the same bits either way.
+# Without one the first row is what it costs. The origins are the same either way.
 
 # %%
 "compiled kernels" if native.kernels() else "PyTorch alone"
@@ -75,7 +82,7 @@ fig
 # ## What each change bought
 #
 # Forward time over the plain network's, all in one run: first with PyTorch's operators alone, then with one compiled
-# kernel more at a time. Circular padding alone (the frame's own grid, all kernels) is the floor: whatever wraps pays
+# kernel more at a time. Circular padding alone (a fixed grid, all kernels) is the floor: whatever wraps pays
 # it.
 
 # %%
@@ -114,6 +121,23 @@ growth["measured / predicted"] = growth["measured"] / growth["predicted"]
 growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", "median", "max"]).round(2)
 
 # %% [markdown]
+# ## Try this
+#
+# How long must a selection on a map of 8 x 64 x 112 x 112 float32 values take at least, where a copy moves 20 gigabytes
+# in a second?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# M = 8 * 64 * 112 * 112 * 4  # bytes
+# print(M / 1e6, "MB,", 1e3 * M / 20e9, "ms")
+# ```
+#
+# 1.3 milliseconds for 26 MB. Compare with what the first table says of your machine.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
 # * Exactness is paid in bytes: one to two readings per selection, one copy per border; a shift rides along.
@@ -122,5 +146,5 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What
 #   must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph
 #   breaks.
-# * On a GPU selection and padding are Triton kernels of the same bits. Beside a plain network that is compiled, that
-#   much faster network makes them a larger share (the README's table): more than marginal.
+# * On a GPU selection and padding are Triton kernels, whose results are bit-identical. Beside a plain network that is
+#   compiled, that much faster network makes them a larger share (the README's table): more than marginal.

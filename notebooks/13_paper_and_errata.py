@@ -46,9 +46,12 @@ beside.claims(root)
 #
 # Accuracy and circular consistency in percent, mean ± standard deviation over five runs (ours: number of runs in
 # brackets; passes in bfloat16). *Reproduced* means that two one-sided tests hold the two means within half a point of
-# each other (TOST, Welch's, 5% each); *not reproduced*, that they differ by a t-test and are not that close; else the
-# runs are too few to tell. 100% has to hold in every run. A question mark: the printed value is in doubt (see the
-# errata).
+# each other (TOST, Welch's, 5% each): with our mean $\bar a$ of $n$ runs and the paper's $\bar b$ of $m$, that
+#
+# $$|\bar a - \bar b| + t_{0.95,\,\nu} \sqrt{\sigma_a^2 / n + \sigma_b^2 / m} < 0.5;$$
+#
+# *not reproduced*, that they differ by a t-test and are not that close; else the runs are too few to tell. 100% has to
+# hold in every run. A question mark: the printed value is in doubt (see the errata).
 
 # %%
 beside.table_2(root)
@@ -71,7 +74,7 @@ beside.beside_aps(root)
 # comparison; after 250 epochs the two are level. No advantage of MASS over APS in accuracy is measurable here, nor a
 # disadvantage. With three seeds a difference of the paper's size (0.24 without a filter) could not be seen either.
 #
-# What would settle more takes a GPU and has not had one: five seeds, the baseline and the filters at 250 epochs,
+# What would decide more takes a GPU and has not had one: five seeds, the baseline and the filters at 250 epochs,
 # ResNet-18; LPS with its temperature annealed and APS-LPF-3 with the index before the filter, as their authors'
 # CIFAR-10 code has them (here `lps-annealed` and `aps-lpf3-cifar`: written, tested, not trained).
 
@@ -171,6 +174,26 @@ beside.errata(SENTENCES)
 
 # %%
 beside.unstated(UNSTATED)
+
+# %% [markdown]
+# ## Try this
+#
+# Three runs of ours have a mean of 92.1 and a deviation of 0.16, the paper's five 92.0 and 0.19. Is that *reproduced*?
+# And with a deviation of 0.4?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from companion.paper.printed import Cell
+# from companion.paper.verdicts import on_mean
+#
+# for spread in (0.16, 0.4):
+#     print(on_mean(Cell(92.0, 0.19), [92.1 - spread, 92.1, 92.1 + spread]))
+# ```
+#
+# Yes; and undecided: the means are as near as before, but runs that scatter so much are no evidence of it.
+#
+# </details>
 
 # %% [markdown]
 # ## Summary

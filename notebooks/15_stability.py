@@ -10,10 +10,9 @@
 # # Stability: exact *and* continuous
 #
 # An exactly shift-equivariant network may still be nervous. It *chooses* a sampling origin; where two phases have
-# nearly the same energy, a little noise picks the other, and the logits jump. For shifts no continuous choice exists.
+# nearly the same energy, a little noise selects the other, and the logits jump. For shifts no continuous choice exists.
 # But a network need not choose: *weighted frames* (Dym, Lawrence & Siegel, 2024) average over several choices, with
-# weights that vanish before a choice disappears. `mass.convert(model, x, blend=0.005)` does that, and stays exact to
-# the bit.
+# weights that vanish before a choice disappears. `mass.convert(model, x, blend=0.005)` does that, and stays exact.
 #
 # This notebook shows the jump, removes it, measures what that buys under noise, and answers the objection that there
 # are simpler ways to be exact.
@@ -47,7 +46,9 @@ figures.use_style()
 #
 # with $\beta$ the `blend` (0.005: half a per cent). Each phase with a positive weight is a path of its own from there
 # on, a path's weight is the product along it, and $f(x) = \sum_p w_p\, f_p(x)$. A shift permutes the paths and their
-# weights, so the sum stays; and as energies are sums of integers, it stays to the bit.
+# weights, $E_k(S_t\,x) = E_{k + t}(x)$, so the sum stays, and as energies are sums of integers it is bit-identical. It
+# is continuous because $w_k$ is, and is 0 where phase $k$ enters or leaves: a choice, $w_k \in \{0, 1\}$, cannot be
+# that.
 
 # %%
 images, dataset = labelled_images(settings.images, settings.size)
@@ -170,16 +171,37 @@ Markdown(tables.stability(run.root))
 Markdown(tables.blending(run.root))
 
 # %% [markdown]
+# ## Try this
+#
+# What are the weights for energies 1, 0.998 and 0.5 with $\beta = 0.005$? What do they become as $\beta$ goes to 0, and
+# at $\beta = 1$?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+#
+# energies = torch.tensor([1.0, 0.998, 0.5])
+# for beta in (0.005, 1e-6, 1.0):
+#     weights = (energies - (1 - beta) * energies.max()).clamp(min=0)
+#     print(beta, weights / weights.sum())
+# ```
+#
+# 5 to 3 for the two that nearly tie, nothing for the third; a choice; and all three, by their energies.
+#
+# </details>
+
+# %% [markdown]
 # ## Summary
 #
-# * Choosing an origin is discontinuous. Blending is exact to the bit and continuous: its largest step falls with the
+# * Choosing an origin is discontinuous. Blending is exact and continuous: its largest step falls with the
 #   step, where that of a choice stays.
 # * Under noise of two grey levels blending takes back what choosing adds: fewer labels change than with a choice,
 #   beyond chance, and it is not told apart from circular padding alone. It does not reach the plain network,
 #   nor does circular padding. Accuracy is not told apart from that of a choice.
 # * A mean over as many fixed phases changes about as few labels (on the fewer images, untested), which suggests that
 #   under noise the average does the work. That mean is not exact; blending is the average that is.
-# * The cost is the number of paths, six an image here. An image without a near tie is computed once, and what lies
+# * The cost is the number of paths (column `paths`). An image without a near tie is computed once, and what lies
 #   before a tie is shared.
 # * Moving the whole image to a place of its own is exact at the plain network's cost, as long as the place holds: the
 #   seam serves photographs that were shifted circularly, and each of the four places jumps farther under one grey level

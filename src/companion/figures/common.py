@@ -44,7 +44,7 @@ def image_row(images: Sequence[Tensor], titles: Sequence[str], height: float = 2
 
 
 def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good: str = "high") -> Figure:
-    """Tables of percentages side by side as annotated heat maps on one scale, green where it is good."""
+    """Tables of percentages side by side as annotated heat maps on one scale: dark blue is good, or dark orange bad."""
     widths = [len(table.columns) for table in tables.values()]
     height = 1.5 + 0.36 * max(map(len, tables.values()))
     fig, axes = plt.subplots(
@@ -52,7 +52,7 @@ def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good:
     )
     for k, (ax, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         last = k == len(tables) - 1
-        sns.heatmap(table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="RdYlGn" if good == "high" else "RdYlGn_r", linewidths=1,
+        sns.heatmap(table, annot=True, fmt=".0f", vmin=0, vmax=100, cmap="Blues" if good == "high" else "Oranges", linewidths=1,
                     ax=ax, cbar=last, cbar_kws={"label": label} if last else None)  # fmt: skip
         ax.set(title=name, xlabel="", ylabel="")
         ax.set_xticks(ax.get_xticks(), [t.get_text().replace(" ", "\n", 1) for t in ax.get_xticklabels()])

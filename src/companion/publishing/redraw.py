@@ -3,8 +3,9 @@
 For notebooks whose runs took an accelerator or hours, when their words, tables or figures have changed and their
 measurements have not. Cells tagged `measures` are not run. The names that later cells take from them are read from
 results/ (`published` in the study's folder), and such a cell keeps its output where its source is as it was when it ran.
-All other cells run, so that everything shown follows from what is published. Where no code has changed since, nothing runs:
-the words are taken over, and cells that show a published table show it as it is now. No record is made.
+All other cells run, so that everything shown follows from what is published. Where no code of the notebook has changed since,
+nothing runs: the words are taken over, and cells that show a published table show it as it is now. --figures has the cells run
+nevertheless, for figures whose own code has changed. No record is made.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from companion.publishing.readme import TABLES
 MEASURES = "measures"
 
 
-def redrawn(root: Path, notebook: str, folder: Path) -> NotebookNode:
+def redrawn(root: Path, notebook: str, folder: Path, figures: bool = False) -> NotebookNode:
     """The notebook, executed but for what it measures, in the profile that is published; its figures go to `folder`."""
     before = nbformat.read(root / "notebooks" / f"{notebook}.ipynb", as_version=4)
     found = re.search(r'profile = "(\w+)"', "\n".join(cell.source for cell in before.cells))
     if found is None:
         raise Refusal(f"notebooks/{notebook}.ipynb does not say its profile.")
     source = read_source(source_path(root, notebook))
-    if (reworded := _reworded(before, source)) is not None:
+    if not figures and (reworded := _reworded(before, source)) is not None:
         _show_tables(reworded, root)
         return reworded
     set_parameters(source, {"profile": found[1]}, f"notebooks/{notebook}.py")
@@ -72,6 +73,8 @@ def _reworded(before: NotebookNode, source: NotebookNode) -> NotebookNode | None
     outputs = iter(ran)
     after = copy.deepcopy(before)
     after.cells = [next(outputs) if cell.cell_type == "code" else cell for cell in source.cells]
+    for cell, written in zip(after.cells, [cell.id for cell in source.cells], strict=True):
+        cell.id = written  # by place, also behind a cell of words that is new
     return after
 
 
@@ -103,13 +106,17 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m companion.publishing.redraw", description=__doc__.split("\n\n")[0])
     parser.add_argument("notebook", help="its name without extension, e.g. 05_cifar10")
-    notebook = parser.parse_args().notebook
+    parser.add_argument(
+        "--figures", action="store_true", help="draw all figures anew, though no code of the notebook changed"
+    )
+    arguments = parser.parse_args()
+    notebook = arguments.notebook
     root = find_root()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / notebook
         folder.mkdir()
         try:
-            executed = redrawn(root, notebook, folder)
+            executed = redrawn(root, notebook, folder, arguments.figures)
             shutil.rmtree(folder / "records", ignore_errors=True)
             (folder / "records").mkdir()
             facts = folder / "provenance.json"

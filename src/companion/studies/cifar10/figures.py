@@ -85,6 +85,11 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
                     arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
     ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
+    seeds = frame["seed"].nunique()
+    ax.set_title(
+        "Origins make consistency exact; filters raise accuracy"
+        + (f" (mean ± std, {seeds} seeds)" if seeds > 1 else "")
+    )
     return finished(fig)
 
 

@@ -12,12 +12,20 @@ from companion.figures.style import COLOURS, finished
 
 def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
     """Per network and part, two bars: the time that its bytes take at the speed of a copy, and the time measured."""
-    fig, axes = plt.subplots(1, len(tables), figsize=(5 * len(tables), 3.2), squeeze=False)
-    for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+    columns = min(len(tables), 2)
+    rows = -(-len(tables) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 0.7 + 2.3 * rows), squeeze=False, sharex=False)
+    for ax in axes.flat[len(tables) :]:
+        ax.axis("off")
+    for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         long = table[["predicted ms", "measured ms"]].rename(columns=lambda c: c.split()[0])
         long = long.reset_index().melt("part", var_name="", value_name="ms")
         sns.barplot(long, x="ms", y="part", hue="", palette=[COLOURS["plain"], COLOURS["MASS"]], ax=ax)
-        ax.set(title=name, xlabel="ms per forward pass", ylabel="")
+        ax.set(title=name, xlabel="ms in a forward pass", ylabel="")
+        handles, labels = ax.get_legend_handles_labels()
+        ax.get_legend().remove()
+    fig.legend(handles, labels, loc="upper right", ncols=2, frameon=False, fontsize=10)
+    fig.suptitle("Borders and selections are what exactness costs", x=0.02, ha="left", fontsize=13)
     return finished(fig)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 import torch
 import torchvision
@@ -80,28 +82,51 @@ def relative_error(model: nn.Module, x: Tensor, shifts: list[tuple[int, int]]) -
     return [((z - y).abs().max() / y.abs().max()).item() for z in moved]
 
 
-def block_of(module: torch.fx.GraphModule, prefix: str) -> list[str]:
-    """The operations of one block of a traced or converted network, in graph order; strides and paddings named."""
+SELECT, SHIFT = "select the origin o", "shift to o"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A node of a block: its name in the graph, what it does, whose outputs it reads, and which origin it shifts to."""
+
+    name: str
+    does: str
+    reads: tuple[str, ...]
+    origin: str = ""
+
+
+def block_of(module: torch.fx.GraphModule, prefix: str) -> list[Operation]:
+    """The operations of one block of a traced or converted network, in graph order; strides and paddings named.
+
+    Of what is read only operations of the block are kept, and '' for the map that enters it.
+    """
     nodes = list(module.graph.nodes)
     ours = [k for k, node in enumerate(nodes) if str(node.target).startswith(f"{prefix}.")]
-    rows = []
-    for node in nodes[ours[0] : ours[-1] + 1]:
-        if node.op != "call_module":
-            rows.append("add" if node.name.startswith("add") else node.name)
-            continue
-        if str(node.target).startswith("mass_"):
-            rows += {"origin": ["select the shared origin"], "shift": ["shift to it"]}.get(
-                str(node.target).split("_")[1], []
-            )
-            continue
-        layer = module.get_submodule(str(node.target))
-        text = str(node.target).removeprefix(f"{prefix}.")
-        if isinstance(layer, nn.Conv2d):
-            padded = layer.padding != (0, 0)
-            border = " cpad" if isinstance(layer, CircularConv2d) else " zpad"
-            text += f": conv {layer.kernel_size[0]} x {layer.kernel_size[1]}" + (
-                f", stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
-            )
-            text += border if padded else ""
-        rows.append(text)
-    return rows
+    inside = nodes[ours[0] : ours[-1] + 1]
+    (enters, *_) = inside[0].all_input_nodes
+    found = []
+    for node in inside:
+        read = tuple(
+            "" if source is enters else source.name for source in node.all_input_nodes if source in (*inside, enters)
+        )
+        others = tuple(name for name in read if not name.startswith("mass_"))
+        origin = next((name for name in read if name.startswith("mass_origin")), "")
+        if node.name.startswith("mass_origin"):
+            found.append(Operation(node.name, SELECT, others[:1]))  # the network's input settles ties
+        elif not node.name.startswith("mass_"):
+            if origin:  # fused: the operation itself starts there
+                found.append(Operation(f"{node.name} shift", SHIFT, others, origin))
+                others = (f"{node.name} shift",)
+            found.append(Operation(node.name, _does(module, node, prefix), others))
+    return found
+
+
+def _does(module: torch.fx.GraphModule, node: torch.fx.Node, prefix: str) -> str:
+    if node.op != "call_module":
+        return "add" if node.name.startswith("add") else node.name
+    layer, name = module.get_submodule(str(node.target)), str(node.target).removeprefix(f"{prefix}.")
+    if not isinstance(layer, nn.Conv2d):
+        return name
+    stride = f", stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
+    border = "" if layer.padding == (0, 0) else ", cpad" if isinstance(layer, CircularConv2d) else ", zpad"
+    return f"{name}: {layer.kernel_size[0]} x {layer.kernel_size[1]}{stride}{border}"

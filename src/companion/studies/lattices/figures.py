@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.figures.style import finished
+from companion.studies.lattices.architectures import SELECT, SHIFT, Operation
 
 
 def margin_histograms(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -32,20 +36,53 @@ def margin_histograms(tables: dict[str, pd.DataFrame]) -> Figure:
     return finished(fig)
 
 
-def figure_3(plain: list[str], converted: list[str]) -> Figure:
-    """Figure 3: one residual block before and after weight transfer, operation by operation, read off the graphs."""
-    rows = max(len(plain), len(converted))
-    fig, ax = plt.subplots(figsize=(10, 0.4 * rows + 0.8))
-    columns = {"plain": plain, "MASS, same weights": converted}
-    for column, (title, names) in enumerate(columns.items()):
-        ax.text(column, 1, title, ha="center", weight="bold")
-        for k, text in enumerate(names):
-            new = text not in plain
-            ax.text(column, -k, text, ha="center", va="center", fontsize=9.5, family="monospace",
-                    bbox={"boxstyle": "round,pad=0.3", "fc": "#cfe3f5" if new else "#f0f0f0", "ec": "#999999"})  # fmt: skip
-    ax.set(xlim=(-0.5, 1.5), ylim=(-rows, 1.6))
-    ax.axis("off")
+def figure_3(plain: Sequence[Operation], converted: Sequence[Operation]) -> Figure:
+    """Figure 3: one residual block before and after weight transfer, as graphs: two branches, and the origin that they share."""
+    fig, axes = plt.subplots(1, 2, figsize=(11.5, 7), sharey=True)
+    known = {operation.does for operation in plain}
+    for ax, title, block in zip(axes, ("plain", "MASS, same weights"), (plain, converted), strict=True):
+        places = _places(block)
+        _box(ax, places[""], "the map that enters", "#ffffff")
+        for operation in block:
+            new = operation.does not in known
+            _box(ax, places[operation.name], operation.does, "#bcd9f0" if new else "#f0f0f0")
+            for source in operation.reads:
+                _arrow(ax, places[source], places[operation.name], color="#777777")
+            if operation.origin:
+                _arrow(ax, places[operation.origin], places[operation.name], color="#d95f02", lw=2, ls="--")
+        ax.set(title=title, xlim=(-0.45, 1.45), ylim=(min(y for _, y in places.values()) - 0.6, 0.6))
+        ax.axis("off")
+    fig.suptitle("Both branches of ResNet-50's block start at one origin")
     return finished(fig, despine=False)
+
+
+def _places(block: Sequence[Operation]) -> dict[str, tuple[float, float]]:
+    """The first branch on the left, on the right the shortcut, of which the sum's second input is made; the origin between."""
+    by_name = {operation.name: operation for operation in block}
+
+    def made_of(name: str) -> set[str]:
+        return {name}.union(*(made_of(source) for source in by_name[name].reads)) if name else set()
+
+    (addition,) = (operation for operation in block if operation.does == "add")
+    first, second = (made_of(name) for name in addition.reads)
+    right = [operation.name for operation in block if operation.name in second - first]
+    left = [operation.name for operation in block if operation.name not in right]
+    places = {"": (0.5, 0.0)} | {name: (0.0, -1.0 - row) for row, name in enumerate(left)}
+    for operation in block:
+        if operation.does == SELECT:
+            places[operation.name] = (0.5, places[operation.name][1])
+    start = next(places[name][1] for name in left if by_name[name].does == SHIFT or "stride" in by_name[name].does)
+    return places | {name: (1.0, start - row) for row, name in enumerate(right)}
+
+
+def _box(ax: Axes, place: tuple[float, float], text: str, colour: str) -> None:
+    ax.text(*place, text, ha="center", va="center", fontsize=10.5, zorder=3,
+            bbox={"boxstyle": "round,pad=0.35", "fc": colour, "ec": "#888888"})  # fmt: skip
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **look: object) -> None:
+    arrow = {"arrowstyle": "-|>", "shrinkA": 9, "shrinkB": 11} | look
+    ax.annotate("", end, start, arrowprops=arrow, zorder=2)
 
 
 def lattice_points(images: dict[str, Tensor], origins: dict[str, list[Tensor]], stages: tuple[int, ...]) -> Figure:

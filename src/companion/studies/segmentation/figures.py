@@ -31,6 +31,7 @@ def examples(pairs: Sequence[tuple[Tensor, Tensor]], classes: Sequence[str]) -> 
         Patch(facecolor=tuple(colours[label].tolist()), edgecolor="#888888", label=classes[label]) for label in present
     ]
     fig.legend(handles=handles, loc="lower center", ncols=min(len(handles), 8), frameon=False)
+    fig.suptitle("What is learned: a class for every pixel (white does not count)")
     return finished(fig, despine=False, rect=(0, 0.03 + 0.03 * (len(handles) > 8), 1, 1))
 
 

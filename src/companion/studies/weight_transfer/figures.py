@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -52,14 +51,13 @@ def shares(outcomes: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def accuracy_against(table: pd.DataFrame, x: str, y: str, title: str) -> Figure:
-    """One labelled point per method: accuracy against consistency, both in percent."""
-    fig, ax = plt.subplots(figsize=(6.4, 4))
-    sns.scatterplot(table, x=x, y=y, hue="method", palette=COLOURS, s=110, ax=ax, legend=False)
-    for row in table.itertuples():
-        place = row.method
-        ax.annotate(
-            place, (table.loc[row.Index, x], table.loc[row.Index, y]), xytext=(8, -14), textcoords="offset points"
-        )
-    ax.set(title=title, xlabel=f"{x}, %", ylabel=f"{y}, %")
-    ax.margins(x=0.25, y=0.15)
+    """A point per method with its 95% intervals (Wilson; column n): accuracy against consistency, both in percent."""
+    fig, ax = plt.subplots(figsize=(7.6, 4.6))
+    for k, row in enumerate(table.to_dict("records")):
+        colour, n = COLOURS[row["method"]], row["n"]
+        for field, line in ((x, ax.hlines), (y, ax.vlines)):
+            line(row[y if field == x else x], *wilson(row[field], n), color=colour, lw=1.6, alpha=0.7)
+        ax.plot(row[x], row[y], "oDs^"[k % 4], color=colour, ms=9, label=row["method"], zorder=3)
+    ax.set(title=f"Origins make transferred weights consistent\n{title}", xlabel=f"{x}, %", ylabel=f"{y}, %")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title="(bars: 95%)")
     return finished(fig)

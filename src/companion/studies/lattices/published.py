@@ -1,0 +1,13 @@
+"""What notebook 03's drawing cells take from its measuring ones, read from published records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from companion.core.records import Record
+
+
+def names(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """By the names that the notebook gives them."""
+    compared = [r for r in records if "relative_error" in r]
+    return {"rows": [{"network": r["model"], "method": r["method"], "worst": r["relative_error"]} for r in compared]}
