@@ -29,7 +29,7 @@ root_doc = "docs/index"
 exclude_patterns = [*sorted(path.name for path in ROOT.iterdir() if path.name not in SOURCES), "notebooks/*.py"]
 exclude_patterns += ["**/.ipynb_checkpoints", "docs/_*"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}  # the first: of generated pages
-templates_path = ["_templates"]
+templates_path = [str(ROOT / "docs/_templates")]  # absolute: autosummary looks from the sources, pages from here
 
 # Notebooks show what they showed when they were published.
 nb_execution_mode = "off"
@@ -44,6 +44,7 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autosummary_generate = True
 autosummary_ignore_module_all = False
 napoleon_numpy_docstring = False

@@ -68,7 +68,7 @@ class Certificate:
 
     Attributes:
         outcome: what it comes to.
-        identical: bool (B,): every output equal, bit for bit, under every shift tried (0.0 and -0.0 are equal, and NaN is NaN).
+        identical: bool (B,): every output equal, bit by bit, under every shift tried (0.0 and -0.0 are equal, and NaN is NaN).
         max_difference: float64 (B,): largest absolute difference of an output; NaN where outputs are not finite, and
             infinite where their shape changes.
         margin: float64 (B,): smallest relative gap between the best and the second-best phase over all origins chosen

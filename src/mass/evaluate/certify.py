@@ -65,7 +65,7 @@ def certify(
 
     Raises:
         TypeError, ValueError: for anything but non-empty floating-point batches, and for a model whose output holds no
-        tensor. NaN and infinity are reported in the certificate.
+            tensor. NaN and infinity are reported in the certificate.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> x = torch.rand(2, 3, 16, 16)

@@ -233,7 +233,7 @@ def select_origin(
 
     Raises:
         TypeError, ValueError: for another rank, an integer map, an empty batch, a period of 0 or one that does not
-        divide the size, an unknown rule.
+            divide the size, an unknown rule.
 
     >>> x = torch.zeros(1, 1, 4, 4); x[..., 2, 3] = 1.
     >>> select_origin(x, 2)                                    # the bright pixel lies in phase (0, 1)

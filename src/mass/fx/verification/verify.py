@@ -49,7 +49,7 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
 
     Raises:
         NoLongerFits: naming the operation that no longer fits. With borders that wrap, 'valid' convolutions
-        keep a map's size, so a layer behind them that counts positions meets more of them.
+            keep a map's size, so a layer behind them that counts positions meets more of them.
     """
     recorder = Recorder(converted)
     try:
