@@ -20,6 +20,9 @@ _KNOWN = {
     "retinanet.RetinaNet": ("one_stage", "TorusRetinaNet"),
     "fcos.FCOS": ("one_stage", "TorusFCOS"),
     "ssd.SSD": ("one_stage", "TorusSSD"),
+    "mask_rcnn.MaskRCNN": ("two_stage", "TorusMaskRCNN"),
+    "keypoint_rcnn.KeypointRCNN": ("two_stage", "TorusKeypointRCNN"),
+    "faster_rcnn.FasterRCNN": ("two_stage", "TorusFasterRCNN"),
 }
 
 
