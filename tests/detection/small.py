@@ -54,12 +54,12 @@ def build(kind, seed=0):
     elif kind == "fcos":
         model = FCOS(Pyramid(), CLASSES, anchor_generator=_anchors((1.0,)), **few)
     elif kind == "ssd":
-        vgg = vgg16(weights=None).features
+        vgg, channels = vgg16(weights=None).features, 3
         for k, layer in enumerate(vgg):
             if isinstance(layer, nn.Conv2d):  # an eighth of the channels, but where 512 are counted on
-                inputs = 3 if k == 0 else width
                 width = layer.out_channels // 8 if k < 17 else 512
-                vgg[k] = nn.Conv2d(inputs, width, 3, padding=1)
+                vgg[k] = nn.Conv2d(channels, width, 3, padding=1)
+                channels = width
         backbone = ssd.SSDFeatureExtractorVGG(vgg, False)
         generator = anchor_utils.DefaultBoxGenerator(
             [[2], [2, 3], [2, 3], [2, 3], [2], [2]],
@@ -82,16 +82,16 @@ def build(kind, seed=0):
         head = ssdlite.SSDLiteHead([8, 24, 32, 32], generator.num_anchors_per_location(), CLASSES, norm)
         model = ssd.SSD(backbone, generator, (64, 64), CLASSES, head=head, **few)
     else:
-        options = dict(
-            num_classes=CLASSES,
-            rpn_anchor_generator=_anchors(),
-            box_roi_pool=_pool(3),
-            rpn_post_nms_top_n_test=60,
-            rpn_pre_nms_top_n_test=60,
-            rpn_post_nms_top_n_train=60,
-            box_detections_per_img=12,
-            box_batch_size_per_image=32,
-        )
+        options = {
+            "num_classes": CLASSES,
+            "rpn_anchor_generator": _anchors(),
+            "box_roi_pool": _pool(3),
+            "rpn_post_nms_top_n_test": 60,
+            "rpn_pre_nms_top_n_test": 60,
+            "rpn_post_nms_top_n_train": 60,
+            "box_detections_per_img": 12,
+            "box_batch_size_per_image": 32,
+        }
         if kind == "faster":
             model = FasterRCNN(Pyramid(), **options)
         elif kind == "mask":
@@ -99,6 +99,7 @@ def build(kind, seed=0):
         else:
             options["num_classes"] = 2
             model = KeypointRCNN(Pyramid(), **options, keypoint_roi_pool=_pool(6), num_keypoints=5)
+    model.transform.min_size, model.transform.max_size = (64,), 64  # the plain one's resizing would take most of the time
     return _lively(model).eval()
 
 
@@ -133,7 +134,9 @@ def _lively(model):
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
     for name, parameter in model.named_parameters():
-        if any(part in name for part in ("bbox_reg", "bbox_pred", "regression_head.module_list", "cls_logits")):
+        if any(
+            part in name for part in ("bbox_reg", "bbox_pred", "regression_head.module_list", "cls_logits", "cls_score")
+        ):
             parameter *= 0.2
     return model
 
@@ -145,6 +148,4 @@ def circular(model):
         for module in parts.modules() if parts is not None else ():
             if isinstance(module, nn.Conv2d):
                 module.padding_mode = "circular"
-    result.transform._skip_resize = True
-    result.transform.min_size, result.transform.max_size, result.transform.size_divisible = (64,), 64, 1
     return result

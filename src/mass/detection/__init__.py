@@ -17,20 +17,30 @@ On boxes that wrap (x1, y1, x2, y2, first corner in the frame, second may lie be
     nearest(boxes, to, size)                       their copies nearest to other boxes
     box_iou(a, b, size)                            (N, M)
     nms(boxes, scores, iou_threshold, size, labels=None)      indices kept, ties broken by content
+    roi_align(features, boxes, output_size, size)  windows that read around the border (needs torchvision)
     shift_detections(detections, shift, size)      dicts of boxes, labels, scores, masks, keypoints
     same_detections(a, b, shift, size)             whether b is the set a moved along, bit for bit
     first_difference(a, b, shift, size)            the first box that is not, in words
 """
 
 from mass.detection.boxes import box_iou, nearest, shift_boxes, snap, split_at_seam, wrap
+from mass.detection.certifying import DetectionCertificate, certify
+from mass.detection.converting import convert, is_detector
 from mass.detection.detections import first_difference, same_detections, shift_detections
+from mass.detection.explaining import explain
+from mass.detection.pooling import roi_align
 from mass.detection.suppression import nms
+from mass.families import FAMILIES, Family
 
 __all__ = [
+    "DetectionCertificate",
     "box_iou",
+    "convert",
     "first_difference",
+    "is_detector",
     "nearest",
     "nms",
+    "roi_align",
     "same_detections",
     "shift_boxes",
     "shift_detections",
@@ -38,3 +48,5 @@ __all__ = [
     "split_at_seam",
     "wrap",
 ]
+
+FAMILIES.append(Family("a detector", is_detector, convert, explain, certify))

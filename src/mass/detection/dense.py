@@ -51,7 +51,9 @@ class Seen:
 
     def rows(self, name: str, channels: int) -> list[Tensor]:
         """The levels of one kind of map as rows (h w A, channels): position by position, at each one anchor by anchor."""
-        return [y.unflatten(0, (-1, channels)).permute(2, 3, 0, 1).reshape(-1, channels) for y in self.maps[name].values()]
+        return [
+            y.unflatten(0, (-1, channels)).permute(2, 3, 0, 1).reshape(-1, channels) for y in self.maps[name].values()
+        ]
 
     @property
     def offset(self) -> Tensor:

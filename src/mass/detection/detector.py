@@ -33,7 +33,11 @@ class TorusDetector(nn.Module):
 
     mass_dense: Converted
     transform: Any
-    needed = ("boxes", "labels")
+    head: Any
+    anchor_generator: Any
+    proposal_matcher: Any
+    box_coder: Any
+    needed: tuple[str, ...] = ("boxes", "labels")  # of a target
 
     @staticmethod
     def dense_part(model: Any) -> nn.Module:

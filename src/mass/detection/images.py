@@ -31,7 +31,9 @@ def check_images(images: Any, stride: Pair, device: torch.device, dtype: torch.d
             hint = "; for a single image give a list of it, [image]" if image.ndim == 2 else ""
             raise ValueError(f"{name} must have shape (C, H, W), got {tuple(image.shape)}{hint}.")
         if not image.is_floating_point():
-            raise TypeError(f"{name} must be floating-point, in [0, 1], got {image.dtype}; convert with image.float() / 255.")
+            raise TypeError(
+                f"{name} must be floating-point, in [0, 1], got {image.dtype}; convert with image.float() / 255."
+            )
         if image.device != device:
             raise ValueError(f"{name} is on {image.device}, and the detector on {device}; move one of them.")
         if image.dtype != dtype and not torch.is_autocast_enabled(device.type):
@@ -69,9 +71,11 @@ def check_targets(targets: Any, images: Sequence[Tensor], needed: Sequence[str])
             raise TypeError(f"targets[{k}] must be a dict, got {type(target).__name__}.")
         for name in needed:
             if not isinstance(target.get(name), Tensor):
-                raise ValueError(f"targets[{k}] has no tensor '{name}'; this detector learns from {', '.join(needed)}.")
+                raise TypeError(f"targets[{k}] has no tensor '{name}'; this detector learns from {', '.join(needed)}.")
             if target[name].device != image.device:
-                raise ValueError(f"targets[{k}]['{name}'] is on {target[name].device}, and its image on {image.device}.")
+                raise ValueError(
+                    f"targets[{k}]['{name}'] is on {target[name].device}, and its image on {image.device}."
+                )
             if len(target[name]) != len(target["boxes"]):
                 raise ValueError(f"targets[{k}]: {len(target['boxes'])} boxes, and {len(target[name])} {name}.")
         _check_target_boxes(f"targets[{k}]['boxes']", target["boxes"], (image.shape[1], image.shape[2]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.fcos import FCOS, FCOSHead
@@ -90,6 +92,7 @@ class TorusFCOS(TorusDetector, FCOS):
     """FCOS on the torus."""
 
     dense_part = DenseFCOS
+    center_sampling_radius: float
 
     def _outputs(self, seen: Seen) -> dict[str, Tensor]:
         channels = {"cls_logits": self.head.classification_head.num_classes, "bbox_regression": 4, "bbox_ctrness": 1}
@@ -105,7 +108,7 @@ class TorusFCOS(TorusDetector, FCOS):
         return found
 
     def losses(self, seen: list[Seen], targets: list[dict[str, Tensor]]) -> Losses:
-        every, given, matched = [], [], []
+        every, given, matched = [], [], list[Tensor]()
         for one, target in zip(seen, targets, strict=True):
             anchors = Anchors(one, cells_of(self.anchor_generator, one))
             own, index = one_a_box(target, anchors.boxes, self._match(anchors, target["boxes"]), one.size)
@@ -170,6 +173,11 @@ class TorusSSD(TorusDetector, SSD):
     """SSD and SSDLite on the torus. Default boxes are as large, in pixels, as in images of the model's own size."""
 
     dense_part = DenseSSD
+    score_thresh: float
+    nms_thresh: float
+    detections_per_img: int
+    topk_candidates: int
+    compute_loss: Any
 
     def _anchors(self, seen: Seen) -> Anchors:
         width, height = self.transform.fixed_size
@@ -191,9 +199,7 @@ class TorusSSD(TorusDetector, SSD):
                 labels.append(torch.full_like(which[-1], label))
             anchor, label_of = torch.cat(which), torch.cat(labels)
             boxes = wrapped(anchors.decode(self.box_coder, outputs["bbox_regression"][anchor], anchor), one.size)
-            kept = keep(
-                boxes, scores[anchor, label_of], label_of, self.nms_thresh, self.detections_per_img, one.size
-            )
+            kept = keep(boxes, scores[anchor, label_of], label_of, self.nms_thresh, self.detections_per_img, one.size)
             found.append(dict(zip(("boxes", "scores", "labels"), kept, strict=True)))
         return found
 

@@ -21,9 +21,7 @@ def unrolled(y: Tensor, rows: int, columns: int) -> Tensor:
     return y.index_select(-2, down).index_select(-1, across)
 
 
-def roi_align(
-    features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sampling_ratio: int = 2
-) -> Tensor:
+def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sampling_ratio: int = 2) -> Tensor:
     """torchvision's `roi_align` of boxes on one map, which goes on around its borders.
 
     Args:
@@ -66,9 +64,7 @@ def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
             if name in pool.featmap_names
         ]
         first, last = levels[0][1][0], levels[-1][1][0]
-        mapper = LevelMapper(
-            first.bit_length() - 1, last.bit_length() - 1, pool.canonical_scale, pool.canonical_level
-        )
+        mapper = LevelMapper(first.bit_length() - 1, last.bit_length() - 1, pool.canonical_scale, pool.canonical_level)
         at = mapper([own]) if len(levels) > 1 else torch.zeros(len(own), dtype=torch.int64, device=own.device)
         result = levels[0][0].new_zeros(len(own), levels[0][0].shape[0], *pool.output_size)
         for k, (y, _) in enumerate(levels):

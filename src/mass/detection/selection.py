@@ -44,7 +44,5 @@ def of_levels(model: Any, scores: Tensor, codes: Tensor, anchors: Anchors) -> di
     index = torch.cat(which)
     anchor = index // classes
     boxes = wrapped(anchors.decode(model.box_coder, codes[anchor], anchor), anchors.size)
-    found = keep(
-        boxes, torch.cat(best), index % classes, model.nms_thresh, model.detections_per_img, anchors.size
-    )
+    found = keep(boxes, torch.cat(best), index % classes, model.nms_thresh, model.detections_per_img, anchors.size)
     return dict(zip(("boxes", "scores", "labels"), found, strict=True))

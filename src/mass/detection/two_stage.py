@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNN
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, keypointrcnn_loss, maskrcnn_inference, maskrcnn_loss
+from torchvision.models.detection.roi_heads import (
+    RoIHeads,
+    fastrcnn_loss,
+    keypointrcnn_loss,
+    maskrcnn_inference,
+    maskrcnn_loss,
+)
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from mass.axes import Pair
@@ -62,7 +68,9 @@ class TorusRCNN(TorusDetector):
         counts = [len(own) for own in proposals]
         found = [
             self._boxes(*parts)
-            for parts in zip(logits.split(counts), codes.split(counts), proposals, (one.size for one in seen), strict=True)
+            for parts in zip(
+                logits.split(counts), codes.split(counts), proposals, (one.size for one in seen), strict=True
+            )
         ]
         boxes = [own["boxes"] for own in found]
         if heads.has_mask():
@@ -140,17 +148,20 @@ class TorusRCNN(TorusDetector):
         scoring, regressing = fastrcnn_loss(logits, codes, labels, changes)
         found = {"loss_classifier": scoring, "loss_box_reg": regressing}
         positive = [(own > 0).nonzero().flatten() for own in labels]
-        boxes = [own[chosen] for own, chosen in zip(proposals, positive, strict=True)]
+        objects = [own[chosen] for own, chosen in zip(proposals, positive, strict=True)]
         matches = [own[chosen] for own, chosen in zip(matches, positive, strict=True)]
         if heads.has_mask():
-            windows = heads.mask_predictor(heads.mask_head(pooled(heads.mask_roi_pool, seen, boxes)))
-            masks = [unrolled(t["masks"], 2 * one.size[0] + 1, 2 * one.size[1] + 1) for t, one in zip(targets, seen, strict=True)]
-            found["loss_mask"] = maskrcnn_loss(windows, boxes, masks, [t["labels"] for t in targets], matches)
+            windows = heads.mask_predictor(heads.mask_head(pooled(heads.mask_roi_pool, seen, objects)))
+            masks = [
+                unrolled(t["masks"], 2 * one.size[0] + 1, 2 * one.size[1] + 1)
+                for t, one in zip(targets, seen, strict=True)
+            ]
+            found["loss_mask"] = maskrcnn_loss(windows, objects, masks, [t["labels"] for t in targets], matches)
         if heads.has_keypoint():
-            heat = heads.keypoint_predictor(heads.keypoint_head(pooled(heads.keypoint_roi_pool, seen, boxes)))
-            points = [_nearest_points(*parts) for parts in zip(targets, boxes, matches, seen, strict=True)]
-            every = [torch.arange(len(own), device=own.device) for own in boxes]
-            found["loss_keypoint"] = keypointrcnn_loss(heat, boxes, points, every)
+            heat = heads.keypoint_predictor(heads.keypoint_head(pooled(heads.keypoint_roi_pool, seen, objects)))
+            points = [_nearest_points(*parts) for parts in zip(targets, objects, matches, seen, strict=True)]
+            every = [torch.arange(len(own), device=own.device) for own in objects]
+            found["loss_keypoint"] = keypointrcnn_loss(heat, objects, points, every)
         return found
 
 

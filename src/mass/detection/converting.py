@@ -6,7 +6,6 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mass.detection.detector import TorusDetector
@@ -68,26 +67,36 @@ def convert(
     >>> detector.total_stride, sorted(detector(x)[0])
     ((64, 64), ['boxes', 'labels', 'scores'])
     """
-    if isinstance(detector, TorusDetector):
-        raise ValueError("this detector was converted before; convert the original, once.")
     if given := [name for name, value in others.items() if value not in (False, 0.0, 8, None, ())]:
-        raise ValueError(f"{', '.join(given)}: of networks whose outputs are tensors alone; leave it out for a detector.")
+        raise ValueError(
+            f"{', '.join(given)}: of networks whose outputs are tensors alone; leave it out for a detector."
+        )
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
+    return class_for(detector).of(detector, as_example(example_input), origin, verify)
+
+
+def class_for(detector: nn.Module) -> type[TorusDetector]:
+    """What a detector is converted to.
+
+    Raises:
+        NotEquivariantError: for a detector of a kind that is not known, or with a way of its own; ValueError: for a converted one.
+    """
+    if isinstance(detector, TorusDetector):
+        raise ValueError("this detector was converted before; convert the original, once.")  # noqa: TRY004
     name = kind_of(detector)
     if name not in _KNOWN:
         reason = f"{type(detector).__name__} is a detector of a kind that is not known"
         known = ", ".join(kind.partition(".")[2] for kind in _KNOWN)
         raise NotEquivariantError("", reason, f"convert one of {known}, or its backbone alone")
-    file, ours = _KNOWN[name]
-    cls = getattr(importlib.import_module(f"mass.detection.{file}"), ours)
     file, original = name.split(".")
     kind = getattr(importlib.import_module(f"{_MODULE}.{file}"), original)
     require_own(detector, kind, ("forward", "postprocess_detections", "compute_loss"))
-    return cls.of(detector, _example(example_input), origin, verify)
+    file, ours = _KNOWN[name]
+    return getattr(importlib.import_module(f"mass.detection.{file}"), ours)
 
 
-def _example(value: Any) -> Tensor:
+def as_example(value: Any) -> Tensor:
     """A batch of images of one size."""
     if isinstance(value, tuple) and value and isinstance(value[0], Sequence | Tensor):
         value = value[0] if not isinstance(value[0], Tensor) or value[0].ndim == 4 else list(value)
