@@ -99,7 +99,10 @@ def build(kind, seed=0):
         else:
             options["num_classes"] = 2
             model = KeypointRCNN(Pyramid(), **options, keypoint_roi_pool=_pool(6), num_keypoints=5)
-    model.transform.min_size, model.transform.max_size = (64,), 64  # the plain one's resizing would take most of the time
+    model.transform.min_size, model.transform.max_size = (
+        (64,),
+        64,
+    )  # the plain one's resizing would take most of the time
     return _lively(model).eval()
 
 

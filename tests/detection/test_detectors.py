@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ pytest.importorskip("torchvision")
 from small import CLASSES, KINDS, build, circular
 
 import mass
-from mass.detection import box_iou, first_difference, is_detector, same_detections
+from mass.detection import first_difference, is_detector, same_detections, shift_detections
 from mass.detection.dense import see
 
 
@@ -86,15 +87,20 @@ def test_copies_and_pickles_find_the_same(converted, kind):
         assert same_detections(found, model(x)[0], (0, 0), (64, 64))
 
 
-@pytest.mark.parametrize("kind", ["fcos", "keypoint"])
-def test_in_float64(converted, kind):
-    _, model = converted(kind)
-    model, x = copy.deepcopy(model).double(), torch.rand(1, 3, 64, 64).double()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_in_other_dtypes(converted, dtype):
+    """Boxes are float32 at least. Kernels of float64 may round by position; here they agree to 1e-9."""
+    _, model = converted("retinanet")
+    model, x = copy.deepcopy(model).to(dtype), torch.rand(1, 3, 64, 64).to(dtype)
     with torch.no_grad():
         found = model(x)[0]
-        assert found["boxes"].dtype == torch.float64 and len(found["boxes"])
+        assert found["boxes"].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         for t in shifts(4):
-            assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+            expected, now = shift_detections(found, t, (64, 64)), model(moved(x, t))[0]
+            if dtype == torch.bfloat16:
+                assert first_difference(found, now, t, (64, 64)) == ""
+            assert torch.equal(expected["labels"], now["labels"])
+            assert torch.allclose(expected["boxes"], now["boxes"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["retinanet", "ssdlite", "mask"])
@@ -107,33 +113,29 @@ def test_images_of_several_sizes(converted, kind):
             for image, was, now in zip(images, found, model(moved(images, t)), strict=True):
                 assert first_difference(was, now, t, tuple(image.shape[1:])) == ""
         batch = model(torch.stack([images[0], images[2]]))
-    assert same_detections(batch[0], found[0], (0, 0), (64, 64)) or kind == "mask"  # windows of other images beside them
+    assert (
+        same_detections(batch[0], found[0], (0, 0), (64, 64)) or kind == "mask"
+    )  # windows of other images beside them
     for one in found:
         if "masks" in one:
             assert one["masks"].shape[0] == len(one["boxes"])
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite", "faster"])
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite"])
 def test_without_seams_it_is_the_original_with_circular_borders(kind):
-    """With the frame's grid, and nothing suppressed, boxes that meet no side are those of torchvision's own code."""
+    """With the frame's grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
     plain = build(kind)
-    for part in (plain, getattr(plain, "roi_heads", plain)):
-        part.nms_thresh, part.detections_per_img, part.score_thresh, part.topk_candidates = 1.0, 10**6, 0.2, 10**6
-    if kind == "faster":
-        plain.rpn.nms_thresh = 1.0
-        plain.rpn._pre_nms_top_n["testing"] = plain.rpn._post_nms_top_n["testing"] = 10**6
+    plain.nms_thresh, plain.detections_per_img, plain.score_thresh, plain.topk_candidates = 1.0, 10**6, 0.2, 10**6
     model = mass.convert(plain, torch.rand(1, 3, 64, 64), origin="zero")
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         ours, theirs = model(x), circular(plain)(list(x))
     for a, b in zip(ours, theirs, strict=True):
-        a, b = (_inside(found) for found in (a, b))
-        if kind == "faster":  # proposals that meet a side are pooled otherwise: all of theirs that meet none are ours
-            a, b = b, a
-        assert len(a["boxes"]) > 5
-        for box, score, label in zip(a["boxes"], a["scores"], a["labels"], strict=True):
-            near = (b["boxes"] - box).abs().amax(1) < 2e-3
-            assert (near & (b["labels"] == label) & ((b["scores"] - score).abs() < 1e-4)).any()
+        b = _inside(b)
+        assert len(b["boxes"]) > 5
+        for box, score, label in zip(*(b[name] for name in ("boxes", "scores", "labels")), strict=True):
+            near = (a["boxes"] - box).abs().amax(1) < 2e-3
+            assert (near & (a["labels"] == label) & ((a["scores"] - score).abs() < 1e-4)).any()
 
 
 def _inside(found, size=64):
@@ -143,39 +145,28 @@ def _inside(found, size=64):
     return {name: value[keep] for name, value in found.items()}
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "faster"])
+@pytest.mark.parametrize("kind", ["retinanet", "ssdlite"])
 def test_another_frame_finds_the_same_set(converted, kind, monkeypatch):
-    """Which of the positions of the coarsest map the frame begins at is a matter of order alone."""
+    """At which sample of the coarsest map the frame begins settles ties alone: nothing is cut there."""
     _, model = converted(kind)
-    x = torch.rand(1, 3, 64, 64)
-
-    def elsewhere(dense, images):
-        return [_in_another_frame(one, (1, 1)) for one in see(dense, images)]
-
+    x = torch.rand(1, 3, 128, 64)
     with torch.no_grad():
         found = model(x)[0]
-        monkeypatch.setattr("mass.detection.detector.see", elsewhere)
+        monkeypatch.setattr(
+            "mass.detection.detector.see", lambda *given: [_in_another_frame(one) for one in see(*given)]
+        )
         again = model(x)[0]
-    assert len(found["boxes"]) == len(again["boxes"])
-    overlaps = box_iou(found["boxes"], again["boxes"], (64, 64)) * (found["labels"][:, None] == again["labels"])
-    assert (overlaps.amax(1) > 0.999).all() or kind == "faster"
-    if kind == "retinanet":
-        assert same_detections(found, again, (0, 0), (64, 64))
+    assert len(found["boxes"]) and same_detections(found, again, (0, 0), (128, 64))
 
 
-def _in_another_frame(seen, steps):
-    from dataclasses import replace
-
-    coarsest = max(seen.strides)
-    maps = {
-        name: {
-            at: y.roll([-k * c // s for k, c, s in zip(steps, coarsest, stride, strict=True)], (1, 2))
-            for (at, y), stride in zip(levels.items(), seen.strides, strict=True)
-        }
-        for name, levels in seen.maps.items()
-    }
-    frame = seen.frame + torch.tensor([k * c for k, c in zip(steps, coarsest, strict=True)])
-    return replace(seen, maps=maps, frame=frame)
+def _in_another_frame(seen):
+    down = max(seen.strides)[0]
+    levels = zip(*(y.items() for y in seen.maps.values()), strict=True)
+    maps = {name: {} for name in seen.maps}
+    for level, stride in zip(levels, seen.strides, strict=True):
+        for name, (at, y) in zip(maps, level, strict=True):
+            maps[name][at] = y.roll(-down // stride[0], 1)
+    return replace(seen, maps=maps, frame=seen.frame + torch.tensor([down, 0]))
 
 
 def test_ties_of_a_sparse_image(converted):

@@ -18,6 +18,13 @@ from mass.detection.dense import Seen
 from mass.errors import NotEquivariantError
 
 
+def check_levels(generator: Any, levels: int) -> None:
+    """Refuse an anchor generator that has anchors for more or fewer levels than a backbone gives."""
+    if levels != (meant := len(generator.num_anchors_per_location())):
+        reason = f"the anchor generator has anchors for {meant} levels, and the backbone gives {levels}"
+        raise NotEquivariantError("", reason, "give it one tuple of sizes a level")
+
+
 def cells_of(generator: Any, seen: Seen, image_size: Pair | None = None) -> list[Tensor]:
     """The anchors (A, 4) of position (0, 0) of each level, in pixels.
 
@@ -27,10 +34,6 @@ def cells_of(generator: Any, seen: Seen, image_size: Pair | None = None) -> list
             of any size, for so are the windows that see them. They are centred in their cells, as with `steps`.
     """
     strides, like = seen.strides, seen.boxes_like
-    if len(strides) != len(generator.num_anchors_per_location()):
-        levels = len(generator.num_anchors_per_location())
-        reason = f"the anchor generator has anchors for {levels} levels, and the backbone gives {len(strides)}"
-        raise NotEquivariantError("", reason, "give it one tuple of sizes a level")
     if hasattr(generator, "cell_anchors"):
         return [cell.to(like) for cell in generator.cell_anchors]
     assert image_size is not None

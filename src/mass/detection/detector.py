@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mass.axes import Pair
+from mass.detection.anchors import check_levels
 from mass.detection.boxes import snap, wrapped
 from mass.detection.dense import Seen, convert_dense, see
 from mass.detection.images import by_size, check_images, check_targets
@@ -60,6 +61,8 @@ class TorusDetector(nn.Module):
         dense.training = model.training
         normalised = result.transform.normalize(images)
         converted = convert_dense(dense, normalised, origin, verify)
+        generator = result.rpn.anchor_generator if hasattr(result, "rpn") else result.anchor_generator
+        check_levels(generator, sum(path.startswith("cls_logits") for path in converted.mass_outputs))
         for name, _ in dense.named_children():
             setattr(result, name, getattr(converted, name))
         result.__class__ = cls
@@ -119,7 +122,7 @@ class TorusDetector(nn.Module):
         if "keypoints" in target:
             by = moved["boxes"][:, None, :2] - here[:, None, :2]
             points = target["keypoints"]
-            moved["keypoints"] = torch.cat([points[..., :2] + by, points[..., 2:]], -1)
+            moved["keypoints"] = torch.cat([(points[..., :2] + by).to(points.dtype), points[..., 2:]], -1)
         if "masks" in target:
             moved["masks"] = target["masks"].roll((-seen.frame).tolist(), (-2, -1))
         return moved

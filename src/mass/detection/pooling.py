@@ -11,7 +11,6 @@ from torch import Tensor
 from mass.axes import Pair
 from mass.detection.boxes import wrapped
 from mass.detection.dense import Seen
-from mass.detection.parts import require_type
 
 
 def unrolled(y: Tensor, rows: int, columns: int) -> Tensor:
@@ -53,9 +52,8 @@ def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
 
     Args: boxes: of each image, (R, 4) in its frame. Returns: (R of all images, C, *output_size).
     """
-    from torchvision.ops.poolers import LevelMapper, MultiScaleRoIAlign
+    from torchvision.ops.poolers import LevelMapper
 
-    require_type(pool, "roi_pool", MultiScaleRoIAlign)
     found = []
     for one, own in zip(seen, boxes, strict=True):
         levels = [

@@ -17,6 +17,7 @@ from torchvision.models.detection.roi_heads import (
     maskrcnn_loss,
 )
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import MultiScaleRoIAlign
 
 from mass.axes import Pair
 from mass.detection.anchors import Anchors, cells_of
@@ -41,6 +42,9 @@ class DenseRCNN(nn.Module):
         require_type(model.rpn, "rpn", RegionProposalNetwork)
         require_type(model.rpn.head, "rpn.head", RPNHead)
         require_type(model.roi_heads, "roi_heads", RoIHeads)
+        for name in ("box_roi_pool", "mask_roi_pool", "keypoint_roi_pool"):
+            if getattr(model.roi_heads, name, None) is not None:
+                require_type(getattr(model.roi_heads, name), f"roi_heads.{name}", MultiScaleRoIAlign)
         self.backbone, self.rpn = model.backbone, model.rpn
 
     def forward(self, x: Tensor) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _nearest_points(target: dict[str, Tensor], boxes: Tensor, matched: Tensor, s
     own = target["boxes"][matched]
     by = nearest(own, boxes, seen.size)[:, None, :2] - own[:, None, :2]
     points = target["keypoints"][matched]
-    return torch.cat([points[..., :2] + by, points[..., 2:]], -1)
+    return torch.cat([(points[..., :2] + by).to(points.dtype), points[..., 2:]], -1)
 
 
 class TorusFasterRCNN(TorusRCNN, FasterRCNN):
