@@ -8,7 +8,7 @@ from torch import nn
 
 pytest.importorskip("torchvision")
 from small import Pyramid, build
-from torchvision.models.detection import RetinaNet
+from torchvision.models.detection import RetinaNet, anchor_utils
 
 import mass
 from mass.evaluate.certificate import Outcome
@@ -31,11 +31,10 @@ def test_a_certificate_of_a_detector(detector):
     assert "boxes, scores, labels: 40, 40 detections, move along" in str(certificate)
 
 
-def test_all_shifts_are_certified():
-    """Of an image so small that there are not many."""
-    backbone = Narrow()
-    from torchvision.models.detection import anchor_utils
-
+@pytest.mark.parametrize("stride", [1, 2])
+def test_all_shifts_are_certified(stride):
+    """Of an image so small that there are not many; without strides there is no origin but the own frame's."""
+    backbone = Narrow(stride)
     anchors = anchor_utils.AnchorGenerator(((4,),), ((1.0,),))
     model = RetinaNet(backbone, 2, anchor_generator=anchors, score_thresh=0.0).eval()
     nn.init.normal_(model.head.classification_head.cls_logits.weight, std=1.0)
@@ -49,9 +48,9 @@ class Narrow(nn.Module):
 
     out_channels = 4
 
-    def __init__(self):
+    def __init__(self, stride=2):
         super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+        self.conv = nn.Conv2d(3, 4, 3, stride, 1)
 
     def forward(self, x):
         return self.conv(x).relu()

@@ -1,7 +1,7 @@
-"""The dense part of a detector: converted as any network is, its maps then moved to one frame.
+"""The dense part of a detector: converted as any network is, its maps then moved to the image's own frame.
 
-Maps of a detector lie on lattices of their own, O + s n. All of them are parts of the coarsest one's, so there are places F of the image
-at which a sample of every map lies. One of these is chosen, the *frame*: the whole map is the period of what follows, as of all
+Maps of a detector lie on lattices of their own, O + s n. All of them hold the coarsest one's samples, so there are places F of the image
+at which a sample of every map lies. One of these is chosen, where the image's *own frame* begins: the whole map is the period of what follows, as of all
 that is no convolution (mass.fx.rules.whole_map), and it is chosen as such an origin always is, from the coarsest map, with ties settled by
 the image. Seen from there, position n of every map of stride s lies at pixel s n, and equal images give equal maps wherever they lie.
 """
@@ -32,9 +32,9 @@ class Seen:
     """One image, as the dense part of a detector sees it.
 
     Attributes:
-        maps: by name and level, maps (C, h, w), position n at pixel s n of the frame.
+        maps: by name and level, maps (C, h, w), position n at pixel s n of the image's own frame.
         strides: of the levels, rows and columns.
-        frame: (2,) int64, the pixel of the image at which the frame begins.
+        frame: (2,) int64, the pixel of the image at which its own frame begins.
         size: height and width of the image.
     """
 
@@ -57,7 +57,7 @@ class Seen:
 
     @property
     def offset(self) -> Tensor:
-        """From boxes in the frame to boxes in the image, (4,): whole pixels."""
+        """From boxes in the own frame to boxes in the image, (4,): whole pixels."""
         return self.frame.flip(0).repeat(2)
 
 
@@ -80,15 +80,17 @@ def convert_dense(dense: nn.Module, example: Tensor, origin: str, verify: bool) 
     return converted
 
 
-def see(converted: Converted, images: Tensor) -> list[Seen]:
-    """What the dense part, converted, makes of images (B, C, H, W) of one size, in the frame of each."""
+def see(converted: Converted, images: Tensor, rule: str) -> list[Seen]:
+    """What the dense part, converted, makes of images (B, C, H, W) of one size, in the own frame of each.
+
+    Args: rule: that it was converted with, by which frames are chosen as well.
+    """
     outputs, origins = converted(images)
     size: Pair = (images.shape[2], images.shape[3])
-    chosen, rule = {}, "zero"
+    chosen = {}
     for name, (origin, features) in origins.items():
         module: Any = converted.get_submodule(name)
         chosen[name] = origin, module.period if features is None else module.read(features)[1]
-        rule = module.rule
     lattices = {}
     for path, y in leaves(outputs):
         origin, _ = converted.mass_outputs[path].total(chosen, len(images))  # type: ignore[misc]
@@ -110,7 +112,7 @@ def see(converted: Converted, images: Tensor) -> list[Seen]:
 
 
 def _frame(lattices: list[tuple[Tensor, Pair, Tensor]], images: Tensor, rule: str) -> Tensor:
-    """Where in each image its frame begins, (B, 2)."""
+    """Where in each image its own frame begins, (B, 2)."""
     features, stride, origin = max(lattices, key=lambda lattice: lattice[1])
     if rule == "zero":
         return torch.zeros_like(origin)

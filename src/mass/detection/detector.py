@@ -29,10 +29,12 @@ class TorusDetector(nn.Module):
 
     Attributes:
         mass_dense: the converted graph of its dense part, over its own modules.
+        mass_rule: by what origins are chosen, and own frames (mass.detection.dense).
         total_stride: what heights and widths must be multiples of.
     """
 
     mass_dense: Converted
+    mass_rule: str
     transform: Any
     head: Any
     anchor_generator: Any
@@ -46,11 +48,11 @@ class TorusDetector(nn.Module):
         raise NotImplementedError
 
     def detect(self, seen: list[Seen]) -> list[dict[str, Tensor]]:
-        """What is found in each image, in its frame."""
+        """What is found in each image, in its own frame."""
         raise NotImplementedError
 
     def losses(self, seen: list[Seen], targets: list[dict[str, Tensor]]) -> Losses:
-        """The losses of the original, of targets in the frames."""
+        """The losses of the original, of targets in the images' own frames."""
         raise NotImplementedError
 
     @classmethod
@@ -66,7 +68,7 @@ class TorusDetector(nn.Module):
         for name, _ in dense.named_children():
             setattr(result, name, getattr(converted, name))
         result.__class__ = cls
-        result.__dict__["mass_dense"] = converted
+        result.__dict__.update(mass_dense=converted, mass_rule=origin)
         return result
 
     @property
@@ -99,12 +101,12 @@ class TorusDetector(nn.Module):
         found: list[Seen | None] = [None] * len(images)
         for group in by_size(images):
             batch = self.transform.normalize(torch.stack([images[k] for k in group]))
-            for k, one in zip(group, see(self.mass_dense, batch), strict=True):
+            for k, one in zip(group, see(self.mass_dense, batch, self.mass_rule), strict=True):
                 found[k] = one
         return [one for one in found if one is not None]
 
     def _in_image(self, found: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
-        """Detections in the frame, moved back by whole pixels."""
+        """Detections in the own frame, moved back by whole pixels."""
         here = found["boxes"]
         boxes = wrapped(here + seen.offset, seen.size)
         moved = {**found, "boxes": boxes}
@@ -116,7 +118,7 @@ class TorusDetector(nn.Module):
         return moved
 
     def _in_frame(self, target: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
-        """Targets moved to the frame by whole pixels."""
+        """Targets moved to the own frame by whole pixels."""
         here = snap(target["boxes"].to(seen.boxes_like), seen.size)
         moved = {**target, "boxes": wrapped(here - seen.offset, seen.size)}
         if "keypoints" in target:
