@@ -8,7 +8,8 @@ One idea runs through the library: an operation of period P becomes equivariant 
 origin that is read off the map itself, `y = f(shift(x, select_origin(x, P)))`.
 """
 
-from mass import baselines as baselines  # mass.baselines.…, mass.onnx.…
+from mass import baselines as baselines  # mass.baselines.…, mass.detection.…, mass.onnx.…
+from mass import detection as detection
 from mass import onnx as onnx
 from mass.baselines.aps import APS
 from mass.compiling import compile

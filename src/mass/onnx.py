@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mass.families import family_of
 from mass.functional.shift import gather
 from mass.fx.tracing.example import as_example
 
@@ -72,6 +73,11 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
         ImportError: without the packages onnx and onnxscript (`pip install "mass-equivariance[onnx]"`).
         ValueError: for a model in training mode, another rule, or one that blends.
     """
+    if (family := family_of(model)) is not None:
+        raise ValueError(
+            f"{family.name} returns as many boxes as it finds, and what it does with lists of images is no graph of tensors; "
+            "run it in PyTorch, or export the converted backbone alone."
+        )
     if getattr(model, "mass_blend", None) is not None:
         raise ValueError(
             "a network that blends has as many rows as an image has near ties, and ONNX none to spare; "

@@ -21,6 +21,7 @@ from mass.evaluate.inputs import ModelInputs, model_inputs
 from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
+from mass.families import family_of
 from mass.functional.origin import margin
 from mass.fx.network.converted import Converted
 from mass.nn.alignment import SelectOrigin
@@ -54,7 +55,8 @@ def certify(
             shifts are (0, t). A tuple: positional inputs, images first. A dict: keyword inputs; the first floating-point
             tensor with three axes or more is the images. Other inputs of their axes and size, as masks, move along. Anything
             else that can be iterated, a list or a `DataLoader`, holds batches: each is a tensor, a dict, or (x, y, …)
-            of which x is taken, a tensor, tuple or dict.
+            of which x is taken, a tensor, tuple or dict. Of a detector, a list of images (C, H, W) is one batch
+            (mass.detection.certify).
         shifts: None for all residues that the model can tell apart: those of the total stride of every origin that it
             chooses, all shifts of the image where an origin has the whole map as period, or the model was not
             converted. More than 4,096 are sampled, unless this is 'all'. Each residue has a random multiple added. Or
@@ -78,6 +80,8 @@ def certify(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    if (family := family_of(model)) is not None:
+        return family.certify(model, images, shifts, stop=stop, progress=progress)
     line, found = Progress(progress), list[_Result]()
     if not isinstance(shifts, int | str | None):
         shifts = list(shifts)

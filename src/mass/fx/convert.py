@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from mass.axes import POSITIONS
 from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
+from mass.families import family_of
 from mass.functional.origin import RULES
 from mass.fx.depth import move_in_depth
 from mass.fx.fuse import drop_unread, fuse_shifts
@@ -56,7 +57,8 @@ def convert(
 
     Args:
         model: any `torch.nn.Module` whose forward `torch.fx` can trace, submodules that it cannot trace stay whole; it is
-            not changed. An operation without a smaller known period is applied to the whole map in its canonical position. What the model
+            not changed. One of torchvision's detectors is converted by its parts (mass.detection). An operation without a
+            smaller known period is applied to the whole map in its canonical position. What the model
             decides by its input's size is decided as for the example (other sizes must lead to the same, or are refused
             then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
@@ -102,6 +104,18 @@ def convert(
     >>> torch.equal(mass_audio(x), mass_audio(x.roll(5, 2)))
     True
     """
+    if (family := family_of(model)) is not None:
+        return family.convert(
+            model,
+            example_input,
+            origin=origin,
+            verify=verify,
+            symmetrise=symmetrise,
+            blend=blend,
+            paths=paths,
+            dims=dims,
+            methods=methods,
+        )
     if origin not in (*RULES, "zero"):
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     require_plain(model)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from mass.families import family_of
 from mass.fx.infer import infer
 from mass.fx.nodes import name_of
 from mass.fx.outputs import about_coordinates
@@ -76,6 +77,8 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     2          AdaptiveAvgPool2d                  exact mean                                 adds in the order of positions
     1 operation with a period in 1 origin group.
     """
+    if (family := family_of(model)) is not None:
+        return family.explain(model, example_input)
     plan = infer(trace(model, example_input))
     refused = dict(plan.refusals)
     groups: dict[Any, int] = {}

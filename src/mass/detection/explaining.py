@@ -1,0 +1,73 @@
+"""`mass.explain` of detectors: what of a detector depends on where an image lies, and what is done about it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from mass.detection.converting import as_example, class_for
+from mass.fx.explain import Explanation
+from mass.fx.explain import explain as explain_network
+
+_COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
+_FRAME = "whole map", "frame"
+
+
+def explain(detector: nn.Module, example_input: Any) -> Explanation:
+    """What `mass.convert` would change of a detector: its dense part's operations, then all that follows in one frame.
+
+    Args: as `mass.detection.convert`.
+
+    Raises:
+        NotEquivariantError: where it would not be converted at all; refusals of single operations are rows.
+    """
+    ours, given = class_for(detector), as_example(example_input)
+    model: Any = copy.deepcopy(detector)
+    found = explain_network(ours.dense_part(model), model.transform.normalize(given))
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in _behind(detector)]
+    steps = f"{len(rows)} steps around them, on a torus, in a frame that is read off the image"
+    return Explanation([*found.rows, *rows], f"{found.summary} {steps}.", found.convertible)
+
+
+def _behind(detector: Any) -> list[tuple[str, ...]]:
+    """What a detector does with images before, and with maps behind its dense part."""
+    rpn, heads = getattr(detector, "rpn", None), getattr(detector, "roi_heads", None)
+    generator = detector.anchor_generator if rpn is None else rpn.anchor_generator
+    where = "rpn." if rpn is not None else ""
+    rows: list[tuple[str, ...]] = [
+        ("transform", type(detector.transform).__name__, "", "", "normalises alone", "resizes, pads with zeros"),
+        (
+            f"{where}anchor_generator",
+            type(generator).__name__,
+            *_FRAME,
+            "laid at each map's origin, decoded relative to it",
+            "starts at the frame's corner",
+        ),
+        (f"{where}boxes", "clip_boxes_to_image", *_FRAME, "wrap", "cuts boxes at the frame's sides"),
+        (f"{where}top-k", "topk", *_FRAME, "ties by place in the frame", "ties by index"),
+        (f"{where}suppression", "batched_nms", *_FRAME, "overlaps on the torus", "ties by index, rounds by position"),
+    ]
+    for name in ("box", "mask", "keypoint"):
+        pool = getattr(heads, f"{name}_roi_pool", None)
+        if pool is not None:
+            reads = "reads around the border", "reads zeros outside"
+            rows.append((f"roi_heads.{name}_roi_pool", type(pool).__name__, *_FRAME, *reads))
+    if heads is not None:
+        rows.append(
+            (
+                "roi_heads.suppression",
+                "batched_nms",
+                *_FRAME,
+                "overlaps on the torus",
+                "ties by index, rounds by position",
+            )
+        )
+        if heads.has_mask():
+            rows.append(
+                ("masks", "paste_masks_in_image", *_FRAME, "pasted around the border", "cut at the frame's sides")
+            )
+        if heads.has_keypoint():
+            rows.append(("keypoints", "heatmaps_to_keypoints", *_FRAME, "relative to their box", "rounds by position"))
+    return rows

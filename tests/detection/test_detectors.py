@@ -1,0 +1,189 @@
+"""torchvision's detectors, converted: the same sets of boxes, labels, scores, masks and keypoints, bit for bit, wherever the image lies."""
+
+import copy
+import io
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+pytest.importorskip("torchvision")
+from small import CLASSES, KINDS, build, circular
+
+import mass
+from mass.detection import first_difference, is_detector, same_detections, shift_detections
+from mass.detection.dense import see
+
+
+@pytest.fixture(scope="module")
+def converted():
+    """Plain and converted detectors, by kind, made once."""
+    made = {}
+
+    def of(kind):
+        if kind not in made:
+            plain = build(kind)
+            made[kind] = plain, mass.convert(plain, torch.rand(2, 3, 64, 64))
+        return made[kind]
+
+    return of
+
+
+def moved(images, t):
+    return [mass.shift(image[None], torch.tensor([t]))[0] for image in images]
+
+
+def shifts(count, size=(64, 64), seed=0):
+    """Every residue of rows and of columns is met once before any is met twice."""
+    generator = random.Random(seed)
+    rows, columns = ([*range(n)] for n in size)
+    generator.shuffle(rows)
+    generator.shuffle(columns)
+    return list(itertools.islice(zip(itertools.cycle(rows), itertools.cycle(columns), strict=False), count))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_detections_move_along_to_the_bit(converted, kind):
+    plain, model = converted(kind)
+    images = [torch.rand(3, 64, 64), torch.randn(3, 64, 64)]
+    with torch.no_grad():
+        found = model(images)
+        assert all(len(own["boxes"]) > 3 for own in found), [len(own["boxes"]) for own in found]
+        assert any((own["boxes"][:, 2:] > 64).any() for own in found)  # some go on at the other side
+        for t in shifts(12):
+            for was, now in zip(found, model(moved(images, t)), strict=True):
+                assert first_difference(was, now, t, (64, 64)) == ""
+                assert all(torch.equal(was[name], now[name]) for name in ("scores", "labels"))  # in the same order
+        if kind != "ssd":  # whose plain self needs images of 300 pixels
+            was, now = plain(images), plain(moved(images, (5, 9)))
+            assert not any(same_detections(a, b, (5, 9), (64, 64)) for a, b in zip(was, now, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_detector_keeps_its_class_and_weights(converted, kind):
+    plain, model = converted(kind)
+    assert isinstance(model, type(plain)) and is_detector(model) and is_detector(plain)
+    ours, theirs = model.state_dict(), plain.state_dict()
+    assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert [name for name, _ in model.named_parameters()] == [name for name, _ in plain.named_parameters()]
+    assert not any(a is b for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "mask"])
+def test_copies_and_pickles_find_the_same(converted, kind):
+    _, model = converted(kind)
+    x = torch.rand(1, 3, 64, 64)
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    with torch.no_grad():
+        found = model(x)[0]
+        for other in (copy.deepcopy(model), torch.load(buffer, weights_only=False)):
+            assert same_detections(found, other(x)[0], (0, 0), (64, 64))
+            other.load_state_dict({name: value * 0 for name, value in other.state_dict().items()})
+            assert not same_detections(found, other(x)[0], (0, 0), (64, 64))  # its graph computes with its own weights
+        assert same_detections(found, model(x)[0], (0, 0), (64, 64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_in_other_dtypes(converted, dtype):
+    """Boxes are float32 at least. Kernels of float64 may round by position; here they agree to 1e-9."""
+    _, model = converted("retinanet")
+    model, x = copy.deepcopy(model).to(dtype), torch.rand(1, 3, 64, 64).to(dtype)
+    with torch.no_grad():
+        found = model(x)[0]
+        assert found["boxes"].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        for t in shifts(4):
+            expected, now = shift_detections(found, t, (64, 64)), model(moved(x, t))[0]
+            if dtype == torch.bfloat16:
+                assert first_difference(found, now, t, (64, 64)) == ""
+            assert torch.equal(expected["labels"], now["labels"])
+            assert torch.allclose(expected["boxes"], now["boxes"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "ssdlite", "mask"])
+def test_images_of_several_sizes(converted, kind):
+    _, model = converted(kind)
+    images = [torch.rand(3, 64, 64), torch.rand(3, 128, 64), torch.rand(3, 64, 64)]
+    with torch.no_grad():
+        found = model(images)
+        for t in shifts(3, (128, 64)):
+            for image, was, now in zip(images, found, model(moved(images, t)), strict=True):
+                assert first_difference(was, now, t, tuple(image.shape[1:])) == ""
+        batch = model(torch.stack([images[0], images[2]]))
+    assert (
+        same_detections(batch[0], found[0], (0, 0), (64, 64)) or kind == "mask"
+    )  # windows of other images beside them
+    for one in found:
+        if "masks" in one:
+            assert one["masks"].shape[0] == len(one["boxes"])
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite"])
+def test_without_seams_it_is_the_original_with_circular_borders(kind):
+    """With the frame's grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
+    plain = build(kind)
+    plain.nms_thresh, plain.detections_per_img, plain.score_thresh, plain.topk_candidates = 1.0, 10**6, 0.2, 10**6
+    model = mass.convert(plain, torch.rand(1, 3, 64, 64), origin="zero")
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        ours, theirs = model(x), circular(plain)(list(x))
+    for a, b in zip(ours, theirs, strict=True):
+        b = _inside(b)
+        assert len(b["boxes"]) > 5
+        for box, score, label in zip(*(b[name] for name in ("boxes", "scores", "labels")), strict=True):
+            near = (a["boxes"] - box).abs().amax(1) < 2e-3
+            assert (near & (a["labels"] == label) & ((a["scores"] - score).abs() < 1e-4)).any()
+
+
+def _inside(found, size=64):
+    """Detections that lie in the frame, away from its sides, and are large enough to be told."""
+    boxes = found["boxes"]
+    keep = (boxes[:, :2] > 1).all(1) & (boxes[:, 2:] < size - 1).all(1)
+    return {name: value[keep] for name, value in found.items()}
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "ssdlite"])
+def test_another_frame_finds_the_same_set(converted, kind, monkeypatch):
+    """At which sample of the coarsest map the frame begins settles ties alone: nothing is cut there."""
+    _, model = converted(kind)
+    x = torch.rand(1, 3, 128, 64)
+    with torch.no_grad():
+        found = model(x)[0]
+        monkeypatch.setattr(
+            "mass.detection.detector.see", lambda *given: [_in_another_frame(one) for one in see(*given)]
+        )
+        again = model(x)[0]
+    assert len(found["boxes"]) and same_detections(found, again, (0, 0), (128, 64))
+
+
+def _in_another_frame(seen):
+    down = max(seen.strides)[0]
+    levels = zip(*(y.items() for y in seen.maps.values()), strict=True)
+    maps = {name: {} for name in seen.maps}
+    for level, stride in zip(levels, seen.strides, strict=True):
+        for name, (at, y) in zip(maps, level, strict=True):
+            maps[name][at] = y.roll(-down // stride[0], 1)
+    return replace(seen, maps=maps, frame=seen.frame + torch.tensor([down, 0]))
+
+
+def test_ties_of_a_sparse_image(converted):
+    """Two equal objects and nothing else: half of all scores are equal to another one."""
+    _, model = converted("retinanet")
+    x = torch.zeros(1, 3, 64, 64)
+    patch = torch.rand(3, 9, 9)
+    x[0, :, 3:12, 5:14] = x[0, :, 30:39, 40:49] = patch
+    with torch.no_grad():
+        found = model(x)[0]
+        for t in shifts(8):
+            assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+
+
+def test_classes_are_those_of_the_original(converted):
+    for kind in KINDS:
+        _, model = converted(kind)
+        with torch.no_grad():
+            labels = model(torch.rand(1, 3, 64, 64))[0]["labels"]
+        assert (labels < CLASSES).all() and (labels >= (0 if kind in ("retinanet", "fcos") else 1)).all()
