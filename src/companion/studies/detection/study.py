@@ -1,0 +1,34 @@
+"""What the pipeline and the README are told of notebook 14."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from companion.core.study import Settings, Study
+
+
+@dataclass(frozen=True)
+class Detection(Settings):
+    """Detectors: trained here, and one that others trained."""
+
+    dataset: str
+    net: str
+    methods: tuple[str, ...]  # keys of companion.models.methods.METHODS
+    seeds: int
+    epochs: int
+    batch: int
+    lr: float
+    size: int  # of crops, in pixels
+    probed: int  # test images
+    shifts: int  # of each
+    images: int  # that FastestDet looks at; 0: it is not run
+    image_shifts: int  # of each
+
+
+STUDY = Study(
+    notebook="14_detection",
+    description="Detection - boxes that move along with their image, to the bit, and what breaks on the way",
+    settings=Detection,
+    remark="Not data/fastestdet, data/deeppcb and data/voc-subset, which quick does without.",
+    keeps_checkpoints=True,
+)
