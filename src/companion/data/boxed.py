@@ -19,6 +19,7 @@ from companion.data.normalisation import normalize_bytes
 from companion.data.periodic import KINDS, Photographs, Structure, boxes, draw
 
 NOTHING = -1  # the kind of a row that is no box
+_SEEN = 0.5  # of a box: with less of it in a crop, it is none
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ def shifted_boxes(found: Tensor, by: Tensor) -> Tensor:
     """Boxes (N, M, 5) of images that were shifted by (N, 2): S_t moves what lies at n to n - t."""
     move = torch.stack((by[:, 1], by[:, 0], by[:, 1], by[:, 0], torch.zeros_like(by[:, 0])), 1)
     return found - move[:, None].to(found)
+
+
+def cut(images: Tensor, boxes: Tensor, corners: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Crops at corners (N, 2), rows and columns; boxes are cut off with them, and none where less than half is left."""
+    crops = [image[:, y : y + side, x : x + side] for image, (y, x) in zip(images, corners.tolist(), strict=True)]
+    moved = shifted_boxes(boxes, corners.to(boxes))
+    kept = torch.cat((moved[..., :4].clamp(0, side), moved[..., 4:]), -1)
+    shares = _areas(kept) / _areas(moved).clamp(min=1e-6)
+    kept[..., 4] = torch.where(shares >= _SEEN, kept[..., 4], NOTHING)
+    return torch.stack(crops), kept
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 @cache

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from companion.data.boxed import NOTHING, BoxedSet, shifted_boxes
+from companion.data.boxed import NOTHING, BoxedSet, cut, shifted_boxes
 from companion.measures.accuracy import Prepare
 from companion.measures.detect import average_precision_of, detect
 from companion.models.dense_detector import STRIDE
@@ -25,8 +25,8 @@ from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network
 
+IOU = 0.33  # DeepPCB's: a detection that overlaps a box by more has found it
 _LOOKED_AT = 50  # test images, while training
-_SEEN = 0.5  # of a box: with less of it in a crop, it is none
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Detection:
                 continue
             images, boxes = train.images[order[rows]], train.boxes[order[rows]]
             if room:
-                images, boxes = _cut(images, boxes, corners[rows], side)
+                images, boxes = cut(images, boxes, corners[rows], side)
             images, boxes = _flipped(images, boxes, flips[rows])
             by = shifts[rows]
             yield _shifted(images, by), shifted_boxes(boxes, by.to(boxes.device))
@@ -79,12 +79,12 @@ class Detection:
     ) -> dict[str, float]:
         with autocast():
             found = detect(model, self.data.test.first(_LOOKED_AT).images, prepare)
-        return {"test_ap33": 100 * average_precision_of(found, self.data.test.first(_LOOKED_AT), 0.33)}
+        return {"test_ap33": 100 * average_precision_of(found, self.data.test.first(_LOOKED_AT), IOU)}
 
     def measure(self, model: nn.Module, device: str) -> dict[str, Any]:
         """Over all test images: n; ap33, ap50, the mean AP of the kinds at an IoU above 0.33 and 0.5, in percent."""
         found = detect(model, self.data.test.images, self.data.normalize)
-        scores = {f"ap{round(100 * iou)}": 100 * average_precision_of(found, self.data.test, iou) for iou in (0.33, 0.5)}
+        scores = {f"ap{round(100 * iou)}": 100 * average_precision_of(found, self.data.test, iou) for iou in (IOU, 0.5)}
         return {"n": len(self.data.test), **scores}
 
 
@@ -108,20 +108,6 @@ def targets(boxes: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
     ends = torch.cat(((half + away).flip(-1), (half - away).flip(-1)), -1)  # left, up, right, down
     sides = ends.gather(3, which[..., None].expand(*which.shape, 4))[..., 0, :]
     return wanted, sides.clamp(min=0)
-
-
-def _cut(images: Tensor, boxes: Tensor, corners: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Crops at corners (N, 2), rows and columns; boxes are cut off with them, and none where less than half is left."""
-    crops = [image[:, y : y + side, x : x + side] for image, (y, x) in zip(images, corners.tolist(), strict=True)]
-    moved = shifted_boxes(boxes, corners.to(boxes))
-    kept = torch.cat((moved[..., :4].clamp(0, side), moved[..., 4:]), -1)
-    shares = _areas(kept) / _areas(moved).clamp(min=1e-6)
-    kept[..., 4] = torch.where(shares >= _SEEN, kept[..., 4], NOTHING)
-    return torch.stack(crops), kept
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def _shifted(images: Tensor, by: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ def recipes(settings: Any) -> list[Recipe]:
         Recipe(
             net=settings.net, method=method, dataset=settings.dataset, seed=settings.seed + number, epochs=settings.epochs,
             batch=settings.batch, lr=settings.lr, schedule="one-cycle", optimizer="adam", weight_decay=0.0, size=settings.size,
-            precision="float32",
+            precision=settings.precision,
         )
         for number in range(settings.seeds)
         for method in settings.methods

@@ -18,6 +18,7 @@ class Detection(Settings):
     epochs: int
     batch: int
     lr: float
+    precision: str
     size: int  # of crops, in pixels
     probed: int  # test images
     shifts: int  # of each
