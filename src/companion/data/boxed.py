@@ -123,7 +123,11 @@ def periodic_boxes(root: Path) -> BoxedSet:
 
 def _vias(count: int, seed: int) -> Boxed:
     halves = [
-        draw(Structure("vias", 8.0, contrast=100.0, noise=4.0, defects=several, defective=1.0), count // 2, seed + 2 * several)
+        draw(
+            Structure("vias", 8.0, contrast=100.0, noise=4.0, defects=several, defective=1.0),
+            count // 2,
+            seed + 2 * several,
+        )
         for several in (1, 2)
     ]
     images = torch.cat([half.images for half in halves])

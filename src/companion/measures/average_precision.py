@@ -20,7 +20,7 @@ from torch import Tensor
 
 from companion.models.detections import Found
 from mass.axes import Pair
-from mass.detection.boxes import box_iou
+from mass.detection import box_iou
 
 _RECALLS = 101
 MOST = 100  # detections of an image, as COCO counts them

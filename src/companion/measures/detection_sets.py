@@ -11,8 +11,7 @@ from torch import Tensor
 
 from companion.models.detections import Found
 from mass.axes import Pair
-from mass.detection.boxes import box_iou, nearest, shift_boxes
-from mass.detection.detections import same_detections
+from mass.detection import box_iou, nearest, same_detections, shift_boxes
 
 _OVERLAP = 0.5  # of two boxes that are one object
 
@@ -32,6 +31,11 @@ class Change:
     lost: int
     errors: Tensor
     scores: Tensor
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found, neither before nor after."""
+        return not self.lost and not len(self.errors)
 
     @property
     def differs(self) -> bool:
@@ -67,6 +71,13 @@ def changes(
         for found, shifts in zip(moved, by, strict=True)
     ]
     return [list(image) for image in zip(*rounds, strict=True)]
+
+
+def of_something(by_network: Mapping[str, Sequence[Sequence[Change]]]) -> dict[str, list[Sequence[Change]]]:
+    """Without the images in which no network found anything, ever: the same images for all."""
+    rows = list(zip(*by_network.values(), strict=True))
+    kept = [row for row in rows if not all(move.empty for image in row for move in image)]
+    return dict(zip(by_network, map(list, zip(*kept, strict=True)), strict=True))
 
 
 def summary(images: Sequence[Sequence[Change]]) -> dict[str, Any]:

@@ -41,7 +41,10 @@ class DenseDetector(nn.Module):
         self.down, self.across = nn.Conv2d(widths[-1], width, 1), nn.Conv2d(width, width, 1)
         self.kind_head, self.box_head = (
             nn.Sequential(
-                nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, outputs, 3, 1, 1)
+                nn.Conv2d(width, width, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                nn.Conv2d(width, outputs, 3, 1, 1),
             )
             for outputs in (kinds, 4)
         )

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 import mass
 from companion.models.dense_detector import STRIDE
-from mass.detection.boxes import snap, wrap
-from mass.detection.suppression import nms
+from mass.detection import nms, snap, wrap
 from mass.functional.kernels import elementwise
 from mass.fx.network.converted import Converted
 
@@ -52,7 +51,9 @@ def read_dense(maps: Tensor, origin: Tensor, threshold: float) -> list[Found]:
     kinds, shape = maps.shape[1] - 4, (maps.shape[2], maps.shape[3])
     scores = elementwise(torch.sigmoid, maps[:, :kinds].contiguous())
     left, up, right, down = (STRIDE * maps[:, kinds:]).unbind(1)
-    return _placed(scores, torch.stack((-left, -up, right, down), -1), positions(origin, STRIDE, shape), STRIDE, threshold)
+    return _placed(
+        scores, torch.stack((-left, -up, right, down), -1), positions(origin, STRIDE, shape), STRIDE, threshold
+    )
 
 
 def read_fastestdet(maps: Tensor, origin: Tensor, threshold: float) -> list[Found]:
@@ -67,9 +68,7 @@ def read_fastestdet(maps: Tensor, origin: Tensor, threshold: float) -> list[Foun
     return _placed(scores, boxes, positions(origin, stride, shape), stride, threshold, iou=0.45)
 
 
-def _placed(
-    scores: Tensor, boxes: Tensor, at: Tensor, stride: int, threshold: float, iou: float = 0.5
-) -> list[Found]:
+def _placed(scores: Tensor, boxes: Tensor, at: Tensor, stride: int, threshold: float, iou: float = 0.5) -> list[Found]:
     """Scores (B, kinds, h, w) and boxes relative to their positions (B, h, w, 4), at pixels `at` (B, h, w, 2)."""
     size = (stride * scores.shape[2], stride * scores.shape[3])
     found = []

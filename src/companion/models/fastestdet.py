@@ -19,7 +19,10 @@ CLASSES = 80
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True) -> list[nn.Module]:
     """Convolution and BatchNorm, depthwise where the kernel is wide and channels stay."""
     groups = inputs if kernel > 1 and inputs == outputs else 1
-    layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
+    layers = [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
     return [*layers, nn.ReLU()] if relu else layers
 
 
@@ -29,7 +32,9 @@ class _Shuffled(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
-        self.branch_main = nn.Sequential(*_conv(half, half, 1), *_conv(half, half, 3, relu=False), *_conv(half, half, 1))
+        self.branch_main = nn.Sequential(
+            *_conv(half, half, 1), *_conv(half, half, 3, relu=False), *_conv(half, half, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((x[:, 0::2], self.branch_main(x[:, 1::2])), 1)
@@ -56,7 +61,9 @@ class _Backbone(nn.Module):
         super().__init__()
         self.first_conv = nn.Sequential(*_conv(3, 24, 3, 2))
         for name, (inputs, outputs, blocks) in _BLOCKS.items():
-            self.add_module(name, nn.Sequential(_Halving(inputs, outputs), *(_Shuffled(outputs) for _ in range(blocks - 1))))
+            self.add_module(
+                name, nn.Sequential(_Halving(inputs, outputs), *(_Shuffled(outputs) for _ in range(blocks - 1)))
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         maps = [F.max_pool2d(self.first_conv(x), 3, 2, 1)]

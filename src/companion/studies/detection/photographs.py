@@ -26,7 +26,12 @@ SCORE = 0.65  # from which a detection is shown (its authors' default)
 PLAIN, CIRCULAR, MASS = "plain", "circular padding", "MASS"
 MOTIONS = ("circular", "on a canvas", "window")
 _BATCH = 8
-_CALLED = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "tv monitor"}  # COCO's names, VOC's
+_CALLED = {
+    "airplane": "aeroplane",
+    "motorcycle": "motorbike",
+    "couch": "sofa",
+    "tv": "tv monitor",
+}  # COCO's names, VOC's
 
 
 def photographs(root: Path, count: int) -> Tensor:
@@ -76,7 +81,9 @@ def _window(images: Tensor, by: Tensor) -> Tensor:
     return torch.stack([one[:, i : i + SIDE, j : j + SIDE] for one, (i, j) in zip(images, by.tolist(), strict=True)])
 
 
-_MOVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(zip(MOTIONS, (_circular, _on_a_canvas, _window), strict=True))
+_MOVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
+    zip(MOTIONS, (_circular, _on_a_canvas, _window), strict=True)
+)
 
 
 def _smaller(images: Tensor, side: int) -> Tensor:
@@ -98,14 +105,18 @@ def ask(network: nn.Module, images: Tensor, motion: str, by: Sequence[Pair], sco
     return found
 
 
-def followed(network: nn.Module, images: Tensor, motion: str, by: Sequence[Sequence[Pair]], name: str = "") -> list[list[Change]]:
+def followed(
+    network: nn.Module, images: Tensor, motion: str, by: Sequence[Sequence[Pair]], name: str = ""
+) -> list[list[Change]]:
     """By image, what became of its detections under every move."""
     still = ask(network, images, motion, [(0, 0)] * len(images))
     rounds = [ask(network, images, motion, shifts) for shifts in tqdm(by, desc=name, leave=False, disable=None)]
     if motion != "window":
         return changes(still, rounds, by, (SIDE, SIDE))
     per_move = [_both_in_view(still, found, shifts) for found, shifts in zip(rounds, by, strict=True)]
-    kept = [changes(before, [after], [shifts], (SIDE, SIDE)) for (before, after), shifts in zip(per_move, by, strict=True)]
+    kept = [
+        changes(before, [after], [shifts], (SIDE, SIDE)) for (before, after), shifts in zip(per_move, by, strict=True)
+    ]
     return [[one[image][0] for one in kept] for image in range(len(images))]
 
 
@@ -126,7 +137,7 @@ def _within(found: Found, frame: Tensor) -> Found:
     return {name: value[which] for name, value in found.items()}
 
 
-def paired(followed_by: Mapping[str, list[list[Change]]]) -> list[dict[str, Any]]:
+def paired(followed_by: Mapping[str, Sequence[Sequence[Change]]]) -> list[dict[str, Any]]:
     """Image by image: whether there were other objects after some move; circular padding alone, and MASS, against plain."""
     changed = {
         name: torch.tensor([any(move.differs for move in image) for image in images])

@@ -29,7 +29,9 @@ def residues(count: int, seed: int) -> list[Pair]:
 def circular(test: Boxed, shifts: Sequence[Pair]) -> list[Boxed]:
     """All images shifted circularly, their boxes with them, once a shift."""
     return [
-        Boxed(test.images.roll((-i, -j), (2, 3)), shifted_boxes(test.boxes, torch.tensor([[i, j]]).expand(len(test), 2)))
+        Boxed(
+            test.images.roll((-i, -j), (2, 3)), shifted_boxes(test.boxes, torch.tensor([[i, j]]).expand(len(test), 2))
+        )
         for i, j in shifts
     ]
 
