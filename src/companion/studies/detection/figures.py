@@ -26,7 +26,9 @@ def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=style))
 
 
-def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], title: str = "", truth: Tensor | None = None) -> None:
+def draw_found(
+    ax: Axes, image: Tensor, found: Found, names: Sequence[str], title: str = "", truth: Tensor | None = None
+) -> None:
     """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the frame's sides meet; each with its name and score."""
     size = (image.shape[1], image.shape[2])
     draw_image(ax, image if image.shape[0] == 3 else image[0], title)
@@ -45,14 +47,18 @@ def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], titl
 
 
 def side_by_side(
-    rows: Mapping[str, Sequence[tuple[str, Tensor, Found]]], names: Sequence[str], truths: Sequence[Tensor] | None = None
+    rows: Mapping[str, Sequence[tuple[str, Tensor, Found]]],
+    names: Sequence[str],
+    truths: Sequence[Tensor] | None = None,
 ) -> Figure:
     """A row per network: (title, image, what it found) of every move; dotted, where they are known, the true boxes."""
     columns = len(next(iter(rows.values())))
     fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows)), squeeze=False)
     for line, (name, cells) in zip(axes, rows.items(), strict=True):
         for k, (ax, (title, image, found)) in enumerate(zip(line, cells, strict=True)):
-            draw_found(ax, image, found, names, title if name == next(iter(rows)) else "", truths[k] if truths else None)
+            draw_found(
+                ax, image, found, names, title if name == next(iter(rows)) else "", truths[k] if truths else None
+            )
         line[0].set_ylabel(name, fontsize=12)
     return finished(fig, despine=False)
 
@@ -78,7 +84,14 @@ def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
         place = motions.index(row.protocol) + 0.18 * (methods.index(row.method) - (len(methods) - 1) / 2)
         low, high = wilson(row.changed, row.n)
         ax.plot([low, high], [place, place], color=COLOURS[row.method], lw=2)
-        ax.plot(row.changed, place, "o", ms=7, color=COLOURS[row.method], label=row.method if row.protocol == motions[0] else None)
+        ax.plot(
+            row.changed,
+            place,
+            "o",
+            ms=7,
+            color=COLOURS[row.method],
+            label=row.method if row.protocol == motions[0] else None,
+        )
     ax.set_yticks(range(len(motions)), motions)
     ax.invert_yaxis()
     ax.set(title=title, xlabel="images with other objects after some move, % (95% interval)")
@@ -90,7 +103,9 @@ def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
 def precision(rows: pd.DataFrame, title: str) -> Figure:
     """AP unmoved, and from the worst to the best that a choice of shifts makes of it, a line per run (columns: method, protocol, …)."""
     protocols, methods = (list(dict.fromkeys(rows[name])) for name in ("protocol", "method"))
-    fig, axes = plt.subplots(1, len(protocols), figsize=(4.2 * len(protocols) + 2, 1.3 + 0.55 * len(methods)), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(protocols), figsize=(4.2 * len(protocols) + 2, 1.3 + 0.55 * len(methods)), sharey=True, squeeze=False
+    )
     for ax, protocol in zip(axes[0], protocols, strict=True):
         for method, part in rows[rows["protocol"] == protocol].groupby("method", sort=False):
             for k, row in enumerate(part.itertuples()):
@@ -99,7 +114,7 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
                 ax.plot(row.ap, place, "o", color=COLOURS[str(method)], ms=7)
         ax.set(title=protocol, xlabel="AP at IoU 0.33, %")
     axes[0, 0].set_yticks(range(len(methods)), methods)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
     fig.suptitle(title)
     return finished(fig)
 
@@ -108,7 +123,10 @@ def pieces(rows: pd.DataFrame) -> Figure:
     """Trials that moved along, by piece: as torchvision has it, and on the torus (columns: layer, plain, torus)."""
     fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.5 * len(rows)))
     places = torch.arange(len(rows)).numpy()
-    for column, name, shift, colour in (("plain", "as usual", -0.19, "#8a8a8a"), ("torus", "on the torus", 0.19, "#1f77b4")):
+    for column, name, shift, colour in (
+        ("plain", "as usual", -0.19, "#8a8a8a"),
+        ("torus", "on the torus", 0.19, "#1f77b4"),
+    ):
         bars = ax.barh(places + shift, rows[column], height=0.36, color=colour, label=name)
         ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
     ax.set_yticks(places, rows["layer"])

@@ -158,11 +158,29 @@ def named_right(found: Sequence[Found], root: Path) -> dict[str, Any]:
     return {"n": len(right), "right": 100 * sum(right) / max(len(right), 1)}
 
 
-def confidence(network: nn.Module, image: Tensor, steps: int) -> list[tuple[float, str]]:
-    """The score and the name of an image's best detection as it moves to the left on a canvas, pixel by pixel."""
-    names, curve = classes(), []
-    for step in range(steps):
-        (found,) = ask(network, image[None], "on a canvas", [(0, step)], score=0.1)
-        best = (float(found["scores"][0]), names[int(found["labels"][0])]) if len(found["labels"]) else (0.0, "nothing")
-        curve.append(best)
-    return curve
+def curves(networks: Mapping[str, nn.Module], images: Tensor, steps: int) -> dict[str, dict[str, list[float]]]:
+    """The score of each image's best detection as it moves to the left before a plain ground, by its name, then by network."""
+    names, every = classes(), {}
+    for image in images:
+        by_network, called = {}, ""
+        for network, model in networks.items():
+            found = ask(
+                model, image.expand(steps, *image.shape), "on a canvas", [(0, step) for step in range(steps)], score=0.1
+            )
+            by_network[network] = [float(one["scores"][0]) if len(one["scores"]) else 0.0 for one in found]
+            called = called or names[int(found[0]["labels"][0])] if len(found[0]["labels"]) else "nothing"
+        every[called] = by_network
+    return every
+
+
+def examples(
+    networks: Mapping[str, nn.Module], image: Tensor, shifts: Sequence[Pair]
+) -> dict[str, list[tuple[str, Tensor, Found]]]:
+    """One image before a plain ground at several places, in red, green, blue, with what each network finds."""
+    many = image.expand(len(shifts), *image.shape)
+    seen = moved(many, "on a canvas", shifts).flip(1)
+    titles = [f"moved by {shift}" if any(shift) else "unmoved" for shift in shifts]
+    return {
+        name: list(zip(titles, seen, ask(network, many, "on a canvas", shifts), strict=True))
+        for name, network in networks.items()
+    }

@@ -64,27 +64,29 @@ def _ties(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
     return _same(plain[0], plain[1], by), _same(torus[0], torus[1], by)
 
 
-def _offsets(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
-    """Pairs that overlap by one half, up to rounding, of several labels; none crosses the border before or after."""
-    x = 1 + 15 * torch.rand(20, 2, generator=generator)
-    w = 6 + 6 * torch.rand(20, 1, generator=generator)
-    boxes = torch.cat((torch.cat((x, x + w), 1), torch.cat((x, x + w), 1) + torch.cat((w / 3, 0 * w), 1).repeat(1, 2)))
+def _thresholds(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
+    """Pairs that overlap by one half, up to rounding, of many labels; none crosses the border before or after."""
+    first, across = 1 + 15 * torch.rand(20, 2, generator=generator), 6 + 6 * torch.rand(20, 1, generator=generator)
+    aside = torch.cat((across / 3, 0 * across), 1).repeat(1, 2)
+    one = torch.cat((first, first + across), 1)
+    boxes = snap(torch.cat((one, one + aside)), SIZE)
     scores, labels = torch.linspace(0.9, 0.5, 40), torch.arange(20).repeat(2)
-    by = (-(by[0] % 30), -(by[1] % 30))  # to the right and down
-    away = torch.tensor([-by[1], -by[0]] * 2)
-    plain = [set(batched_nms(one, scores, labels, 0.5).tolist()) for one in (boxes, boxes + away)]
-    torus = [
-        set(torus_nms(one, scores, 0.5, SIZE, labels).tolist()) for one in (snap(boxes, SIZE), snap(boxes, SIZE) + away)
-    ]
+    moved = boxes + torch.tensor([by[1] % 30, by[0] % 30] * 2)
+    plain = [set(batched_nms(x, scores, labels, 0.5).tolist()) for x in (boxes, moved)]
+    torus = [set(torus_nms(x, scores, 0.5, SIZE, labels).tolist()) for x in (boxes, moved)]
     return plain[0] == plain[1], torus[0] == torus[1]
 
 
 def _windows(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
-    """RoIAlign: what a window reads beyond the map, and how it rounds where it lies."""
-    features, boxes = torch.randn(4, *SIZE, generator=generator), _boxes(8, generator)
-    moved, there = mass.shift(features[None], torch.tensor([by]))[0], shift_boxes(boxes, by, SIZE)
-    plain = [roi_align(y[None], [x], (7, 7), 1.0, 2) for y, x in ((features, boxes), (moved, there))]
-    torus = [torus_roi_align(y, x, (7, 7), SIZE) for y, x in ((features, boxes), (moved, there))]
+    """RoIAlign: what a window reads beyond the map, and how it rounds where it lies; on the torus, in a frame that is read off the map."""
+    features, boxes = torch.randn(1, 4, *SIZE, generator=generator), _boxes(8, generator)
+    both = ((features, boxes), (mass.shift(features, torch.tensor([by])), shift_boxes(boxes, by, SIZE)))
+    plain = [roi_align(y, [x], (7, 7), 1.0, 2) for y, x in both]
+    torus = []
+    for y, x in both:
+        origin = mass.select_origin(y, SIZE)
+        frame = tuple(origin[0].tolist())
+        torus.append(torus_roi_align(mass.shift(y, origin)[0], shift_boxes(x, frame, SIZE), (7, 7), SIZE))
     return torch.equal(plain[0], plain[1]), torch.equal(torus[0], torus[1])
 
 
@@ -101,7 +103,7 @@ def _pasting(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
 PIECES: dict[str, Trial] = {
     "clipping of boxes": _clipping,
     "suppression, equal scores": _ties,
-    "suppression by labels, offsets": _offsets,
+    "suppression, overlaps at the threshold": _thresholds,
     "RoIAlign": _windows,
     "pasting of masks": _pasting,
 }

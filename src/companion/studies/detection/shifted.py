@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
 from companion.measures.average_precision import extreme_average_precision, mean_average_precision
 from companion.measures.detect import detect, matched
-from companion.measures.detection_sets import Change, changes
+from companion.measures.detection_sets import Change, changes, summary
 from companion.models.detections import Found
 from companion.training.detection import IOU
 from mass.axes import Pair
@@ -59,12 +59,13 @@ def precision_over(found: Sequence[Sequence[Found]], moves: Sequence[Boxed], kin
 
 def followed(found: Sequence[Sequence[Found]], shifts: Sequence[Pair], size: Pair) -> list[list[Change]]:
     """By image, what became of its detections under circular shifts; the first is none."""
-    shown = [[_shown(one) for one in move] for move in found]
+    shown = [[confident(one) for one in move] for move in found]
     every = [[shift] * len(shown[0]) for shift in shifts[1:]]
     return changes(shown[0], shown[1:], every, size)
 
 
-def _shown(found: Found) -> Found:
+def confident(found: Found) -> Found:
+    """The detections that are shown, and whose fate is followed."""
     which = found["scores"] > _SHOWN
     return {name: value[which] for name, value in found.items()}
 
@@ -73,3 +74,14 @@ def true_boxes(test: Boxed, index: int) -> Tensor:
     """The boxes of one image, (M, 4)."""
     rows = test.boxes[index]
     return rows[rows[:, 4] != NOTHING, :4]
+
+
+def measure(network: nn.Module, data: BoxedSet, test: Boxed, shifts: Sequence[Pair]) -> list[dict[str, Any]]:
+    """A row for circular shifts, with what became of the detections, and one for a window that slides by as much."""
+    kinds, size = len(data.kinds), (test.images.shape[2], test.images.shape[3])
+    rows = []
+    for name, moves in (("circular", circular(test, shifts)), ("window", window(test, shifts))):
+        found = ask(network, data, moves)
+        row = {"protocol": name} | precision_over(found, moves, kinds)
+        rows.append(row | (summary(followed(found, shifts, size)) if name == "circular" else {}))
+    return rows

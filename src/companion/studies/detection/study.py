@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
+from companion.studies.detection.tables import architectures, detectors, fastestdet, fastestdet_paired
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Detection(Settings):
     lr: float
     precision: str
     size: int  # of crops, in pixels
+    trials: int  # of every piece
     probed: int  # test images
     shifts: int  # of each
     images: int  # that FastestDet looks at; 0: it is not run
@@ -32,4 +34,11 @@ STUDY = Study(
     settings=Detection,
     remark="Not data/fastestdet, data/deeppcb and data/voc-subset, which quick does without.",
     keeps_checkpoints=True,
+    benchmarks=("detectors",),
+    tables={
+        "detectors": detectors,
+        "fastestdet": fastestdet,
+        "fastestdet_paired": fastestdet_paired,
+        "architectures": architectures,
+    },
 )

@@ -64,8 +64,19 @@ def fastestdet_paired(root: Path) -> str:
         ]
         for r in records
     ]  # fmt: skip
-    columns = ["Moved", "Method", "Against", "n", "In one only, against : method", "Difference, points", "p", "p (Holm)"]
-    note = "Images with other objects after some move. McNemar's exact test; Holm's correction within each kind of move."
+    columns = [
+        "Moved",
+        "Method",
+        "Against",
+        "n",
+        "In one only, against : method",
+        "Difference, points",
+        "p",
+        "p (Holm)",
+    ]
+    note = (
+        "Images with other objects after some move. McNemar's exact test; Holm's correction within each kind of move."
+    )
     return table(columns, rows, records, note)
 
 
@@ -80,6 +91,14 @@ def architectures(root: Path) -> str:
         ]
         for r in records
     ]  # fmt: skip
-    columns = ["Detector", "Converts", "n", "Detections an image", "Identical sets, plain %", "Identical sets, converted %", "Total stride"]
+    columns = [
+        "Detector",
+        "Converts",
+        "n",
+        "Detections an image",
+        "Identical sets, plain %",
+        "Identical sets, converted %",
+        "Total stride",
+    ]
     note = "Random weights, small; n pairs of an image and a circular shift. Identical: boxes, labels, scores, masks and keypoints, to the bit, moved back by whole pixels."
     return table(columns, rows, records, note)
