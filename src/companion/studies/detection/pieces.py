@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mass.detection.pasting import paste_masks
-from mass.detection.pooling import roi_align as torus_roi_align
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms, roi_align
@@ -21,6 +19,8 @@ from companion.models.detections import Found, found_in, read_dense
 from mass.axes import Pair
 from mass.detection import nms as torus_nms
 from mass.detection import same_detections, shift_boxes, snap, wrap
+from mass.detection.pasting import paste_masks
+from mass.detection.pooling import roi_align as torus_roi_align
 
 SIZE = (64, 64)
 Trial = Callable[[torch.Generator, Pair], tuple[bool, bool]]  # whether both versions moved along
