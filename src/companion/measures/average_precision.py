@@ -2,7 +2,7 @@
 
 AP is COCO's: detections of all images in the order of their scores, each right if it overlaps a box of its kind by at least the
 threshold that no better one has taken; precision made to fall, and averaged over 101 recalls; the mean over kinds that there are.
-torchmetrics has the same for plain boxes; on the torus overlaps are `mass.detection`'s.
+On plain boxes it is what torchmetrics gives, with these recalls; on the torus overlaps are `mass.detection`'s.
 
 Shifts may be chosen image by image, by somebody who wishes a detector well or ill (Manfredi & Wang, 2020): then AP is of the whole set, and
 which shift of one image makes it smallest depends on the others. As theirs, the search is greedy: image by image, the shift that
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -22,7 +23,9 @@ from companion.models.detections import Found
 from mass.axes import Pair
 from mass.detection import box_iou
 
-_RECALLS = 101
+_RECALLS = torch.from_numpy(
+    numpy.linspace(0, 1, 101)
+)  # rounded as COCO has them (torchmetrics rounds its own to float32)
 MOST = 100  # detections of an image, as COCO counts them
 
 
@@ -82,8 +85,7 @@ def _average_precision(right: Tensor, count: int) -> float:
     hits = right.double().cumsum(0)
     precision = hits / torch.arange(1, len(right) + 1)
     falling = precision.flip(0).cummax(0).values.flip(0)
-    recalls = torch.linspace(0, 1, _RECALLS, dtype=torch.float64)
-    at = torch.searchsorted(hits / count, recalls)
+    at = torch.searchsorted(hits / count, _RECALLS)
     return float(torch.cat((falling, falling.new_zeros(1)))[at].mean())
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy
 import pytest
 import torch
 
@@ -67,7 +68,7 @@ def by_definition(found, truth, kind, iou=0.5):
             taken.add((k, best[1]))
             hits += 1
         points.append((hits / count, hits / rank))
-    return sum(max((p for r, p in points if r >= step / 100 - 1e-12), default=0.0) for step in range(101)) / 101
+    return sum(max((p for r, p in points if r >= recall), default=0.0) for recall in numpy.linspace(0, 1, 101)) / 101
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -83,7 +84,7 @@ def test_it_is_torchmetrics():
 
     for seed in range(4):
         found, truth = drawn(seed, images=10)
-        metric = MeanAveragePrecision(iou_thresholds=[0.5])
+        metric = MeanAveragePrecision(iou_thresholds=[0.5], rec_thresholds=numpy.linspace(0, 1, 101).tolist())
         metric.update(found, [{"boxes": boxes, "labels": labels} for boxes, labels in truth])
         assert mean_average_precision(matched(found, truth)) == pytest.approx(metric.compute()["map"].item(), abs=1e-6)
 
