@@ -123,18 +123,14 @@ Markdown(tables.architectures(run.root))
 # AP is of a set of images. Somebody who may choose for every image how it is shifted can make it smaller, and Manfredi &
 # Wang (2020) search for that choice greedily; the same search upwards gives the best. Where the two differ, an AP is a
 # matter of luck. `circular`: circular shifts within the total stride. `window`: a smaller window slides over the
-# image; something enters and something leaves, and nothing is promised.
+# image; something enters and something leaves, and nothing is promised. `Baseline, converted` has the weights that were
+# trained with circular padding on the frame's grid, and was converted afterwards.
 
 # %% tags=["measures"]
 shifts = shifted.residues(settings.shifts, seed)
 measured = []
-for recipe, network in networks.items():
-    about = {
-        "method": METHODS[recipe.method].printed,
-        "dataset": recipe.dataset,
-        "net": recipe.net,
-        "seed": recipe.seed,
-    }
+for (method, number), network in shifted.with_converted(networks).items():
+    about = {"method": method, "dataset": settings.dataset, "net": settings.net, "seed": number}
     measured += [about | row for row in shifted.measure(network, data, test, shifts)]
 for row in measured:
     run.record(stage="precision", epochs=settings.epochs, **row)

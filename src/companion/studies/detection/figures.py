@@ -15,9 +15,11 @@ from companion.core.intervals import wilson
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished, use_style
 from companion.models.detections import Found
+from companion.studies.detection.shifted import CONVERTED
 from mass.detection import split_at_seam
 
 __all__ = ["confidences", "objects_changed", "pieces", "precision", "side_by_side", "use_style"]
+_COLOURS = COLOURS | {CONVERTED: "#56b4e9"}
 _RED, _GREEN = "#d62728", "#2ca02c"
 
 
@@ -68,7 +70,7 @@ def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str)
     fig, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.2), sharey=True, squeeze=False)
     for ax, (name, by_network) in zip(axes[0], curves.items(), strict=True):
         for network, scores in by_network.items():
-            ax.plot(range(len(scores)), scores, ".-", color=COLOURS[network], label=network)
+            ax.plot(range(len(scores)), scores, ".-", color=_COLOURS[network], label=network)
         ax.set(title=name, xlabel="moved by, pixels")
     axes[0, 0].set_ylabel("score of the best detection")
     axes[0, -1].legend(frameon=False, loc="lower right")
@@ -83,13 +85,13 @@ def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
     for row in rows.itertuples():
         place = motions.index(row.protocol) + 0.18 * (methods.index(row.method) - (len(methods) - 1) / 2)
         low, high = wilson(row.changed, row.n)
-        ax.plot([low, high], [place, place], color=COLOURS[row.method], lw=2)
+        ax.plot([low, high], [place, place], color=_COLOURS[row.method], lw=2)
         ax.plot(
             row.changed,
             place,
             "o",
             ms=7,
-            color=COLOURS[row.method],
+            color=_COLOURS[row.method],
             label=row.method if row.protocol == motions[0] else None,
         )
     ax.set_yticks(range(len(motions)), motions)
@@ -110,8 +112,8 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
         for method, part in rows[rows["protocol"] == protocol].groupby("method", sort=False):
             for k, row in enumerate(part.itertuples()):
                 place = methods.index(method) + 0.16 * (k - (len(part) - 1) / 2)
-                ax.plot([row.worst_ap, row.best_ap], [place, place], "|-", color=COLOURS[str(method)], lw=2.5, ms=9)
-                ax.plot(row.ap, place, "o", color=COLOURS[str(method)], ms=7)
+                ax.plot([row.worst_ap, row.best_ap], [place, place], "|-", color=_COLOURS[str(method)], lw=2.5, ms=9)
+                ax.plot(row.ap, place, "o", color=_COLOURS[str(method)], ms=7)
         ax.set(title=protocol, xlabel="AP at IoU 0.33, %")
     axes[0, 0].set_yticks(range(len(methods)), methods)
     axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,25 @@ from companion.measures.average_precision import extreme_average_precision, mean
 from companion.measures.detect import detect, matched
 from companion.measures.detection_sets import Change, changes, summary
 from companion.models.detections import Found
+from companion.models.methods import METHODS
 from companion.training.detection import IOU
+from companion.training.recipe import Recipe
 from mass.axes import Pair
 
 RESIDUES = 16  # of the total stride of these detectors, along an axis
 _SHOWN = 0.3  # the least score of a detection whose fate is followed
+
+
+CONVERTED = "Baseline, converted"
+
+
+def with_converted(networks: Mapping[Recipe, nn.Module]) -> dict[tuple[str, int], nn.Module]:
+    """Networks by printed method and seed; and what was trained with circular padding on the frame's grid, now converted."""
+    every = {(METHODS[recipe.method].printed, recipe.seed): network for recipe, network in networks.items()}
+    for recipe, network in networks.items():
+        if recipe.method == "baseline":
+            every[CONVERTED, recipe.seed] = METHODS["mass"].build(recipe.net, 0, network.state_dict()).eval()
+    return every
 
 
 def residues(count: int, seed: int) -> list[Pair]:
