@@ -62,14 +62,15 @@ first = {METHODS[r.method].printed: network for r, network in networks.items() i
 
 # %%
 shown = [(0, 0), (3, 5), (6, 2)]
-moves = shifted.circular(test.first(1), shown)
+moves = shifted.circular(shifted.fewest(test), shown)
+two = {METHODS[name].printed: first[METHODS[name].printed] for name in ("baseline-zero", "mass")}
 titles = ["unmoved", *(f"moved by {shift}" for shift in shown[1:])]
 rows = {
     name: [
-        (title, move.images[0].float() / 255, shifted.confident(detect(network, move.images, data.normalize)[0]))
+        (title, shifted.seen(move.images)[0], shifted.confident(detect(network, move.images, data.normalize)[0]))
         for title, move in zip(titles, moves, strict=True)
     ]
-    for name, network in first.items()
+    for name, network in two.items()
 }
 fig = figures.side_by_side(rows, data.kinds, [shifted.true_boxes(move, 0) for move in moves])
 run.figure(fig, "vias" if settings.dataset == "periodic-boxes" else "boards")

@@ -84,6 +84,17 @@ def confident(found: Found) -> Found:
     return {name: value[which] for name, value in found.items()}
 
 
+def fewest(test: Boxed) -> Boxed:
+    """The image with the fewest boxes, for a figure."""
+    index = int((test.boxes[..., 4] != NOTHING).sum(1).argmin())
+    return Boxed(test.images[index : index + 1], test.boxes[index : index + 1])
+
+
+def seen(images: Tensor) -> Tensor:
+    """What is drawn of images (N, C, H, W): grey, (N, 1, H, W) in [0, 1]; of a template and a board, the board."""
+    return images[:, min(1, images.shape[1] - 1) :][:, :1].float() / 255
+
+
 def true_boxes(test: Boxed, index: int) -> Tensor:
     """The boxes of one image, (M, 4)."""
     rows = test.boxes[index]
