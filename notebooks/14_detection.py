@@ -167,7 +167,7 @@ if settings.images and is_fetched("fastestdet"):
 # %%
 fig = None
 if photos is not None:
-    curves = photographs.curves(two, photos[[1, 2, 6]], 32)
+    curves = photographs.curves(two, photos[[0, 2, 7]], 32)
     fig = figures.confidences(curves, "The score of the best detection, as the image moves")
     run.figure(fig, "scores")
 fig
@@ -175,7 +175,7 @@ fig
 # %%
 fig = None
 if photos is not None:
-    rows = photographs.examples(two, photos[4], [(0, 0), (5, 9), (11, 3), (16, 30)])
+    rows = photographs.examples(two, photos[6], [(0, 0), (5, 9), (11, 3), (16, 30)])
     fig = figures.side_by_side(rows, photographs.classes())
     run.figure(fig, "photograph")
 fig
@@ -195,6 +195,13 @@ for motion in photographs.MOTIONS if photos is not None else ():
         run.record(stage="photographs, paired", **about, **row)
 for row in fates:
     run.record(stage="photographs", **row)
+if photos is not None:
+    found = photographs.ask(three[photographs.PLAIN], photos, "circular", [(0, 0)] * len(photos))
+    named = photographs.named_right(found, run.root)
+    run.record(stage="photographs, named", model="fastestdet", dataset="voc-subset", **named)
+    print(
+        f"The best detection is of a class in VOC's mask: {named['right']:.0f}% of {named['n']} photographs with any."
+    )
 
 # %%
 fig = None

@@ -49,8 +49,7 @@ def fastestdet(root: Path) -> str:
     columns += ["Score changes by, mean (worst)", "Centre off by, mean (worst) px"]
     note = (
         "FastestDet, COCO weights, VOC photographs at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
-        "appeared, vanished or had another name. A window sees something new: nothing is promised there, and boxes in both views count. "
-        "Some of these files have boxes drawn into them, for all networks alike."
+        "appeared, vanished or had another name. A window sees something new: nothing is promised there, and boxes in both views count."
     )
     return table(columns, rows, records, note)
 
