@@ -1,6 +1,6 @@
 """Images with boxes: circuit boards beside their templates, and generated vias with defects.
 
-A box is x1, y1, x2, y2 in pixels; its corners may leave the frame, for an image that wraps has no edge to stop at.
+A box is x1, y1, x2, y2 in pixels; its corners may lie beyond the image, for one that wraps has no edge to stop at.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def match(found: Found, boxes: Tensor, labels: Tensor, kinds: int, iou: float, s
     """Give each detection, the best first, the box of its kind that it overlaps most and that is still free.
 
     Args:
-        boxes: (M, 4), the true ones, labels: (M,) int64, kinds: how many kinds there are; iou: the least overlap; size: of the frame.
+        boxes: (M, 4), the true ones, labels: (M,) int64, kinds: how many kinds there are; iou: the least overlap; size: of the image.
     """
     order = found["scores"].argsort(descending=True, stable=True)[:MOST]
     scores, named = found["scores"][order], found["labels"][order]

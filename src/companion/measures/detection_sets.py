@@ -21,7 +21,7 @@ class Change:
     """Of one image and one move.
 
     Attributes:
-        identical: whether all boxes, labels and scores moved along, to the bit.
+        identical: whether all boxes, labels and scores moved along, bit-identical.
         lost: detections without a partner of their label that overlaps them by half, on either side.
         errors: of those with one, (K,): pixels between the centres, the move taken back.
         scores: of those, (K,): by how much the score changed, without sign.
@@ -84,7 +84,7 @@ def summary(images: Sequence[Sequence[Change]]) -> dict[str, Any]:
     """Over images, and over all their moves: what a record says.
 
     Returns:
-        n; identical, images whose set was identical after every move, and changed, images with other objects after some move, in
+        n; `identical`, images whose set was bit-identical after every move, and `changed`, images with other objects after some move, in
         percent; lost, detections a move without a partner; mean_error and worst_error, pixels between centres; mean_score and
         worst_score, changes of a score.
     """

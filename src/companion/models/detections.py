@@ -1,8 +1,8 @@
 """What a dense map says as boxes on the torus: where its positions lie, and how they are read.
 
 A map's position n lies at pixel O + S n of the image; the origin O is chosen image by image where a network chooses it
-(`mass.output_origins`), and 0 where it samples from the frame's grid. Boxes are read relative to their position, on the frame's
-grid of fractions of a pixel, and put there by whole pixels: nothing is rounded, and a box that moved is the same bits.
+(`mass.output_origins`), and 0 where it samples from the fixed grid. Boxes are read relative to their position, in
+fixed fractions of a pixel, and put there by whole pixels: nothing is rounded, and a box that moved is bit-identical.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
 def draw_found(
     ax: Axes, image: Tensor, found: Found, names: Sequence[str], title: str = "", truth: Tensor | None = None
 ) -> None:
-    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the frame's sides meet; each with its name and score."""
+    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet; each with its name and score."""
     size = (image.shape[1], image.shape[2])
     draw_image(ax, image if image.shape[0] == 3 else image[0], title)
     if truth is not None and len(truth):
@@ -133,6 +133,6 @@ def pieces(rows: pd.DataFrame) -> Figure:
         ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
     ax.set_yticks(places, rows["layer"])
     ax.invert_yaxis()
-    ax.set(xlabel="trials whose result moved along, to the bit, %", xlim=(0, 112))
+    ax.set(xlabel="trials whose result moved along, bit-identical, %", xlim=(0, 112))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)

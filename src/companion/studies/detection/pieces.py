@@ -1,4 +1,4 @@
-"""The pieces of a detector behind its dense part, each asked alone: does what it gives move along with the image, to the bit?
+"""The pieces of a detector behind its dense part, each asked alone: does what it gives move along with the image, bit-identical?
 
 Every piece is asked as torchvision has it and as `mass.detection` has it, on boxes and maps drawn from a seed, under one random circular
 shift a trial.
@@ -78,7 +78,7 @@ def _thresholds(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
 
 
 def _windows(generator: torch.Generator, by: Pair) -> tuple[bool, bool]:
-    """RoIAlign: what a window reads beyond the map, and how it rounds where it lies; on the torus, in a frame that is read off the map."""
+    """RoIAlign: what a window reads beyond the map, and how it rounds where it lies; on the torus, in a canonical position that is read off the map."""
     features, boxes = torch.randn(1, 4, *SIZE, generator=generator), _boxes(8, generator)
     both = ((features, boxes), (mass.shift(features, torch.tensor([by])), shift_boxes(boxes, by, SIZE)))
     plain = [roi_align(y, [x], (7, 7), 1.0, 2) for y, x in both]

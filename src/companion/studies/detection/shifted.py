@@ -26,7 +26,7 @@ CONVERTED = "Baseline, converted"
 
 
 def with_converted(networks: Mapping[Recipe, nn.Module]) -> dict[tuple[str, int], nn.Module]:
-    """Networks by printed method and seed; and what was trained with circular padding on the frame's grid, now converted."""
+    """Networks by printed method and seed; and what was trained with circular padding on the fixed grid, now converted."""
     every = {(METHODS[recipe.method].printed, recipe.seed): network for recipe, network in networks.items()}
     for recipe, network in networks.items():
         if recipe.method == "baseline":

@@ -30,7 +30,7 @@ class Detection(Settings):
 
 STUDY = Study(
     notebook="14_detection",
-    description="Detection - boxes that move along with their image, to the bit, and what breaks on the way",
+    description="Detection - boxes that move along with their image, bit-identical, and what breaks on the way",
     settings=Detection,
     remark="Not data/fastestdet, data/deeppcb and data/voc-subset, which quick does without.",
     keeps_checkpoints=True,

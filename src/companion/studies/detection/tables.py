@@ -27,10 +27,10 @@ def detectors(root: Path) -> str:
         about = [_SETS[first["dataset"]], first["protocol"], first["method"], str(len(group)), f"{first['n']:,}"]
         rows.append([*about, *shares, same, error, where(first, records)])
     columns = ["Images", "Moved", "Method", "Seeds", "n", "AP unmoved %", "Mean AP %", "Worst AP %", "Best AP %"]
-    columns += ["Identical sets %", "Worst centre error, px", "Profile"]
+    columns += ["Bit-identical sets %", "Worst centre error, px", "Profile"]
     note = (
         "AP at IoU > 0.33 (DeepPCB's), mean over kinds. Worst and best: a greedy search over shifts, image by image (after Manfredi & Wang, "
-        "2020). Means and standard deviations over seeds. Identical: images whose set of detections moved along, to the bit, under all shifts."
+        "2020). Means and standard deviations over seeds. Bit-identical: images whose set of detections moved along under all shifts."
     )
     return table(columns, rows, records, note)
 
@@ -45,7 +45,7 @@ def fastestdet(root: Path) -> str:
         ]
         for r in records
     ]  # fmt: skip
-    columns = ["Moved", "Network", "n", "Identical sets %", "Other objects %", "Lost or new a move"]
+    columns = ["Moved", "Network", "n", "Bit-identical sets %", "Other objects %", "Lost or new a move"]
     columns += ["Score changes by, mean (worst)", "Centre off by, mean (worst) px"]
     note = (
         "FastestDet, COCO weights, VOC photographs at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
@@ -81,7 +81,7 @@ def fastestdet_paired(root: Path) -> str:
 
 
 def architectures(root: Path) -> str:
-    """torchvision's detectors, converted with random weights: are sets of detections the same bits under shifts?"""
+    """torchvision's detectors, converted with random weights: are sets of detections bit-identical under shifts?"""
     records = read_results(root, "detectors")
     rows = [
         [
@@ -96,9 +96,9 @@ def architectures(root: Path) -> str:
         "Converts",
         "n",
         "Detections an image",
-        "Identical sets, plain %",
-        "Identical sets, converted %",
+        "Bit-identical sets, plain %",
+        "Bit-identical sets, converted %",
         "Total stride",
     ]
-    note = "Random weights, small; n pairs of an image and a circular shift. Identical: boxes, labels, scores, masks and keypoints, to the bit, moved back by whole pixels."
+    note = "Random weights, small; n pairs of an image and a circular shift. Bit-identical: boxes, labels, scores, masks and keypoints, moved back by whole pixels."
     return table(columns, rows, records, note)

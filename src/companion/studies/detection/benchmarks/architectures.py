@@ -5,8 +5,8 @@
     make publish PROFILE=bench                                                      # to results/detectors.json and the README
 
 A ResNet-18 with a feature pyramid below all but SSDLite, which has its MobileNetV3; five classes, images of noise. Statistics of the batch normalisations are taken
-from noise, so that something comes of random weights. A row: of n pairs of an image and a circular shift, how many gave the same set of
-detections to the bit, moved back by whole pixels, as torchvision has it and converted. What is there already is not measured again.
+from noise, so that something comes of random weights. A row: of n pairs of an image and a circular shift, how many gave a bit-identical set of
+detections, moved back by whole pixels, as torchvision has it and converted. What is there already is not measured again.
 """
 
 from __future__ import annotations
