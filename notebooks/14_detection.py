@@ -49,7 +49,7 @@ figures.use_style()
 # MASS. In the profile `quick` it looks for defects in generated vias, 64 x 64; in `reduced`, on DeepPCB's circuit
 # boards, at half their size, with the template and the difference from it as further channels.
 
-# %% tags=["measures"]
+# %%
 made = recipes(settings)
 run_all(made, run.root, run.checkpoints)
 data = DATASETS[settings.dataset](run.root)
@@ -63,7 +63,7 @@ first = {METHODS[r.method].printed: network for r, network in networks.items() i
 
 # %%
 shown = [(0, 0), (3, 5), (6, 2)]
-moves = shifted.circular(shifted.fewest(test), shown)
+moves = shifted.circular(test.first(1), shown)
 two = {METHODS[name].printed: first[METHODS[name].printed] for name in ("baseline-zero", "mass")}
 titles = ["unmoved", *(f"moved by {shift}" for shift in shown[1:])]
 rows = {
@@ -73,7 +73,8 @@ rows = {
     ]
     for name, network in two.items()
 }
-fig = figures.side_by_side(rows, data.kinds, [shifted.true_boxes(move, 0) for move in moves])
+truths = [shifted.true_boxes(move, 0) for move in moves]
+fig = figures.side_by_side(rows, data.kinds, truths, shifted.VIEWS.get(settings.dataset))
 run.figure(fig, "vias" if settings.dataset == "periodic-boxes" else "boards")
 fig
 
@@ -129,8 +130,7 @@ Markdown(tables.architectures(run.root))
 # weights that were trained with circular padding on the fixed grid, and was converted afterwards.
 
 # %% tags=["measures"]
-shifts = shifted.residues(settings.shifts, seed)
-measured = []
+measured, shifts = [], shifted.residues(settings.shifts, seed)
 for (method, number), network in shifted.with_converted(networks).items():
     about = {"method": method, "dataset": settings.dataset, "net": settings.net, "seed": number}
     measured += [about | row for row in shifted.measure(network, data, test, shifts)]
@@ -139,7 +139,7 @@ for row in measured:
 
 # %%
 fig = figures.precision(
-    pd.DataFrame(measured), f"{len(test)} images, {len(shifts)} shifts each; circle: unmoved, bar: worst to best"
+    pd.DataFrame(measured), f"{len(test)} images, {settings.shifts} shifts each; circle: unmoved, bar: worst to best"
 )
 run.figure(fig, "precision")
 fig
@@ -178,7 +178,7 @@ fig
 # %%
 fig = None
 if photos is not None:
-    rows = photographs.examples(two, photos[6], [(0, 0), (5, 9), (11, 3), (16, 30)])
+    rows = photographs.examples(two, photos[0], [(0, 0), (5, 9), (11, 3), (16, 30)])
     fig = figures.side_by_side(rows, photographs.classes())
     run.figure(fig, "photograph")
 fig

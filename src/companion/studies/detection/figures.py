@@ -28,12 +28,10 @@ def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=style))
 
 
-def draw_found(
-    ax: Axes, image: Tensor, found: Found, names: Sequence[str], title: str = "", truth: Tensor | None = None
-) -> None:
+def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], truth: Tensor | None = None) -> None:
     """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet; each with its name and score."""
     size = (image.shape[1], image.shape[2])
-    draw_image(ax, image if image.shape[0] == 3 else image[0], title)
+    draw_image(ax, image if image.shape[0] == 3 else image[0])
     if truth is not None and len(truth):
         _frame(ax, split_at_seam(truth, size)[0], _GREEN, ":")
     if not len(found["boxes"]):
@@ -42,9 +40,10 @@ def draw_found(
     _frame(ax, pieces, _RED)
     for k, (label, score) in enumerate(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)):
         x1, y1, *_ = pieces[which == k][0].tolist()
+        place = min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0])
         ax.text(
-            min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0]), f"{names[label]} {score:.3f}", color="white", fontsize=8,
-            va="bottom", bbox={"facecolor": _RED, "edgecolor": "none", "pad": 1},
+            *place, f"{names[label]} {score:.3f}", color="white", fontsize=8, va="bottom", clip_on=True,
+            bbox={"facecolor": _RED, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
 
@@ -52,15 +51,23 @@ def side_by_side(
     rows: Mapping[str, Sequence[tuple[str, Tensor, Found]]],
     names: Sequence[str],
     truths: Sequence[Tensor] | None = None,
+    view: tuple[int, int, int] | None = None,
 ) -> Figure:
-    """A row per network: (title, image, what it found) of every move; dotted, where they are known, the true boxes."""
+    """A row per network: (title, image, what it found) of every move; dotted, where they are known, the true boxes.
+
+    Args:
+        view: what is drawn of each image: top, left, side; None: all of it.
+    """
     columns = len(next(iter(rows.values())))
     fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows)), squeeze=False)
     for line, (name, cells) in zip(axes, rows.items(), strict=True):
         for k, (ax, (title, image, found)) in enumerate(zip(line, cells, strict=True)):
-            draw_found(
-                ax, image, found, names, title if name == next(iter(rows)) else "", truths[k] if truths else None
-            )
+            draw_found(ax, image, found, names, truths[k] if truths else None)
+            if name == next(iter(rows)):
+                ax.set_title(title)
+            if view:
+                top, left, side = view
+                ax.set(xlim=(left, left + side), ylim=(top + side, top))
         line[0].set_ylabel(name, fontsize=12)
     return finished(fig, despine=False)
 
@@ -73,7 +80,7 @@ def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str)
             ax.plot(range(len(scores)), scores, ".-", color=_COLOURS[network], label=network)
         ax.set(title=name, xlabel="moved by, pixels")
     axes[0, 0].set_ylabel("score of the best detection")
-    axes[0, -1].legend(frameon=False, loc="lower right")
+    axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     fig.suptitle(title)
     return finished(fig)
 

@@ -23,6 +23,7 @@ _SHOWN = 0.3  # the least score of a detection whose fate is followed
 
 
 CONVERTED = "Baseline, converted"
+VIEWS = {"deeppcb-boards": (20, 85, 130)}  # of the first board, what is drawn: top, left, side
 
 
 def with_converted(networks: Mapping[Recipe, nn.Module]) -> dict[tuple[str, int], nn.Module]:
@@ -82,12 +83,6 @@ def confident(found: Found) -> Found:
     """The detections that are shown, and whose fate is followed."""
     which = found["scores"] > _SHOWN
     return {name: value[which] for name, value in found.items()}
-
-
-def fewest(test: Boxed) -> Boxed:
-    """The image with the fewest boxes, for a figure."""
-    index = int((test.boxes[..., 4] != NOTHING).sum(1).argmin())
-    return Boxed(test.images[index : index + 1], test.boxes[index : index + 1])
 
 
 def seen(images: Tensor) -> Tensor:
