@@ -123,7 +123,7 @@ def test_images_of_several_sizes(converted, kind):
 
 @pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite"])
 def test_without_seams_it_is_the_original_with_circular_borders(kind):
-    """With the frame's grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
+    """With the fixed grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
     plain = build(kind)
     plain.nms_thresh, plain.detections_per_img, plain.score_thresh, plain.topk_candidates = 1.0, 10**6, 0.2, 10**6
     model = mass.convert(plain, torch.rand(1, 3, 64, 64), origin="zero")
@@ -139,34 +139,32 @@ def test_without_seams_it_is_the_original_with_circular_borders(kind):
 
 
 def _inside(found, size=64):
-    """Detections that lie in the frame, away from its sides, and are large enough to be told."""
+    """Detections that lie in the image, away from its sides, and are large enough to be told."""
     boxes = found["boxes"]
     keep = (boxes[:, :2] > 1).all(1) & (boxes[:, 2:] < size - 1).all(1)
     return {name: value[keep] for name, value in found.items()}
 
 
 @pytest.mark.parametrize("kind", ["retinanet", "ssdlite"])
-def test_another_frame_finds_the_same_set(converted, kind, monkeypatch):
-    """At which sample of the coarsest map the frame begins settles ties alone: nothing is cut there."""
+def test_another_position_finds_the_same_set(converted, kind, monkeypatch):
+    """At which sample of the coarsest map the canonical position lies breaks ties alone: nothing is cut there."""
     _, model = converted(kind)
     x = torch.rand(1, 3, 128, 64)
     with torch.no_grad():
         found = model(x)[0]
-        monkeypatch.setattr(
-            "mass.detection.detector.see", lambda *given: [_in_another_frame(one) for one in see(*given)]
-        )
+        monkeypatch.setattr("mass.detection.detector.see", lambda *given: [_elsewhere(one) for one in see(*given)])
         again = model(x)[0]
     assert len(found["boxes"]) and same_detections(found, again, (0, 0), (128, 64))
 
 
-def _in_another_frame(seen):
+def _elsewhere(seen):
     down = max(seen.strides)[0]
     levels = zip(*(y.items() for y in seen.maps.values()), strict=True)
     maps = {name: {} for name in seen.maps}
     for level, stride in zip(levels, seen.strides, strict=True):
         for name, (at, y) in zip(maps, level, strict=True):
             maps[name][at] = y.roll(-down // stride[0], 1)
-    return replace(seen, maps=maps, frame=seen.frame + torch.tensor([down, 0]))
+    return replace(seen, maps=maps, canonical=seen.canonical + torch.tensor([down, 0]))
 
 
 def test_ties_of_a_sparse_image(converted):

@@ -1,4 +1,4 @@
-"""RoIAlign on the torus: windows that reach over the frame's side read on at the other."""
+"""RoIAlign on the torus: windows that reach over the image's side read on at the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mass.detection.dense import Seen
 
 
 def unrolled(y: Tensor, rows: int, columns: int) -> Tensor:
-    """A map continued around the frame, (…, h, w) -> (…, rows, columns)."""
+    """A map continued around the image, (…, h, w) -> (…, rows, columns)."""
     down = torch.arange(rows, device=y.device) % y.shape[-2]
     across = torch.arange(columns, device=y.device) % y.shape[-1]
     return y.index_select(-2, down).index_select(-1, across)
@@ -24,7 +24,7 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     """torchvision's `roi_align` of boxes on one map, which goes on around its borders.
 
     Args:
-        features: (C, h, w), position n at pixel s n of a frame of this size; boxes: (R, 4) in its pixels.
+        features: (C, h, w), position n at pixel s n of an image of this size; boxes: (R, 4) in its pixels.
         output_size, sampling_ratio: as of `torchvision.ops.roi_align`, whose bilinear samples these are.
 
     Returns:
@@ -50,7 +50,7 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
 def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
     """torchvision's `MultiScaleRoIAlign` on the torus: each box on the level of its size (FPN, equation 1).
 
-    Args: boxes: of each image, (R, 4) in its frame. Returns: (R of all images, C, *output_size).
+    Args: boxes: of each image, (R, 4), canonical. Returns: (R of all images, C, *output_size).
     """
     from torchvision.ops.poolers import LevelMapper
 
