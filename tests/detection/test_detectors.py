@@ -10,7 +10,8 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-from small import CLASSES, KINDS, build, circular
+from small_detectors import CLASSES, KINDS, build, circular
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 import mass
 from mass.detection import first_difference, is_detector, same_detections, shift_detections
@@ -87,10 +88,12 @@ def test_copies_and_pickles_find_the_same(converted, kind):
         assert same_detections(found, model(x)[0], (0, 0), (64, 64))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_in_other_dtypes(converted, dtype):
+@pytest.mark.parametrize(
+    "kind, dtype", [("retinanet", torch.float64), ("retinanet", torch.bfloat16), ("keypoint", torch.bfloat16)]
+)
+def test_in_other_dtypes(converted, kind, dtype):
     """Boxes are float32 at least. Kernels of float64 may round by position; here they agree to 1e-9."""
-    _, model = converted("retinanet")
+    _, model = converted(kind)
     model, x = copy.deepcopy(model).to(dtype), torch.rand(1, 3, 64, 64).to(dtype)
     with torch.no_grad():
         found = model(x)[0]
@@ -177,6 +180,30 @@ def test_ties_of_a_sparse_image(converted):
         found = model(x)[0]
         for t in shifts(8):
             assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+
+
+def test_under_autocast_and_with_hooks(converted):
+    _, model = converted("faster")
+    model, x, heard = copy.deepcopy(model), torch.rand(1, 3, 64, 64), []
+    with torch.no_grad():
+        found = model(x)[0]
+        model.backbone.register_forward_hook(lambda module, given, output: heard.append(output))
+        assert same_detections(found, model(x)[0], (0, 0), (64, 64)) and len(heard) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(x)[0]
+            for t in shifts(3):
+                assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+
+
+def test_parts_behind_the_maps_can_be_replaced_and_others_not(converted):
+    _, model = converted("faster")
+    model, x = copy.deepcopy(model), torch.rand(1, 3, 64, 64)
+    model.roi_heads.box_predictor = FastRCNNPredictor(1024, 7)
+    with torch.no_grad():
+        assert mass.certify(model, x, shifts=2)
+        model.rpn.head.cls_logits = torch.nn.Conv2d(32, 3, 1)
+        with pytest.raises(mass.NotEquivariantError, match="'rpn.head.cls_logits' cannot become Conv2d"):
+            model(x)
 
 
 def test_classes_are_those_of_the_original(converted):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-from small import build
+from small_detectors import build
 from torchvision.models.detection import roi_heads
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 pytest.importorskip("torchvision")
-from small import Pyramid, build
+from small_detectors import Pyramid, build
 from torchvision.models.detection import RetinaNet, anchor_utils
 
 import mass
@@ -29,6 +29,12 @@ def test_a_certificate_of_a_detector(detector):
     assert certificate and certificate.outcome is Outcome.IDENTICAL
     assert certificate.verdict.startswith("BIT-IDENTICAL under 4 sampled shifts, of 8,192 residues")
     assert "boxes, scores, labels: 40, 40 detections, move along" in str(certificate)
+
+
+def test_a_certificate_says_that_nothing_was_detected(detector):
+    blind = copy.deepcopy(detector)
+    blind.score_thresh = 1.0
+    assert "Nothing was detected" in mass.certify(blind, torch.rand(1, 3, 64, 64), shifts=1).verdict
 
 
 @pytest.mark.parametrize("stride", [1, 2])

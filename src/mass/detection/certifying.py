@@ -45,6 +45,8 @@ class DetectionCertificate(Certificate):
     @property
     def verdict(self) -> str:
         """The same in one sentence."""
+        if not self.difference and not any(any(output.shape) for output in self.outputs):
+            return f"{super().verdict} Nothing was detected in any of them: nothing was compared but that."
         if not self.difference or self.outcome in (Outcome.NOT_FINITE, Outcome.UP_TO_SYMMETRY):
             return super().verdict
         if self.outcome == Outcome.NONDETERMINISTIC:

@@ -46,6 +46,6 @@ def place_keypoints(heatmaps: Tensor, boxes: Tensor, size: Pair) -> tuple[Tensor
     from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
     extent = boxes[:, 2:] - boxes[:, :2]
-    points, scores = heatmaps_to_keypoints(heatmaps, torch.cat([torch.zeros_like(extent), extent], 1))
+    points, scores = heatmaps_to_keypoints(heatmaps.to(boxes.dtype), torch.cat([torch.zeros_like(extent), extent], 1))
     here = snap(points[..., :2].to(boxes.dtype), size) + boxes[:, None, :2]
     return torch.cat([here, points[..., 2:].to(boxes.dtype)], -1), scores

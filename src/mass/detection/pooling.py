@@ -36,15 +36,16 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     """
     from torchvision.ops import roi_align as plain
 
-    boxes = wrapped(boxes, size).to(features.dtype)
+    boxes = wrapped(boxes, size)
+    precise = torch.promote_types(boxes.dtype, features.dtype)  # half precision has no place between 256 and 258
     rows, columns = features.shape[-2:]
     if len(boxes):
         last = (boxes[:, 2:].amax(0) * boxes.new_tensor([columns / size[1], rows / size[0]])).ceil().long() + 3
         columns, rows = last.tolist()
     assert size[0] * features.shape[2] == size[1] * features.shape[1], "pixels are square"
     scale = features.shape[1] / size[0]
-    given = unrolled(features, rows, columns)
-    return plain(given[None], [boxes], output_size, scale, sampling_ratio)
+    given = unrolled(features, rows, columns).to(precise)
+    return plain(given[None], [boxes.to(precise)], output_size, scale, sampling_ratio).to(features.dtype)
 
 
 def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
