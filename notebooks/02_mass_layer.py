@@ -142,7 +142,7 @@ tables = {
     d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
     for d, t in found.groupby("dtype", sort=False)
 }
-fig = heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
+fig = heatmaps(tables, "% of shifts", "Shifts under which another phase is selected: never by MASS", good="low")
 run.figure(fig, "another_grid")
 fig
 
