@@ -176,7 +176,7 @@ fig
 # network's accuracy depends on the rule is measured in notebook 06.
 
 # %% [markdown]
-# ## Beside other answers
+# ## Related methods
 #
 # * **APS** (Chaman & Dokmanić, 2021; eq. 3 of the paper, $f_{PS}(x)[n, m] = x[s n + k^*_1,\ s m + k^*_2]$) samples the
 #   output where MASS moves the input: the operation runs densely, at stride 1, and one phase is kept. LPS learns which.
