@@ -22,7 +22,7 @@ RESUME :=
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders bench gpu docs links article release clean
+.PHONY: help install repro publish fetch stages test test-slow lab census residues decoders detectors bench gpu docs links article release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ residues: $(INSTALLED) ## the slow sweep of exactness: torchvision's families at
 
 decoders: $(INSTALLED) ## segmentation architectures x encoders: do they convert, and move along bit for bit
 	$(PYTHON) -m companion.studies.going_back_up.benchmarks.decoders
+
+detectors: $(INSTALLED) ## torchvision's detectors: do they convert, and find the same sets bit for bit
+	$(PYTHON) -m companion.studies.detection.benchmarks.architectures
 
 bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
 	$(PYTHON) -m companion.studies.cost.benchmarks.speed

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import deeppcb, folders, labelled, periodic_sets, segmented, transformed
+from companion.data import boxed, deeppcb, folders, labelled, periodic_sets, segmented, transformed
 
 
 class DataSet(Protocol):
@@ -50,4 +50,6 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     **periodic_sets.SETS,
     "deeppcb-pairs": deeppcb.pairs,
     "deeppcb-differences": deeppcb.differences,
+    "deeppcb-boards": boxed.deeppcb_boards,
+    "periodic-boxes": boxed.periodic_boxes,
 }

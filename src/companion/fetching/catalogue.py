@@ -136,6 +136,16 @@ FILES = (
         places=(Wheel("elpv-dataset==1.0.0.post1"),),
         required=False,
     ),
+    # A detector trained on COCO (AP50 0.253 at 352 px), from weights/ of its authors' repository.
+    Source(
+        name="fastestdet",
+        file="fastestdet-coco-280.pth",
+        size=1_157_945,
+        sha256="7f688d478ee474c82dbdb9c10e0ede2f8f3cf5d603f0825d2efd925eb561d05e",
+        licence="BSD-3-Clause (dog-qiuqiu, FastestDet)",
+        places=(Mirrored("weights/fastestdet-coco-280.pth"),),
+        required=False,
+    ),
     Source(
         name="efficientnet_lite0",
         file="efficientnet-lite0-57934424.pth",

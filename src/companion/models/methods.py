@@ -19,6 +19,7 @@ import mass
 from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
+from companion.models.dense_detector import DETECTORS
 from companion.models.ien_nets import IEN_NETS
 from companion.models.mobilenet import MOBILENETS
 from companion.models.steerable import SteerableNet
@@ -28,7 +29,7 @@ from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
 from mass.nn.blurpool import BlurPool
 
-NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS
+NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS | DETECTORS
 
 
 def channels_of(model: nn.Module) -> int:

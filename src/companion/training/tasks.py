@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from companion.core.errors import Refusal
+from companion.data.boxed import BoxedSet
 from companion.data.labelled import Labelled
 from companion.data.segmented import Segmented
 from companion.data.transformed import Transformed
 from companion.training.classification import Classification
+from companion.training.detection import Detection
 from companion.training.implicit_equivariance import ImplicitEquivariance
 from companion.training.recipe import Recipe
 from companion.training.segmentation import Segmentation
@@ -19,6 +21,7 @@ TASKS: dict[type, Callable[[Any, Recipe], Task]] = {
     Labelled: Classification,
     Transformed: ImplicitEquivariance,
     Segmented: Segmentation,
+    BoxedSet: Detection,
 }
 
 

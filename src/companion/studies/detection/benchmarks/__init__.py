@@ -1,0 +1,1 @@
+"""What takes long and no notebook makes."""

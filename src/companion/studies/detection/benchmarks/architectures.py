@@ -1,0 +1,149 @@
+"""torchvision's detectors with random weights: which convert, and then find the same sets wherever the image lies.
+
+    python -m companion.studies.detection.benchmarks.architectures                  # all of them; resumable
+    python -m companion.studies.detection.benchmarks.architectures FCOS MaskRCNN
+    make publish PROFILE=bench                                                      # to results/detectors.json and the README
+
+A ResNet-18 with a feature pyramid below all but SSDLite, which has its MobileNetV3; five classes, images of noise. Statistics of the batch normalisations are taken
+from noise, so that something comes of random weights. A row: of n pairs of an image and a circular shift, how many gave a bit-identical set of
+detections, moved back by whole pixels, as torchvision has it and converted. What is there already is not measured again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import detection
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
+from torchvision.models.detection.mask_rcnn import MaskRCNN
+
+import mass
+from companion.core.files import write_json
+from companion.core.paths import find_root
+from companion.core.provenance import peak_memory_mb, provenance
+from companion.core.records import Record, make_record, read_records, record_name
+from companion.measures.shifts import random_shifts
+from mass.detection import same_detections
+
+CLASSES, SIDE, IMAGES, SHIFTS = 5, 128, 2, 4
+
+
+def _pyramid(**more: Any) -> nn.Module:
+    return resnet_fpn_backbone(
+        backbone_name="resnet18", weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5, **more
+    )
+
+
+def _two_stages(kind: type[nn.Module], **more: Any) -> nn.Module:
+    return kind(_pyramid(), CLASSES, min_size=SIDE, max_size=SIDE, box_detections_per_img=20, **more)
+
+
+# Thresholds are low: scores of random weights are.
+DETECTORS: dict[str, Callable[[], nn.Module]] = {
+    "RetinaNet": lambda: detection.RetinaNet(
+        _pyramid(returned_layers=[2, 3, 4]), CLASSES, min_size=SIDE, max_size=SIDE, score_thresh=0.001, detections_per_img=20,
+        anchor_generator=_anchors(),
+    ),
+    "FCOS": lambda: detection.FCOS(
+        _pyramid(returned_layers=[2, 3, 4]), CLASSES, min_size=SIDE, max_size=SIDE, score_thresh=0.01, detections_per_img=20,
+        anchor_generator=_anchors(ratios=(1.0,)),
+    ),
+    "SSDLite": lambda: _of_size(
+        detection.ssdlite320_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=CLASSES, detections_per_img=20, norm_layer=nn.BatchNorm2d
+        ),
+        SIDE,
+    ),
+    "FasterRCNN": lambda: _two_stages(detection.FasterRCNN),
+    "MaskRCNN": lambda: _two_stages(MaskRCNN),
+    "KeypointRCNN": lambda: _two_stages(KeypointRCNN, num_keypoints=5),
+}  # fmt: skip
+
+
+def _anchors(ratios: tuple[float, ...] = (0.5, 1.0, 2.0)) -> Any:
+    return detection.anchor_utils.AnchorGenerator(tuple((side,) for side in (16, 32, 64, 128)), (ratios,) * 4)
+
+
+def _of_size(model: Any, side: int) -> nn.Module:
+    """One that takes images of another size as they are."""
+    model.transform.fixed_size, model.transform.min_size, model.transform.max_size = (side, side), (side,), side
+    return model
+
+
+def calibrated(model: nn.Module) -> nn.Module:
+    """In eval mode, statistics of its batch normalisations taken from noise."""
+    backbone: Any = model.backbone
+    backbone.train()
+    with torch.no_grad():
+        for _ in range(5):
+            backbone(torch.randn(2, 3, SIDE, SIDE))
+    return model.eval()
+
+
+def measure(name: str) -> Record:
+    """One row: what became of a detector."""
+    started = time.monotonic()
+    torch.manual_seed(0)
+    model = calibrated(DETECTORS[name]())
+    images = torch.rand(IMAGES, 3, SIDE, SIDE)
+    row: Record = {"model": name, "seed": 0, "size": SIDE, "n": IMAGES * SHIFTS}
+    plain, _ = _identical(model, images)
+    try:
+        converted: Any = mass.convert(model, images)
+    except mass.NotEquivariantError as refusal:
+        took = round(time.monotonic() - started, 1)
+        return row | {"converts": False, "reason": str(refusal), "plain_identical": plain, "found": 0.0, "took": took}
+    identical, found = _identical(converted, images)
+    stride = "x".join(map(str, converted.total_stride))
+    about = {"converts": True, "reason": "", "total_stride": stride, "found": found}
+    return (
+        row | about | {"plain_identical": plain, "identical": identical, "took": round(time.monotonic() - started, 1)}
+    )
+
+
+def _identical(model: nn.Module, images: Tensor) -> tuple[float, float]:
+    """The percentage of shifts and images with the same set, and how many detections an image has."""
+    size = (images.shape[2], images.shape[3])
+    with torch.no_grad():
+        still = model(list(images))
+        same = [
+            same_detections(one, other, by, size)
+            for by in random_shifts(size, SHIFTS)
+            for one, other in zip(still, model(list(mass.shift(images, torch.tensor(by)))), strict=True)
+        ]
+    return 100 * sum(same) / len(same), sum(len(one["scores"]) for one in still) / len(still)
+
+
+def main() -> None:
+    root = find_root()
+    folder: Path = root / "runs" / "bench" / "detectors"
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    facts = {"notebook": "detectors", "profile": "bench", "seed": 0} | provenance(root)
+    for name in sys.argv[1:] or DETECTORS:
+        path = folder / "records" / f"{record_name({'model': name, 'size': SIDE, 'seed': 0})}.json"
+        if path.exists():
+            continue
+        row = make_record(measure(name))
+        write_json(path, row | facts)
+        told = (
+            row["reason"]
+            or f"{row['identical']:.0f}% identical, plain {row['plain_identical']:.0f}%, {row['found']:.1f} found"
+        )
+        print(f"{name:14} {told}  ({row['took']} s)", flush=True)
+    records = read_records(folder / "records")
+    sums = {"seconds": round(sum(r["took"] for r in records), 1), "peak_memory_mb": peak_memory_mb()}
+    write_json(folder / "provenance.json", facts | sums)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The figures of notebook 14."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from companion.core.intervals import wilson
+from companion.figures.common import draw_image
+from companion.figures.style import COLOURS, finished, use_style
+from companion.models.detections import Found
+from companion.studies.detection.shifted import CONVERTED
+from mass.detection import split_at_seam
+
+__all__ = ["confidences", "objects_changed", "pieces", "precision", "side_by_side", "use_style"]
+_COLOURS = COLOURS | {CONVERTED: "#56b4e9"}
+_RED, _GREEN = "#d62728", "#2ca02c"
+
+
+def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
+    for x1, y1, x2, y2 in boxes.tolist():
+        ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=style))
+
+
+def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], truth: Tensor | None = None) -> None:
+    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet; each with its name and score."""
+    size = (image.shape[1], image.shape[2])
+    draw_image(ax, image if image.shape[0] == 3 else image[0])
+    if truth is not None and len(truth):
+        _frame(ax, split_at_seam(truth, size)[0], _GREEN, ":")
+    if not len(found["boxes"]):
+        return
+    pieces, which = split_at_seam(found["boxes"], size)
+    _frame(ax, pieces, _RED)
+    for k, (label, score) in enumerate(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)):
+        x1, y1, *_ = pieces[which == k][0].tolist()
+        place = min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0])
+        ax.text(
+            *place, f"{names[label]} {score:.3f}", color="white", fontsize=8, va="bottom", clip_on=True,
+            bbox={"facecolor": _RED, "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+
+
+def side_by_side(
+    rows: Mapping[str, Sequence[tuple[str, Tensor, Found]]],
+    names: Sequence[str],
+    truths: Sequence[Tensor] | None = None,
+    view: tuple[int, int, int] | None = None,
+) -> Figure:
+    """A row per network: (title, image, what it found) of every move; dotted, where they are known, the true boxes.
+
+    Args:
+        view: what is drawn of each image: top, left, side; None: all of it.
+    """
+    columns = len(next(iter(rows.values())))
+    fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows)), squeeze=False)
+    for line, (name, cells) in zip(axes, rows.items(), strict=True):
+        for k, (ax, (title, image, found)) in enumerate(zip(line, cells, strict=True)):
+            draw_found(ax, image, found, names, truths[k] if truths else None)
+            if name == next(iter(rows)):
+                ax.set_title(title)
+            if view:
+                top, left, side = view
+                ax.set(xlim=(left, left + side), ylim=(top + side, top))
+        line[0].set_ylabel(name, fontsize=12)
+    return finished(fig, despine=False)
+
+
+def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """The score of the best detection against how far the image moved, a panel per image, a curve per network."""
+    fig, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.2), sharey=True, squeeze=False)
+    for ax, (name, by_network) in zip(axes[0], curves.items(), strict=True):
+        for network, scores in by_network.items():
+            ax.plot(range(len(scores)), scores, ".-", color=_COLOURS[network], label=network)
+        ax.set(title=name, xlabel="moved by, pixels")
+    axes[0, 0].set_ylabel("score of the best detection")
+    axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.suptitle(title)
+    return finished(fig)
+
+
+def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
+    """Images with other objects after some move, by how they moved, a point per network with its 95% interval."""
+    motions, methods = (list(dict.fromkeys(rows[name])) for name in ("protocol", "method"))
+    fig, ax = plt.subplots(figsize=(8, 1.4 + 0.8 * len(motions)))
+    for row in rows.itertuples():
+        place = motions.index(row.protocol) + 0.18 * (methods.index(row.method) - (len(methods) - 1) / 2)
+        low, high = wilson(row.changed, row.n)
+        ax.plot([low, high], [place, place], color=_COLOURS[row.method], lw=2)
+        ax.plot(
+            row.changed,
+            place,
+            "o",
+            ms=7,
+            color=_COLOURS[row.method],
+            label=row.method if row.protocol == motions[0] else None,
+        )
+    ax.set_yticks(range(len(motions)), motions)
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel="images with other objects after some move, % (95% interval)")
+    ax.set_xlim(left=-2)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def precision(rows: pd.DataFrame, title: str) -> Figure:
+    """AP unmoved, and from the worst to the best that a choice of shifts makes of it, a line per run (columns: method, protocol, …)."""
+    protocols, methods = (list(dict.fromkeys(rows[name])) for name in ("protocol", "method"))
+    fig, axes = plt.subplots(
+        1, len(protocols), figsize=(4.2 * len(protocols) + 2, 1.3 + 0.55 * len(methods)), sharey=True, squeeze=False
+    )
+    for ax, protocol in zip(axes[0], protocols, strict=True):
+        for method, part in rows[rows["protocol"] == protocol].groupby("method", sort=False):
+            for k, row in enumerate(part.itertuples()):
+                place = methods.index(method) + 0.16 * (k - (len(part) - 1) / 2)
+                ax.plot([row.worst_ap, row.best_ap], [place, place], "|-", color=_COLOURS[str(method)], lw=2.5, ms=9)
+                ax.plot(row.ap, place, "o", color=_COLOURS[str(method)], ms=7)
+        ax.set(title=protocol, xlabel="AP at IoU 0.33, %")
+    axes[0, 0].set_yticks(range(len(methods)), methods)
+    axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
+    fig.suptitle(title)
+    return finished(fig)
+
+
+def pieces(rows: pd.DataFrame) -> Figure:
+    """Trials that moved along, by piece: as torchvision has it, and on the torus (columns: layer, plain, torus)."""
+    fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.5 * len(rows)))
+    places = torch.arange(len(rows)).numpy()
+    for column, name, shift, colour in (
+        ("plain", "as usual", -0.19, "#8a8a8a"),
+        ("torus", "on the torus", 0.19, "#1f77b4"),
+    ):
+        bars = ax.barh(places + shift, rows[column], height=0.36, color=colour, label=name)
+        ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
+    ax.set_yticks(places, rows["layer"])
+    ax.invert_yaxis()
+    ax.set(xlabel="trials whose result moved along, bit-identical, %", xlim=(0, 112))
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)

@@ -1,0 +1,107 @@
+"""Trained detectors over shifts: AP where the camera stood, on average, at worst and at best, and what became of each detection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
+from companion.measures.average_precision import extreme_average_precision, mean_average_precision
+from companion.measures.detect import detect, matched
+from companion.measures.detection_sets import Change, changes, summary
+from companion.models.detections import Found
+from companion.models.methods import METHODS
+from companion.training.detection import IOU
+from companion.training.recipe import Recipe
+from mass.axes import Pair
+
+RESIDUES = 16  # of the total stride of these detectors, along an axis
+_SHOWN = 0.3  # the least score of a detection whose fate is followed
+
+
+CONVERTED = "Baseline, converted"
+VIEWS = {"deeppcb-boards": (20, 85, 130)}  # of the first board, what is drawn: top, left, side
+
+
+def with_converted(networks: Mapping[Recipe, nn.Module]) -> dict[tuple[str, int], nn.Module]:
+    """Networks by printed method and seed; and what was trained with circular padding on the fixed grid, now converted."""
+    every = {(METHODS[recipe.method].printed, recipe.seed): network for recipe, network in networks.items()}
+    for recipe, network in networks.items():
+        if recipe.method == "baseline":
+            every[CONVERTED, recipe.seed] = METHODS["mass"].build(recipe.net, 0, network.state_dict()).eval()
+    return every
+
+
+def residues(count: int, seed: int) -> list[Pair]:
+    """Shifts: none, then so many others less one, drawn from all residues of the total stride without repetition."""
+    order = 1 + torch.randperm(RESIDUES**2 - 1, generator=torch.Generator().manual_seed(seed))
+    return [(0, 0), *((k // RESIDUES, k % RESIDUES) for k in order[: count - 1].tolist())]
+
+
+def circular(test: Boxed, shifts: Sequence[Pair]) -> list[Boxed]:
+    """All images shifted circularly, their boxes with them, once a shift."""
+    return [
+        Boxed(
+            test.images.roll((-i, -j), (2, 3)), shifted_boxes(test.boxes, torch.tensor([[i, j]]).expand(len(test), 2))
+        )
+        for i, j in shifts
+    ]
+
+
+def window(test: Boxed, shifts: Sequence[Pair]) -> list[Boxed]:
+    """What a window sees that is smaller than the images by a total stride, put elsewhere: something enters and something leaves."""
+    side = test.images.shape[3] - RESIDUES
+    return [Boxed(*cut(test.images, test.boxes, torch.tensor([shift] * len(test)), side)) for shift in shifts]
+
+
+def ask(network: nn.Module, data: BoxedSet, moves: Sequence[Boxed]) -> list[list[Found]]:
+    """What a network finds after every move."""
+    return [detect(network, move.images, data.normalize) for move in moves]
+
+
+def precision_over(found: Sequence[Sequence[Found]], moves: Sequence[Boxed], kinds: int) -> dict[str, Any]:
+    """AP at the official IoU, in percent: unmoved, the mean over moves, and the worst and best that a choice for each image makes."""
+    rounds = [matched(one, move, IOU, kinds) for one, move in zip(found, moves, strict=True)]
+    by_image = list(zip(*rounds, strict=True))
+    each = [mean_average_precision(one) for one in rounds]
+    worst, best = (extreme_average_precision(by_image, worst=which)[0] for which in (True, False))
+    shares = {"ap": each[0], "mean_ap": sum(each) / len(each), "worst_ap": worst, "best_ap": best}
+    return {"n": len(by_image), **{name: 100 * value for name, value in shares.items()}}
+
+
+def followed(found: Sequence[Sequence[Found]], shifts: Sequence[Pair], size: Pair) -> list[list[Change]]:
+    """By image, what became of its detections under circular shifts; the first is none."""
+    shown = [[confident(one) for one in move] for move in found]
+    every = [[shift] * len(shown[0]) for shift in shifts[1:]]
+    return changes(shown[0], shown[1:], every, size)
+
+
+def confident(found: Found) -> Found:
+    """The detections that are shown, and whose fate is followed."""
+    which = found["scores"] > _SHOWN
+    return {name: value[which] for name, value in found.items()}
+
+
+def seen(images: Tensor) -> Tensor:
+    """What is drawn of images (N, C, H, W): grey, (N, 1, H, W) in [0, 1]; of a template and a board, the board."""
+    return images[:, min(1, images.shape[1] - 1) :][:, :1].float() / 255
+
+
+def true_boxes(test: Boxed, index: int) -> Tensor:
+    """The boxes of one image, (M, 4)."""
+    rows = test.boxes[index]
+    return rows[rows[:, 4] != NOTHING, :4]
+
+
+def measure(network: nn.Module, data: BoxedSet, test: Boxed, shifts: Sequence[Pair]) -> list[dict[str, Any]]:
+    """A row for circular shifts, with what became of the detections, and one for a window that slides by as much."""
+    kinds, size = len(data.kinds), (test.images.shape[2], test.images.shape[3])
+    rows = []
+    for name, moves in (("circular", circular(test, shifts)), ("window", window(test, shifts))):
+        found = ask(network, data, moves)
+        row = {"protocol": name} | precision_over(found, moves, kinds)
+        rows.append(row | (summary(followed(found, shifts, size)) if name == "circular" else {}))
+    return rows
