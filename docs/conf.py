@@ -8,7 +8,7 @@ from pathlib import Path
 import mass
 
 ROOT = Path(__file__).parents[1]
-SOURCES = {"docs", "notebooks", "CONTRIBUTING.md", "CHANGELOG.md"}
+SOURCES = {"docs", "notebooks", "CONTRIBUTING.md", "CHANGELOG.md", "RELEASING.md"}
 
 project = "MASS"
 author = "The MASS companion's contributors"

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Start here: a palace that stays a palace
+# # Start here: exactly shift-equivariant CNNs, without retraining
 #
 # A convolutional network changes its answer when an image moves by one pixel, because its strided layers sample a
 # grid that is fixed to the image's border. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) selects the sampling

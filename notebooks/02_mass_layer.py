@@ -142,7 +142,7 @@ tables = {
     d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
     for d, t in found.groupby("dtype", sort=False)
 }
-fig = heatmaps(tables, "% of shifts", "Share of shifts that pick another grid", good="low")
+fig = heatmaps(tables, "% of shifts", "Shifts under which another phase is selected: never by MASS", good="low")
 run.figure(fig, "another_grid")
 fig
 
@@ -176,7 +176,7 @@ fig
 # network's accuracy depends on the rule is measured in notebook 06.
 
 # %% [markdown]
-# ## Beside other answers
+# ## Related methods
 #
 # * **APS** (Chaman & Dokmanić, 2021; eq. 3 of the paper, $f_{PS}(x)[n, m] = x[s n + k^*_1,\ s m + k^*_2]$) samples the
 #   output where MASS moves the input: the operation runs densely, at stride 1, and one phase is kept. LPS learns which.

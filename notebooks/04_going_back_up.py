@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Going back up (paper, section 4.4, Figure 4)
+# # Decoders: going back up (paper, section 4.4, Figure 4)
 #
 # A segmentation network answers for every pixel. When the image moves, the answer should move along, $f(S x) = S f(x)$:
 # eq. 2 with $S' = S$. An encoder that samples from an origin of its own has forgotten where the image lay; the decoder
@@ -75,7 +75,7 @@ o.tolist(), tuple(small.shape), tuple(large.shape)
 # `mass.convert` finds the places by itself. A map on the lattice $(S, O)$ that is enlarged by $r$ is moved back by
 # $\lfloor O / (S / r) \rfloor$, which the last digits of $O$ spell, and stays on the lattice $(S / r,\ O \bmod S / r)$.
 #
-# ## Every way up
+# ## Every kind of upsampling
 #
 # Small networks that halve the map and double it again, as they are, with circular borders alone, and converted: the
 # percentage of random shifts after which the output is *bit-identical* to the moved output.
@@ -117,9 +117,8 @@ pd.DataFrame(rows).pivot_table(index="model", columns="method", values=["identic
 )
 
 # %% [markdown]
-# The figure that convinces: a mask, the mask of the moved image moved back, and the share of shifts after which a
-# pixel has another label: white is always, black is never. The weights are random, so the classes mean nothing; trained
-# ones are notebook 08's.
+# A mask, the mask of the moved image moved back, and the share of shifts after which a pixel has another label: white
+# is always, black is never. The weights are random, so the classes mean nothing; trained ones are notebook 08's.
 
 # %%
 pair = networks[run.settings.architectures[0]]
@@ -129,7 +128,7 @@ run.figure(fig, "disagreement")
 fig
 
 # %% [markdown]
-# ## What no method can do
+# ## A limit of every method: images with a symmetry
 #
 # Curie's principle: the symmetries of the causes are found in their effects. If a shift $g$ leaves the image as it is,
 # $S_g x = x$, then an equivariant $f$ gives

@@ -245,7 +245,7 @@ Markdown(tables.noise(run.root))
 #   chance.
 
 # %% [markdown]
-# ## Back to where it was cut
+# ## Finding where a photograph was cut
 #
 # A photograph's left border seldom continues its right one. The rule `seam` looks for that break, in rows and in
 # columns: every pixel that changes more than both of its neighbours votes. So an image is put back where it was cut,

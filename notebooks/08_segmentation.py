@@ -93,7 +93,7 @@ figures.table_of_runs(records)
 # bit-identical, after however much training.
 
 # %% [markdown]
-# ## The figure that convinces
+# ## Masks under a shift
 #
 # One test image: its mask, the mask of the moved image moved back, and how often a pixel has another label after a
 # shift. White is always, black is never.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What exactness costs
+# # Cost: what exactness takes in time and memory
 #
 # The paper calls the increase in time marginal. MASS adds no parameter and no convolution. It adds passes over maps: to
 # choose an origin, to move a map there, to wrap its borders. Passes cost bytes, and bytes can be counted before

@@ -47,7 +47,7 @@ def test_options_are_those_of_convert():
 def test_it_works_where_nothing_is_installed():
     """As `torch.hub` has it: the folder alone, `mass` not on the path."""
     program = (
-        f"import sys; sys.path = [p for p in sys.path if not p.startswith({ROOT!r})]; import torch; "
+        f"import sys; sys.path = [p for p in sys.path if p.rstrip('/') not in ({ROOT!r}, {ROOT + '/src'!r})]; import torch; "
         f"print(torch.hub.load({ROOT!r}, 'mass_torchvision', 'squeezenet1_1', size=64, source='local').__class__.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="/")

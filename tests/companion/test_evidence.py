@@ -70,7 +70,7 @@ def test_no_gain_survives_the_correction(trainings) -> None:
 def test_what_is_missing_is_said_where_it_is_missed() -> None:
     """Point 6: what takes a GPU."""
     assert "What is missing takes a GPU" in " ".join(README.split()) and "What is missing takes a GPU" in notebook("05")
-    assert "What would settle more takes a GPU" in notebook("13")
+    assert "What would decide more takes a GPU" in notebook("13")
     assert "both of these are written and tested, and not trained: that takes a GPU" in README
 
 

@@ -1,4 +1,4 @@
-"""Boxes on the torus, against brute force: pixels counted one by one, and every way in which a frame can be cut."""
+"""Boxes on the torus, against brute force: pixels counted one by one, and every way in which an image can be cut."""
 
 import itertools
 import re
@@ -27,18 +27,18 @@ DTYPES = st.sampled_from([torch.float32, torch.float64])
 
 
 def some_boxes(seed, count, size, dtype=torch.float32, whole=False):
-    """Boxes of all kinds: small, as large as the frame and larger, empty, before and behind the frame."""
+    """Boxes of all kinds: small, as large as the image and larger, empty, before and behind it."""
     generator = torch.Generator().manual_seed(seed)
-    frame = torch.tensor([size[1], size[0]])
-    first = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * 3 - 1) * frame
-    extent = torch.rand(count, 2, generator=generator, dtype=torch.float64).square() * 1.5 * frame
+    sides = torch.tensor([size[1], size[0]])
+    first = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * 3 - 1) * sides
+    extent = torch.rand(count, 2, generator=generator, dtype=torch.float64).square() * 1.5 * sides
     extent[torch.rand(count, 2, generator=generator) < 0.1] = 0
     boxes = torch.cat([first, first + extent], 1)
     return (boxes.round() if whole else boxes).to(dtype)
 
 
 def covered(boxes, size):
-    """(N, H, W): which pixels boxes with whole coordinates cover, step by step around the frame."""
+    """(N, H, W): which pixels boxes with whole coordinates cover, step by step around the image."""
     masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.long().tolist(), strict=True):
         rows = [y % size[0] for y in range(y1, min(y2, y1 + size[0]))]
@@ -78,14 +78,14 @@ def test_moving_all_boxes_by_whole_pixels_changes_no_bit(size, dtype, seed, rows
 def test_wrapped_boxes_are_on_the_torus(size, dtype, seed):
     boxes = some_boxes(seed, 20, size, dtype)
     wrapped = wrap(boxes, size)
-    frame = torch.tensor([size[1], size[0]])
-    assert (wrapped[:, :2] >= 0).all() and (wrapped[:, :2] < frame).all()
+    sides = torch.tensor([size[1], size[0]])
+    assert (wrapped[:, :2] >= 0).all() and (wrapped[:, :2] < sides).all()
     extent = wrapped[:, 2:] - wrapped[:, :2]
-    assert (extent >= 0).all() and (extent <= frame).all()
+    assert (extent >= 0).all() and (extent <= sides).all()
     assert torch.equal(wrap(wrapped, size), wrapped) and torch.equal(snap(wrapped, size), wrapped)
-    off = (wrapped[:, :2] - boxes[:, :2].double()).abs() % frame
-    small = boxes[:, 2:] - boxes[:, :2] <= frame
-    assert (torch.minimum(off, frame - off)[small] < 2e-5).all()
+    off = (wrapped[:, :2] - boxes[:, :2].double()).abs() % sides
+    small = boxes[:, 2:] - boxes[:, :2] <= sides
+    assert (torch.minimum(off, sides - off)[small] < 2e-5).all()
 
 
 @given(SIZES, st.integers(0, 10**6))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-from small import CLASSES, KINDS, build, circular
+from small_detectors import CLASSES, KINDS, build, circular
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 import mass
 from mass.detection import first_difference, is_detector, same_detections, shift_detections
@@ -87,10 +88,12 @@ def test_copies_and_pickles_find_the_same(converted, kind):
         assert same_detections(found, model(x)[0], (0, 0), (64, 64))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_in_other_dtypes(converted, dtype):
+@pytest.mark.parametrize(
+    "kind, dtype", [("retinanet", torch.float64), ("retinanet", torch.bfloat16), ("keypoint", torch.bfloat16)]
+)
+def test_in_other_dtypes(converted, kind, dtype):
     """Boxes are float32 at least. Kernels of float64 may round by position; here they agree to 1e-9."""
-    _, model = converted("retinanet")
+    _, model = converted(kind)
     model, x = copy.deepcopy(model).to(dtype), torch.rand(1, 3, 64, 64).to(dtype)
     with torch.no_grad():
         found = model(x)[0]
@@ -123,7 +126,7 @@ def test_images_of_several_sizes(converted, kind):
 
 @pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite"])
 def test_without_seams_it_is_the_original_with_circular_borders(kind):
-    """With the frame's grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
+    """With the fixed grid, and nothing suppressed, what torchvision's own code finds that meets no side is found."""
     plain = build(kind)
     plain.nms_thresh, plain.detections_per_img, plain.score_thresh, plain.topk_candidates = 1.0, 10**6, 0.2, 10**6
     model = mass.convert(plain, torch.rand(1, 3, 64, 64), origin="zero")
@@ -139,34 +142,32 @@ def test_without_seams_it_is_the_original_with_circular_borders(kind):
 
 
 def _inside(found, size=64):
-    """Detections that lie in the frame, away from its sides, and are large enough to be told."""
+    """Detections that lie in the image, away from its sides, and are large enough to be told."""
     boxes = found["boxes"]
     keep = (boxes[:, :2] > 1).all(1) & (boxes[:, 2:] < size - 1).all(1)
     return {name: value[keep] for name, value in found.items()}
 
 
 @pytest.mark.parametrize("kind", ["retinanet", "ssdlite"])
-def test_another_frame_finds_the_same_set(converted, kind, monkeypatch):
-    """At which sample of the coarsest map the frame begins settles ties alone: nothing is cut there."""
+def test_another_position_finds_the_same_set(converted, kind, monkeypatch):
+    """At which sample of the coarsest map the canonical position lies breaks ties alone: nothing is cut there."""
     _, model = converted(kind)
     x = torch.rand(1, 3, 128, 64)
     with torch.no_grad():
         found = model(x)[0]
-        monkeypatch.setattr(
-            "mass.detection.detector.see", lambda *given: [_in_another_frame(one) for one in see(*given)]
-        )
+        monkeypatch.setattr("mass.detection.detector.see", lambda *given: [_elsewhere(one) for one in see(*given)])
         again = model(x)[0]
     assert len(found["boxes"]) and same_detections(found, again, (0, 0), (128, 64))
 
 
-def _in_another_frame(seen):
+def _elsewhere(seen):
     down = max(seen.strides)[0]
     levels = zip(*(y.items() for y in seen.maps.values()), strict=True)
     maps = {name: {} for name in seen.maps}
     for level, stride in zip(levels, seen.strides, strict=True):
         for name, (at, y) in zip(maps, level, strict=True):
             maps[name][at] = y.roll(-down // stride[0], 1)
-    return replace(seen, maps=maps, frame=seen.frame + torch.tensor([down, 0]))
+    return replace(seen, maps=maps, canonical=seen.canonical + torch.tensor([down, 0]))
 
 
 def test_ties_of_a_sparse_image(converted):
@@ -179,6 +180,30 @@ def test_ties_of_a_sparse_image(converted):
         found = model(x)[0]
         for t in shifts(8):
             assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+
+
+def test_under_autocast_and_with_hooks(converted):
+    _, model = converted("faster")
+    model, x, heard = copy.deepcopy(model), torch.rand(1, 3, 64, 64), []
+    with torch.no_grad():
+        found = model(x)[0]
+        model.backbone.register_forward_hook(lambda module, given, output: heard.append(output))
+        assert same_detections(found, model(x)[0], (0, 0), (64, 64)) and len(heard) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(x)[0]
+            for t in shifts(3):
+                assert first_difference(found, model(moved(x, t))[0], t, (64, 64)) == ""
+
+
+def test_parts_behind_the_maps_can_be_replaced_and_others_not(converted):
+    _, model = converted("faster")
+    model, x = copy.deepcopy(model), torch.rand(1, 3, 64, 64)
+    model.roi_heads.box_predictor = FastRCNNPredictor(1024, 7)
+    with torch.no_grad():
+        assert mass.certify(model, x, shifts=2)
+        model.rpn.head.cls_logits = torch.nn.Conv2d(32, 3, 1)
+        with pytest.raises(mass.NotEquivariantError, match="'rpn.head.cls_logits' cannot become Conv2d"):
+            model(x)
 
 
 def test_classes_are_those_of_the_original(converted):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-from small import build
+from small_detectors import build
 from torchvision.models.detection import roi_heads
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
@@ -73,7 +73,7 @@ def test_windows_sample_by_sample():
                 assert torch.allclose(found[k, :, i, j], mean, atol=1e-5)
 
 
-def test_anchors_of_the_frame_are_torchvisions():
+def test_anchors_are_torchvisions():
     model = build("retinanet")
     maps = {str(k): torch.zeros(12, 64 // s, 128 // s) for k, s in enumerate((8, 16, 32))}
     seen = Seen({"cls_logits": maps}, [(8, 8), (16, 16), (32, 32)], torch.zeros(2).long(), (64, 128))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 pytest.importorskip("torchvision")
-from small import Pyramid, build
+from small_detectors import Pyramid, build
 from torchvision.models.detection import RetinaNet, anchor_utils
 
 import mass
@@ -27,13 +27,19 @@ def plain():
 def test_a_certificate_of_a_detector(detector):
     certificate = mass.certify(detector, [torch.rand(3, 64, 64), torch.rand(3, 64, 128)], shifts=4)
     assert certificate and certificate.outcome is Outcome.IDENTICAL
-    assert certificate.verdict.startswith("IDENTICAL: the same bits for 2 of 2 images under 4 sampled shifts, of 8,192")
+    assert certificate.verdict.startswith("BIT-IDENTICAL under 4 sampled shifts, of 8,192 residues")
     assert "boxes, scores, labels: 40, 40 detections, move along" in str(certificate)
+
+
+def test_a_certificate_says_that_nothing_was_detected(detector):
+    blind = copy.deepcopy(detector)
+    blind.score_thresh = 1.0
+    assert "Nothing was detected" in mass.certify(blind, torch.rand(1, 3, 64, 64), shifts=1).verdict
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_all_shifts_are_certified(stride):
-    """Of an image so small that there are not many; without strides there is no origin but the own frame's."""
+    """Of an image so small that there are not many; without strides there is no origin but the canonical position's."""
     backbone = Narrow(stride)
     anchors = anchor_utils.AnchorGenerator(((4,),), ((1.0,),))
     model = RetinaNet(backbone, 2, anchor_generator=anchors, score_thresh=0.0).eval()
@@ -102,7 +108,7 @@ def test_nan_and_noise_are_told(detector):
 def test_an_explanation_of_a_detector():
     found = mass.explain(build("mask"), torch.rand(1, 3, 64, 64))
     named = {row["operation"]: row["changes"] for row in found.rows}
-    assert found.convertible and "in a frame that is read off the image" in found.summary
+    assert found.convertible and "in a canonical position that is read off the image" in found.summary
     assert named["rpn.anchor_generator"] == "laid at each map's origin, decoded relative to it"
     assert named["roi_heads.mask_roi_pool"] == "reads around the border" and "masks" in named
     assert any("backbone" in name for name in named)
@@ -153,9 +159,9 @@ ONE = torch.ones(1, dtype=torch.int64)
         ([{"boxes": BOX, "labels": ONE.float()}], "must be int64, got torch.float32"),
         ([{"boxes": torch.tensor([[4.0, 4, 4, 20]]), "labels": ONE}], r"\[0\] = \[4.0, 4.0, 4.0, 20.0\] has no area"),
         ([{"boxes": torch.tensor([[20.0, 4, 4, 20]]), "labels": ONE}], "ends before it begins"),
-        ([{"boxes": BOX - 10, "labels": ONE}], "begins outside the frame 64 x 64; mass.detection.wrap brings it in"),
-        ([{"boxes": BOX + 64, "labels": ONE}], "begins outside the frame 64 x 64"),
-        ([{"boxes": torch.tensor([[4.0, 4, 90, 20]]), "labels": ONE}], "is larger than the frame 64 x 64"),
+        ([{"boxes": BOX - 10, "labels": ONE}], "begins outside the image 64 x 64; mass.detection.wrap brings it in"),
+        ([{"boxes": BOX + 64, "labels": ONE}], "begins outside the image 64 x 64"),
+        ([{"boxes": torch.tensor([[4.0, 4, 90, 20]]), "labels": ONE}], "is larger than the image 64 x 64"),
         ([{"boxes": BOX * float("nan"), "labels": ONE}], "is not finite"),
         ([{"boxes": BOX.to("meta"), "labels": ONE}], "is on meta, and its image on cpu"),
     ],

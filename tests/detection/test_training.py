@@ -6,7 +6,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-from small import KINDS, build, circular
+from small_detectors import KINDS, build, circular
 
 import mass
 from mass.detection import shift_boxes

@@ -98,15 +98,9 @@ def digits(root: Path) -> Labelled:
 def solar_cells(root: Path) -> Labelled:
     """Solar cells (companion.data.solar_cells) at 96 x 96: functional (0), or more likely defective than not (1).
 
-    Three quarters to train on, 1,968, and 656 to test, drawn once, with equal shares of every judgement and kind; a grey image
-    stands in three channels, for networks that know colours.
+    A grey image stands in three channels, for networks that know colours.
     """
     cells = SolarCells(root)
-    images = cells.images(96).expand(-1, 3, -1, -1)
-    labels = (cells.probabilities > 0.5).long()
-    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
-    groups = (3 * cells.probabilities[order]).round().long() * 2 + cells.kinds[order]
-    order = order[groups.argsort(stable=True)]  # group by group, at random within
-    tested = torch.arange(len(order)) % 4 == 3
-    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in (order[~tested], order[tested]))
+    images, labels = cells.images(96).expand(-1, 3, -1, -1), cells.defective
+    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in cells.split())
     return Labelled(train, test, MEAN, STD)

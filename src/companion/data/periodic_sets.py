@@ -51,18 +51,10 @@ def periodic(root: Path, cells: int = 8, few: int = TRAINED, fractions: bool = F
 
 
 def solar_cells(root: Path) -> Labelled:
-    """Solar cells at 64 x 64: functional, or more likely defective than not.
-
-    1,968 to train on and 656 to test, drawn once with equal shares of every judgement and kind. Which module a cell was cut
-    from is not published, so that cells of one module are on both sides.
-    """
+    """Solar cells (companion.data.solar_cells) at 64 x 64, grey: functional (0), or more likely defective than not (1)."""
     cells = SolarCells(root)
-    images, labels = cells.images(SIDE), (cells.probabilities > 0.5).long()
-    order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))
-    groups = (3 * cells.probabilities[order]).round().long() * 2 + cells.kinds[order]
-    order = order[groups.argsort(stable=True)]  # group by group, at random within
-    held = torch.arange(len(order)) % 4 == 3
-    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in (order[~held], order[held]))
+    images, labels = cells.images(SIDE), cells.defective
+    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in cells.split())
     return Labelled(train, test, (0.49,), (0.2,))
 
 

@@ -78,3 +78,22 @@ class SolarCells(Dataset[tuple[Tensor, float]]):
         if size != SIDE:
             images = [resize(image, [size, size], antialias=True) for image in images]
         return torch.stack(images)
+
+    @property
+    def defective(self) -> Tensor:
+        """Which are more likely defective than not: (2624,) int64, of 0 and 1."""
+        return (self.probabilities > 0.5).long()
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """Which cells to train on, three quarters, and which to test, drawn once: (1968,) and (656,) int64.
+
+        Equal shares of every judgement and kind. Those to test are in an order of chance, so that the first few of them are of all
+        groups. Which module a cell was cut from is not published: cells of one module may be on both sides.
+        """
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(self), generator=generator)
+        groups = (3 * self.probabilities[order]).round().long() * 2 + self.kinds[order]
+        order = order[groups.argsort(stable=True)]  # group by group, at random within
+        held = torch.arange(len(order)) % 4 == 3
+        test = order[held]
+        return order[~held], test[torch.randperm(len(test), generator=generator)]

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _DOTS = re.compile(r"\\dots(?![A-Za-z])")
 _FIELD = re.compile(
     r"^(?P<name>Shape(?= *:)|(?:Shape and errors|Args, raises|Args|Raises|Returns)(?=: \S)): *(?P<text>.*)$"
 )
+_STARRED = re.compile(r"(?<=, )\*(?=\w+\))")  # of a shape: (R, C, *output_size)
 
 
 def mathml(tex: str, *, block: bool) -> str:
@@ -65,7 +67,7 @@ def fields(lines: list[str]) -> list[str]:
             text = "    " + line.strip() if paragraph else line
             made.append(_plain(text) if section.startswith("Shape") else text)
         elif not section:
-            made.append(line)
+            made.append(line if line.lstrip().startswith((">>>", "...")) else _STARRED.sub(r"\*", line))
     return made
 
 
@@ -91,7 +93,7 @@ def _rendered(node: nodes.Element, *, block: bool) -> str:
         return mathml(tex, block=block)
     except MathError as error:
         _LOG.warning("no MathML for the formula %r: %s", tex, error, location=node)
-        return str(nodes.literal("", tex))
+        return f"<code>{escape(tex)}</code>"
 
 
 def _process_docstring(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

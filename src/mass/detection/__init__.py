@@ -2,24 +2,24 @@
 
     detector = mass.convert(torchvision_detector, images)    # RetinaNet, FCOS, SSD, SSDLite, Faster, Mask, Keypoint R-CNN
     found = detector(images)                                 # as before: a list of dicts of boxes, labels, scores, …
-    mass.certify(detector, images)                           # sets compared, bit for bit, under circular shifts
+    mass.certify(detector, images)                           # sets compared bit by bit under circular shifts
 
-The dense part, backbone and heads, is converted as any network is. Its maps are moved to one place that is read off the image (a
-*frame*), and there anchors are laid, boxes decoded, suppressed, pooled and pasted, on a torus: the frame's sides meet. At the
-end boxes are moved back by whole pixels.
+The dense part, backbone and heads, is converted as any network is. Its maps are shifted to one
+canonical position, read off the image; there anchors are laid, boxes decoded, suppressed, pooled and pasted, on a torus: the
+image's sides meet. At the end boxes are shifted back by whole pixels.
 
-On boxes that wrap (x1, y1, x2, y2, first corner in the frame, second may lie beyond it; size is (height, width)):
+On boxes that wrap (x1, y1, x2, y2, first corner in the image, second may lie beyond it; size is (height, width)):
 
-    wrap(boxes, size)                              as they are given on the torus, on the frame's grid of 2^-k pixels
+    wrap(boxes, size)                              as they are given on the torus, on the image's grid of 2^-k pixels
     snap(boxes, size)                              on that grid alone
     shift_boxes(boxes, shift, size)                where they lie in `mass.shift(image, shift)`
-    split_at_seam(boxes, size)                     plain boxes inside the frame, and which box each is a piece of
+    split_at_seam(boxes, size)                     plain boxes inside the image, and which box each is a piece of
     nearest(boxes, to, size)                       their copies nearest to other boxes
     box_iou(a, b, size)                            (N, M)
     nms(boxes, scores, iou_threshold, size, labels=None)      indices kept, ties broken by content
     roi_align(features, boxes, output_size, size)  windows that read around the border (needs torchvision)
     shift_detections(detections, shift, size)      dicts of boxes, labels, scores, masks, keypoints
-    same_detections(a, b, shift, size)             whether b is the set a moved along, bit for bit
+    same_detections(a, b, shift, size)             whether b is the set a moved along, bit by bit
     first_difference(a, b, shift, size)            the first box that is not, in words
 """
 

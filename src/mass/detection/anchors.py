@@ -1,6 +1,6 @@
-"""Anchors at the frame's origin, and boxes decoded relative to their own position, so that where that lies changes no bit.
+"""Anchors, counted from the canonical position, and boxes decoded relative to their own position, so that where that lies changes no bit.
 
-The anchors of all positions are the same *cell*, moved by whole pixels. A box is decoded from the cell, put on the frame's
+The anchors of all positions are the same *cell*, moved by whole pixels. A box is decoded from the cell, put on the image's
 grid (`mass.detection.snap`), and only then moved.
 """
 
@@ -46,7 +46,7 @@ def cells_of(generator: Any, seen: Seen, image_size: Pair | None = None) -> list
 
 
 def places(shape: Sequence[int], stride: Pair, anchors: int, like: Tensor) -> Tensor:
-    """Where the anchors of a level (h, w) lie, in whole pixels of the frame: (h w A, 4), to be added to their cells."""
+    """Where the anchors of a level (h, w) lie, in whole pixels from the canonical position: (h w A, 4), to be added to their cells."""
     rows = torch.arange(shape[-2], device=like.device) * stride[0]
     columns = torch.arange(shape[-1], device=like.device) * stride[1]
     grid = torch.stack([columns[None].expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
@@ -57,7 +57,7 @@ class Anchors:
     """The anchors of an image.
 
     Attributes:
-        cells: (N, 4), each relative to its position; places: (N, 4), where that lies in the frame, whole pixels.
+        cells: (N, 4), each relative to its position; places: (N, 4), where that lies, in whole pixels.
         counts: how many each level has.
     """
 
@@ -71,10 +71,10 @@ class Anchors:
 
     @property
     def boxes(self) -> Tensor:
-        """All anchors in the frame, (N, 4)."""
+        """All anchors, canonical, (N, 4)."""
         return self.cells + self.places
 
     def decode(self, coder: Any, codes: Tensor, which: Tensor) -> Tensor:
-        """The boxes that codes (K, 4) of some anchors (K,) mean, in the frame, on its grid."""
+        """The boxes that codes (K, 4) of some anchors (K,) mean, canonical, on the grid."""
         decode = getattr(coder, "decode_single", coder.decode)
         return snap(decode(codes.to(self.cells.dtype), self.cells[which]), self.size) + self.places[which]

@@ -1,10 +1,10 @@
-"""Boxes on the torus: a frame whose left edge is its right edge, so that a box may begin at one side and end at the other.
+"""Boxes on the torus: an image whose left edge is its right edge, so that a box may begin at one side and end at the other.
 
 A box is (x1, y1, x2, y2) in pixels, as torchvision has it, pixel i being the interval from i to i + 1. Its first corner lies
-in the frame, its second may lie beyond it: `x2 > W` is a box that goes on at column 0. No box is larger than the frame.
+in the image, its second may lie beyond it: `x2 > W` is a box that goes on at column 0. No box is larger than the image.
 
-Coordinates are multiples of a power of two of a pixel (`snap`; 2^-11 for float32 and frames of 513 to 1,024 pixels). So all sums and
-differences of coordinates and whole pixels are without rounding, and a box that is moved along and back is the same bits.
+Coordinates are multiples of a power of two of a pixel (`snap`; 2^-11 for float32 and images of 513 to 1,024 pixels). So all sums and
+differences of coordinates and whole pixels are without rounding, and a box that is moved along and back is bit-identical.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
         row = int(wrong.nonzero()[0])
         raise ValueError(
             f"{name}[{row}] = {boxes[row].tolist()} ends before it begins; a box that goes on at the other side "
-            "of the frame has its second corner beyond the frame, x2 > W or y2 > H."
+            "of the image has its second corner beyond it, x2 > W or y2 > H."
         )
 
 
-def whole_frame(size: Pair, like: Tensor) -> Tensor:
+def width_and_height(size: Pair, like: Tensor) -> Tensor:
     """Width and height, (2,), in the order of coordinates."""
     height, width = as_pair(size, "size")
     return torch.tensor([width, height], dtype=like.dtype, device=like.device)
 
 
 def snap(boxes: Tensor, size: Pair) -> Tensor:
-    """Coordinates rounded to the frame's grid: multiples of 2^-k pixels that add to whole pixels without rounding.
+    """Coordinates rounded to the image's grid: multiples of 2^-k pixels that add to whole pixels without rounding.
 
     Args:
         boxes: floating point, of any shape; half precision becomes float32.
-        size: height and width of the frame, which k depends on: 8 times the longer side still has such multiples.
+        size: height and width of the image, which k depends on: 8 times the longer side still has such multiples.
 
     >>> snap(torch.tensor([[0.1, 0.0, 30.0, 40.0]]), (512, 512))[0, 0].item() * 2**12
     410.0
@@ -68,12 +68,12 @@ def snap(boxes: Tensor, size: Pair) -> Tensor:
 
 
 def corner_and_extent(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
-    """The first corner, in the frame, and width and height, at most the frame's: (…, 4) -> (…, 2), (…, 2), on the grid.
+    """The first corner, in the image, and width and height, at most the image's: (…, 4) -> (…, 2), (…, 2), on the grid.
 
-    What is larger than the frame is cut to it about its centre.
+    What is larger than the image is cut to it about its centre.
     """
     boxes = snap(boxes, size)
-    whole = whole_frame(size, boxes)
+    whole = width_and_height(size, boxes)
     first, extent = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
     cut = snap(first + (extent - whole) / 2, size)
     first = torch.where(extent > whole, cut, first)
@@ -81,7 +81,7 @@ def corner_and_extent(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
 
 
 def wrap(boxes: Tensor, size: Pair) -> Tensor:
-    """Boxes as they are given on the torus: x1 in [0, W), y1 in [0, H), no wider and no higher than the frame, on its grid.
+    """Boxes as they are given on the torus: x1 in [0, W), y1 in [0, H), no wider and no higher than the image, on its grid.
 
     Shape: (N, 4) floating point -> (N, 4), float32 or float64.
 
@@ -101,7 +101,7 @@ def wrapped(boxes: Tensor, size: Pair) -> Tensor:
 def shift_boxes(boxes: Tensor, shift: Pair, size: Pair) -> Tensor:
     """Where boxes of an image x lie in `mass.shift(x, shift)`, whose pixel n is pixel n + shift of x.
 
-    Args: boxes (N, 4); shift: rows and columns; size: height and width of the frame.
+    Args: boxes (N, 4); shift: rows and columns; size: height and width of the image.
 
     >>> shift_boxes(torch.tensor([[1.0, 2.0, 5.0, 9.0]]), (0, 3), (64, 64))
     tensor([[62.,  2., 66.,  9.]])
@@ -125,7 +125,7 @@ def box_iou(a: Tensor, b: Tensor, size: Pair) -> Tensor:
     """Intersection over union of every pair of boxes on the torus; 0 where both are empty.
 
     Args:
-        a, b: corners (N, 4) and (M, 4), which may lie beyond the frame; size: height and width of the frame.
+        a, b: corners (N, 4) and (M, 4), which may lie beyond the image; size: height and width of the image.
 
     Returns:
         (N, M). Depends on how boxes lie to each other alone: moving all of them by whole pixels changes no bit.
@@ -140,14 +140,14 @@ def box_iou(a: Tensor, b: Tensor, size: Pair) -> Tensor:
 
 def pairwise_iou(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], size: Pair) -> Tensor:
     """`box_iou` of corners and extents."""
-    whole = whole_frame(size, a[0])
+    whole = width_and_height(size, a[0])
     common = overlap(a[0][:, None], a[1][:, None], b[0][None], b[1][None], whole).prod(-1)
     union = a[1].prod(-1)[:, None] + b[1].prod(-1)[None] - common
     return torch.where(union > 0, common / union, torch.zeros_like(union))
 
 
 def nearest(boxes: Tensor, to: Tensor, size: Pair) -> Tensor:
-    """The copies of boxes, moved by whole frames, whose centres are nearest to those of other boxes.
+    """The copies of boxes, moved by whole images, whose centres are nearest to those of other boxes.
 
     Shape: (N, 4), (N, 4), or what broadcasts -> (N, 4), on the grid.
 
@@ -155,7 +155,7 @@ def nearest(boxes: Tensor, to: Tensor, size: Pair) -> Tensor:
     tensor([[-4.,  0.,  0.,  8.]])
     """
     boxes, to = snap(boxes, size), snap(to, size)
-    whole = whole_frame(size, boxes).double()
+    whole = width_and_height(size, boxes).double()
     here, there = boxes.double(), to.double()
     ahead = (here[..., :2] + here[..., 2:] - there[..., :2] - there[..., 2:]) / 2
     move = ((ahead + whole / 2).remainder(whole) - whole / 2 - ahead).to(boxes.dtype)
@@ -163,7 +163,7 @@ def nearest(boxes: Tensor, to: Tensor, size: Pair) -> Tensor:
 
 
 def split_at_seam(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
-    """Boxes cut where the frame's sides meet: plain boxes within the frame, as other tools draw and measure them.
+    """Boxes cut where the image's sides meet: plain boxes within the image, as other tools draw and measure them.
 
     Shape: (N, 4) -> pieces (M, 4), each within [0, W] x [0, H]; (M,) int64, which box each is a piece of. One, two or four a box, in
     the order of boxes; an empty box has one.
@@ -174,7 +174,7 @@ def split_at_seam(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
             [ 0.,  0.,  8.,  8.]]), tensor([0, 0, 1]))
     """
     boxes = wrap(boxes, size)
-    whole = whole_frame(size, boxes)
+    whole = width_and_height(size, boxes)
     inside, beyond = boxes.clone(), boxes.clone()
     inside[:, 2:] = torch.minimum(boxes[:, 2:], whole)
     beyond[:, :2], beyond[:, 2:] = 0, boxes[:, 2:] - whole

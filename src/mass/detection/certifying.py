@@ -1,4 +1,4 @@
-"""`mass.certify` of detectors: the same sets of detections, bit for bit, wherever the image lies?"""
+"""`mass.certify` of detectors: bit-identical sets of detections, wherever the image lies?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mass.functional.shift import shift
 from mass.motion import Motion
 from mass.nn.evaluating import evaluating
 
-_GROSS = 1e-3  # of a frame: above it another grid was picked, below it the same numbers were rounded differently
+_GROSS = 1e-3  # of an image: above it a different phase was sampled, below it the same numbers were rounded differently
 _SYMMETRIES = 64  # of an image, tried at most
 
 
@@ -45,6 +45,8 @@ class DetectionCertificate(Certificate):
     @property
     def verdict(self) -> str:
         """The same in one sentence."""
+        if not self.difference and not any(any(output.shape) for output in self.outputs):
+            return f"{super().verdict} Nothing was detected in any of them: nothing was compared but that."
         if not self.difference or self.outcome in (Outcome.NOT_FINITE, Outcome.UP_TO_SYMMETRY):
             return super().verdict
         if self.outcome == Outcome.NONDETERMINISTIC:
@@ -67,7 +69,7 @@ def certify(
     Args:
         model: a converted detector, or torchvision's own.
         images: a list of (C, H, W), of one or of several sizes, or a batch (B, C, H, W).
-        shifts, stop, progress: as of `mass.certify`. A detector tells all shifts of the largest image apart, for its frame is
+        shifts, stop, progress: as of `mass.certify`. A detector tells all shifts of the largest image apart, for the canonical position is
             chosen among all positions.
 
     Raises:

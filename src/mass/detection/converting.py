@@ -59,6 +59,7 @@ def convert(
     Raises:
         NotEquivariantError: naming what cannot be converted; TypeError, ValueError: for a wrong example or option.
 
+    >>> import torch
     >>> from torchvision.models.detection import RetinaNet, anchor_utils, backbone_utils
     >>> backbone = backbone_utils.mobilenet_backbone("mobilenet_v3_small", weights=None, fpn=True)
     >>> anchors = anchor_utils.AnchorGenerator(((16,), (32,), (64,)), ((1.0,),) * 3)

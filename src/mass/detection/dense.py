@@ -1,9 +1,9 @@
-"""The dense part of a detector: converted as any network is, its maps then moved to the image's own frame.
+"""The dense part of a detector: converted as any network is, its maps then shifted to a canonical position.
 
 Maps of a detector lie on lattices of their own, O + s n. All of them hold the coarsest one's samples, so there are places F of the image
-at which a sample of every map lies. One of these is chosen, where the image's *own frame* begins: the whole map is the period of what follows, as of all
-that is no convolution (mass.fx.rules.whole_map), and it is chosen as such an origin always is, from the coarsest map, with ties settled by
-the image. Seen from there, position n of every map of stride s lies at pixel s n, and equal images give equal maps wherever they lie.
+at which a sample of every map lies. One of these is chosen, the canonical position: the whole map is the period of what follows, as of all
+that is no convolution (mass.fx.rules.whole_map), and it is chosen as such an origin always is, from the coarsest map, with ties broken by
+the content of the image. Seen from there, position n of every map of stride s lies at pixel s n, and equal images give equal maps wherever they lie.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Seen:
     """One image, as the dense part of a detector sees it.
 
     Attributes:
-        maps: by name and level, maps (C, h, w), position n at pixel s n of the image's own frame.
+        maps: by name and level, maps (C, h, w), position n at pixel s n, counted from the canonical position.
         strides: of the levels, rows and columns.
-        frame: (2,) int64, the pixel of the image at which its own frame begins.
+        canonical: (2,) int64, the pixel of the image that is its canonical position.
         size: height and width of the image.
     """
 
     maps: Mapping[str, Mapping[str, Tensor]]
     strides: list[Pair]
-    frame: Tensor
+    canonical: Tensor
     size: Pair
 
     @property
@@ -57,8 +57,8 @@ class Seen:
 
     @property
     def offset(self) -> Tensor:
-        """From boxes in the own frame to boxes in the image, (4,): whole pixels."""
-        return self.frame.flip(0).repeat(2)
+        """From canonical boxes to boxes in the image, (4,): whole pixels."""
+        return self.canonical.flip(0).repeat(2)
 
 
 def convert_dense(dense: nn.Module, example: Tensor, origin: str, verify: bool) -> Converted:
@@ -81,9 +81,9 @@ def convert_dense(dense: nn.Module, example: Tensor, origin: str, verify: bool) 
 
 
 def see(converted: Converted, images: Tensor, rule: str) -> list[Seen]:
-    """What the dense part, converted, makes of images (B, C, H, W) of one size, in the own frame of each.
+    """What the dense part, converted, makes of images (B, C, H, W) of one size, seen from its canonical position.
 
-    Args: rule: that it was converted with, by which frames are chosen as well.
+    Args: rule: that it was converted with, by which canonical positions are chosen as well.
     """
     outputs, origins = converted(images)
     size: Pair = (images.shape[2], images.shape[3])
@@ -95,9 +95,9 @@ def see(converted: Converted, images: Tensor, rule: str) -> list[Seen]:
     for path, y in leaves(outputs):
         origin, _ = converted.mass_outputs[path].total(chosen, len(images))  # type: ignore[misc]
         lattices[path] = y, (size[0] // y.shape[2], size[1] // y.shape[3]), origin.to(y.device)
-    frame = _frame(list(lattices.values()), images, rule)
+    canonical = _canonical(list(lattices.values()), images, rule)
     moved = {
-        path: (shift(y, (frame - origin) // torch.tensor(stride, device=y.device)), stride)
+        path: (shift(y, (canonical - origin) // torch.tensor(stride, device=y.device)), stride)
         for path, (y, stride, origin) in lattices.items()
     }
     kinds: dict[str, dict[str, Any]] = {}  # by name, by level
@@ -106,13 +106,15 @@ def see(converted: Converted, images: Tensor, rule: str) -> list[Seen]:
         kinds.setdefault(name, {})[path.removeprefix(name).strip(".[]")] = level
     strides = [stride for _, stride in next(iter(kinds.values())).values()]
     return [
-        Seen({n: {at: y[k] for at, (y, _) in levels.items()} for n, levels in kinds.items()}, strides, frame[k], size)
+        Seen(
+            {n: {at: y[k] for at, (y, _) in levels.items()} for n, levels in kinds.items()}, strides, canonical[k], size
+        )
         for k in range(len(images))
     ]
 
 
-def _frame(lattices: list[tuple[Tensor, Pair, Tensor]], images: Tensor, rule: str) -> Tensor:
-    """Where in each image its own frame begins, (B, 2)."""
+def _canonical(lattices: list[tuple[Tensor, Pair, Tensor]], images: Tensor, rule: str) -> Tensor:
+    """The canonical position of each image, (B, 2)."""
     features, stride, origin = max(lattices, key=lambda lattice: lattice[1])
     if rule == "zero":
         return torch.zeros_like(origin)

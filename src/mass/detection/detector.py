@@ -29,7 +29,7 @@ class TorusDetector(nn.Module):
 
     Attributes:
         mass_dense: the converted graph of its dense part, over its own modules.
-        mass_rule: by what origins are chosen, and own frames (mass.detection.dense).
+        mass_rule: by what origins are chosen, and canonical positions (mass.detection.dense).
         total_stride: what heights and widths must be multiples of.
     """
 
@@ -48,11 +48,11 @@ class TorusDetector(nn.Module):
         raise NotImplementedError
 
     def detect(self, seen: list[Seen]) -> list[dict[str, Tensor]]:
-        """What is found in each image, in its own frame."""
+        """What is found in each image, canonical."""
         raise NotImplementedError
 
     def losses(self, seen: list[Seen], targets: list[dict[str, Tensor]]) -> Losses:
-        """The losses of the original, of targets in the images' own frames."""
+        """The losses of the original, of canonical targets."""
         raise NotImplementedError
 
     @classmethod
@@ -82,11 +82,11 @@ class TorusDetector(nn.Module):
         Args:
             images: a list of (C, H, W), of any sizes that the total stride divides, or a batch (B, C, H, W); in [0, 1], as the
                 original takes them.
-            targets: in training mode, a dict an image: `boxes` (N, 4), which may go on beyond the frame's far sides, `labels` (N,),
+            targets: in training mode, a dict an image: `boxes` (N, 4), which may go on beyond the image's far sides, `labels` (N,),
                 and what else the original learns from.
 
         Returns:
-            As the original. A box's first corner lies in the frame, its second may lie beyond it
+            As the original. A box's first corner lies in the image, its second may lie beyond it
             (`mass.detection.split_at_seam`).
         """
         first = next(self.parameters())
@@ -95,7 +95,7 @@ class TorusDetector(nn.Module):
         seen = self._see(given)
         if not self.training:
             return [self._in_image(found, one) for found, one in zip(self.detect(seen), seen, strict=True)]
-        return self.losses(seen, [self._in_frame(target, one) for target, one in zip(wanted, seen, strict=True)])
+        return self.losses(seen, [self._canonical(target, one) for target, one in zip(wanted, seen, strict=True)])
 
     def _see(self, images: list[Tensor]) -> list[Seen]:
         found: list[Seen | None] = [None] * len(images)
@@ -106,7 +106,7 @@ class TorusDetector(nn.Module):
         return [one for one in found if one is not None]
 
     def _in_image(self, found: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
-        """Detections in the own frame, moved back by whole pixels."""
+        """Canonical detections, moved back by whole pixels."""
         here = found["boxes"]
         boxes = wrapped(here + seen.offset, seen.size)
         moved = {**found, "boxes": boxes}
@@ -114,11 +114,11 @@ class TorusDetector(nn.Module):
             by = boxes[:, None, :2] - here[:, None, :2]
             moved["keypoints"] = torch.cat([found["keypoints"][..., :2] + by, found["keypoints"][..., 2:]], -1)
         if "masks" in found:
-            moved["masks"] = found["masks"].roll(seen.frame.tolist(), (-2, -1))
+            moved["masks"] = found["masks"].roll(seen.canonical.tolist(), (-2, -1))
         return moved
 
-    def _in_frame(self, target: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
-        """Targets moved to the own frame by whole pixels."""
+    def _canonical(self, target: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
+        """Targets moved to the canonical position by whole pixels."""
         here = snap(target["boxes"].to(seen.boxes_like), seen.size)
         moved = {**target, "boxes": wrapped(here - seen.offset, seen.size)}
         if "keypoints" in target:
@@ -126,7 +126,7 @@ class TorusDetector(nn.Module):
             points = target["keypoints"]
             moved["keypoints"] = torch.cat([(points[..., :2] + by).to(points.dtype), points[..., 2:]], -1)
         if "masks" in target:
-            moved["masks"] = target["masks"].roll((-seen.frame).tolist(), (-2, -1))
+            moved["masks"] = target["masks"].roll((-seen.canonical).tolist(), (-2, -1))
         return moved
 
     def train(self, mode: bool = True) -> Self:

@@ -12,11 +12,11 @@ from mass.fx.explain import Explanation
 from mass.fx.explain import explain as explain_network
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
-_FRAME = "whole map", "frame"
+_CANONICAL = "whole map", "canonical"
 
 
 def explain(detector: nn.Module, example_input: Any) -> Explanation:
-    """What `mass.convert` would change of a detector: its dense part's operations, then all that follows in one frame.
+    """What `mass.convert` would change of a detector: its dense part's operations, then all that follows in the canonical position.
 
     Args: as `mass.detection.convert`.
 
@@ -27,7 +27,7 @@ def explain(detector: nn.Module, example_input: Any) -> Explanation:
     model: Any = copy.deepcopy(detector)
     found = explain_network(ours.dense_part(model), model.transform.normalize(given))
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in _behind(detector)]
-    steps = f"{len(rows)} steps around them, on a torus, in a frame that is read off the image"
+    steps = f"{len(rows)} steps around them, on a torus, in a canonical position that is read off the image"
     return Explanation([*found.rows, *rows], f"{found.summary} {steps}.", found.convertible)
 
 
@@ -41,33 +41,41 @@ def _behind(detector: Any) -> list[tuple[str, ...]]:
         (
             f"{where}anchor_generator",
             type(generator).__name__,
-            *_FRAME,
+            *_CANONICAL,
             "laid at each map's origin, decoded relative to it",
-            "starts at the frame's corner",
+            "starts at the image's corner",
         ),
-        (f"{where}boxes", "clip_boxes_to_image", *_FRAME, "wrap", "cuts boxes at the frame's sides"),
-        (f"{where}top-k", "topk", *_FRAME, "ties by place in the frame", "ties by index"),
-        (f"{where}suppression", "batched_nms", *_FRAME, "overlaps on the torus", "ties by index, rounds by position"),
+        (f"{where}boxes", "clip_boxes_to_image", *_CANONICAL, "wrap", "cuts boxes at the image's sides"),
+        (f"{where}top-k", "topk", *_CANONICAL, "ties by canonical place", "ties by index"),
+        (
+            f"{where}suppression",
+            "batched_nms",
+            *_CANONICAL,
+            "overlaps on the torus",
+            "ties by index, rounds by position",
+        ),
     ]
     for name in ("box", "mask", "keypoint"):
         pool = getattr(heads, f"{name}_roi_pool", None)
         if pool is not None:
             reads = "reads around the border", "reads zeros outside"
-            rows.append((f"roi_heads.{name}_roi_pool", type(pool).__name__, *_FRAME, *reads))
+            rows.append((f"roi_heads.{name}_roi_pool", type(pool).__name__, *_CANONICAL, *reads))
     if heads is not None:
         rows.append(
             (
                 "roi_heads.suppression",
                 "batched_nms",
-                *_FRAME,
+                *_CANONICAL,
                 "overlaps on the torus",
                 "ties by index, rounds by position",
             )
         )
         if heads.has_mask():
             rows.append(
-                ("masks", "paste_masks_in_image", *_FRAME, "pasted around the border", "cut at the frame's sides")
+                ("masks", "paste_masks_in_image", *_CANONICAL, "pasted around the border", "cut at the image's sides")
             )
         if heads.has_keypoint():
-            rows.append(("keypoints", "heatmaps_to_keypoints", *_FRAME, "relative to their box", "rounds by position"))
+            rows.append(
+                ("keypoints", "heatmaps_to_keypoints", *_CANONICAL, "relative to their box", "rounds by position")
+            )
     return rows

@@ -89,11 +89,11 @@ def _check_target_boxes(name: str, boxes: Tensor, size: Pair) -> None:
     for what, wrong in (
         ("has no area", (boxes[:, 2:] <= boxes[:, :2]).any(1)),
         (
-            f"begins outside the frame {size[0]} x {size[1]}; mass.detection.wrap brings it in",
+            f"begins outside the image {size[0]} x {size[1]}; mass.detection.wrap brings it in",
             ((boxes[:, :2] < 0) | (boxes[:, :2] >= boxes.new_tensor([size[1], size[0]]))).any(1),
         ),
         (
-            f"is larger than the frame {size[0]} x {size[1]}",
+            f"is larger than the image {size[0]} x {size[1]}",
             (boxes[:, 2:] - boxes[:, :2] > boxes.new_tensor([size[1], size[0]])).any(1),
         ),
     ):

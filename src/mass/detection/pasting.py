@@ -1,4 +1,4 @@
-"""Masks and keypoints of boxes, put into the frame: everything is computed from a box's own corner, and moved by it."""
+"""Masks and keypoints of boxes, put into the image: everything is computed from a box's own corner, and moved by it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mass.detection.boxes import snap
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: Pair) -> Tensor:
-    """Masks of windows as masks of the frame, as torchvision pastes them, around its borders.
+    """Masks of windows as masks of the image, as torchvision pastes them, around its borders.
 
-    Shape: masks (N, 1, M, M), boxes (N, 4) in the frame -> (N, 1, H, W).
+    Shape: masks (N, 1, M, M), boxes (N, 4) in the image -> (N, 1, H, W).
 
     A window is enlarged by a pixel of its mask on each side, its corners rounded down to pixels, and its mask interpolated. Where it is
-    larger than the frame it meets itself; the larger value stays.
+    larger than the image it meets itself; the larger value stays.
     """
     result = masks.new_zeros(len(masks), 1, *size)
     if not len(masks):
@@ -39,13 +39,13 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Pair) -> Tensor:
 
 
 def place_keypoints(heatmaps: Tensor, boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
-    """The peaks of heat maps of windows, as keypoints in the frame, which may lie beyond it as their boxes do.
+    """The peaks of heat maps of windows, as keypoints in the image, which may lie beyond it as their boxes do.
 
     Shape: heatmaps (N, K, M, M), boxes (N, 4) -> (N, K, 3), the third 1; scores (N, K).
     """
     from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
     extent = boxes[:, 2:] - boxes[:, :2]
-    points, scores = heatmaps_to_keypoints(heatmaps, torch.cat([torch.zeros_like(extent), extent], 1))
+    points, scores = heatmaps_to_keypoints(heatmaps.to(boxes.dtype), torch.cat([torch.zeros_like(extent), extent], 1))
     here = snap(points[..., :2].to(boxes.dtype), size) + boxes[:, None, :2]
     return torch.cat([here, points[..., 2:].to(boxes.dtype)], -1), scores

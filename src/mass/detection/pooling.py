@@ -1,4 +1,4 @@
-"""RoIAlign on the torus: windows that reach over the frame's side read on at the other."""
+"""RoIAlign on the torus: windows that reach over the image's side read on at the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mass.detection.dense import Seen
 
 
 def unrolled(y: Tensor, rows: int, columns: int) -> Tensor:
-    """A map continued around the frame, (…, h, w) -> (…, rows, columns)."""
+    """A map continued around the image, (…, h, w) -> (…, rows, columns)."""
     down = torch.arange(rows, device=y.device) % y.shape[-2]
     across = torch.arange(columns, device=y.device) % y.shape[-1]
     return y.index_select(-2, down).index_select(-1, across)
@@ -24,7 +24,7 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     """torchvision's `roi_align` of boxes on one map, which goes on around its borders.
 
     Args:
-        features: (C, h, w), position n at pixel s n of a frame of this size; boxes: (R, 4) in its pixels.
+        features: (C, h, w), position n at pixel s n of an image of this size; boxes: (R, 4) in its pixels.
         output_size, sampling_ratio: as of `torchvision.ops.roi_align`, whose bilinear samples these are.
 
     Returns:
@@ -36,21 +36,22 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     """
     from torchvision.ops import roi_align as plain
 
-    boxes = wrapped(boxes, size).to(features.dtype)
+    boxes = wrapped(boxes, size)
+    precise = torch.promote_types(boxes.dtype, features.dtype)  # half precision has no place between 256 and 258
     rows, columns = features.shape[-2:]
     if len(boxes):
         last = (boxes[:, 2:].amax(0) * boxes.new_tensor([columns / size[1], rows / size[0]])).ceil().long() + 3
         columns, rows = last.tolist()
     assert size[0] * features.shape[2] == size[1] * features.shape[1], "pixels are square"
     scale = features.shape[1] / size[0]
-    given = unrolled(features, rows, columns)
-    return plain(given[None], [boxes], output_size, scale, sampling_ratio)
+    given = unrolled(features, rows, columns).to(precise)
+    return plain(given[None], [boxes.to(precise)], output_size, scale, sampling_ratio).to(features.dtype)
 
 
 def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
     """torchvision's `MultiScaleRoIAlign` on the torus: each box on the level of its size (FPN, equation 1).
 
-    Args: boxes: of each image, (R, 4) in its frame. Returns: (R of all images, C, *output_size).
+    Args: boxes: of each image, (R, 4), canonical. Returns: (R of all images, C, *output_size).
     """
     from torchvision.ops.poolers import LevelMapper
 

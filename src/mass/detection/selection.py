@@ -1,4 +1,4 @@
-"""What is kept of a frame's candidates. In the frame the order of positions is the image's own, so it may settle ties."""
+"""What is kept of an image's candidates. In the canonical position the order of positions is a matter of content, and so may break ties."""
 
 from __future__ import annotations
 

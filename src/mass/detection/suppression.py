@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mass.axes import Pair
-from mass.detection.boxes import check_boxes, corner_and_extent, pairwise_iou, whole_frame
+from mass.detection.boxes import check_boxes, corner_and_extent, pairwise_iou, width_and_height
 
 _ROWS = 256  # of the table of overlaps, computed at once
 
@@ -15,7 +15,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, size: Pair, labels:
     """Which boxes stay when each takes those with it that overlap it by more than a threshold and are worth less.
 
     Args:
-        boxes: corners (N, 4), which may lie beyond the frame; scores (N,); size: height and width of the frame.
+        boxes: corners (N, 4), which may lie beyond the image; scores (N,); size: height and width of the image.
         labels: (N,) integers: boxes of different labels leave each other alone (torchvision's `batched_nms`).
 
     Returns:
@@ -90,6 +90,6 @@ def lexicographic(keys: list[Tensor]) -> Tensor:
 
 def _view(corner: Tensor, keys: list[Tensor], box: int, size: Pair) -> list[float]:
     """All boxes, as seen from one of them."""
-    away = (corner - corner[box]).remainder(whole_frame(size, corner)).double()
+    away = (corner - corner[box]).remainder(width_and_height(size, corner)).double()
     columns = [away[:, 1], away[:, 0], *keys]
     return torch.stack(columns, 1)[lexicographic(columns)].flatten().tolist()

@@ -1,4 +1,4 @@
-"""Faster, Mask and Keypoint R-CNN on the torus: proposals, windows around the border, boxes, masks and keypoints in the frame."""
+"""Faster, Mask and Keypoint R-CNN on the torus: proposals, windows around the border, boxes, masks and keypoints."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TorusRCNN(TorusDetector):
         return found
 
     def _propose(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Proposals (R, 4) in the frame; and of all anchors, themselves (N, 4), objectness (N, 1) and codes (N, 4)."""
+        """Proposals (R, 4), canonical; and of all anchors, themselves (N, 4), objectness (N, 1) and codes (N, 4)."""
         rpn = self.rpn
         anchors = Anchors(seen, cells_of(rpn.anchor_generator, seen))
         objectness, codes = torch.cat(seen.rows("cls_logits", 1)), torch.cat(seen.rows("bbox_regression", 4))

@@ -64,3 +64,5 @@ def test_three_quarters_are_trained_on_with_equal_shares_of_defects():
     shares = [split.labels.double().mean().item() for split in (data.train, data.test)]
     assert shares[0] == pytest.approx(shares[1], abs=0.005) and 0.31 < shares[0] < 0.32
     assert torch.equal(data.train.images[:, 0], data.train.images[:, 2])
+    few = data.test.first(100).labels.double().mean().item()  # the first are of all groups
+    assert few == pytest.approx(shares[1], abs=0.12)

@@ -64,6 +64,7 @@ def test_a_formula_that_is_unknown_is_an_error():
             ["Args:", "    x: a map.", "Raises:", "    ValueError: if."],
         ),
         (["A shape: not a section."], ["A shape: not a section."]),
+        (["(B, *size)", ">>> f(x, *size)"], [r"(B, \*size)", ">>> f(x, *size)"]),
     ],
 )
 def test_sections_of_docstrings(docstring, made):

@@ -87,8 +87,7 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
     seeds = frame["seed"].nunique()
     ax.set_title(
-        "Origins make consistency exact; filters raise accuracy"
-        + (f" (mean ± std, {seeds} seeds)" if seeds > 1 else "")
+        "Origins make consistency exact; filters raise it" + (f" (mean ± std, {seeds} seeds)" if seeds > 1 else "")
     )
     return finished(fig)
 
@@ -109,6 +108,11 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
     ax.set_yticks(range(len(gains)), gains.index)
     ax.invert_yaxis()
     ax.set(xlabel=f"top-1 minus that of {over}, percentage points; bars: 95% interval over seeds; p: Holm")
+    tested = gains["p_holm"].dropna()
+    if len(tested):
+        ax.set_title(
+            f"{(tested < 0.05).sum()} of {len(tested)} differences to {over} survive the correction for their number"
+        )
     sns.despine(fig, left=True)
     return finished(fig, despine=False)
 
@@ -141,8 +145,12 @@ def under_corruption(records: list[dict]) -> Figure:
         ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].get_legend().remove()
-    fig.legend(handles, labels, loc="upper center", ncols=len(names), frameon=False, bbox_to_anchor=(0.5, 1.08))
-    return finished(fig)
+    fig.legend(handles, labels, loc="upper center", ncols=len(names), frameon=False, bbox_to_anchor=(0.5, 1.0))
+    lowest = frame.groupby("method", sort=False)["consistency"].min()
+    fig.suptitle(
+        "Lowest consistency: " + ", ".join(f"{name} {lowest[name]:.1f}%" for name in names), y=1.06, fontsize=12
+    )
+    return finished(fig, rect=(0, 0, 1, 0.95))
 
 
 def under_noise(records: list[dict]) -> Figure:

@@ -38,6 +38,10 @@ def after_each_change(table: pd.DataFrame) -> Figure:
     ax.axhline(1, color=COLOURS["plain"], linewidth=1)
     ax.set_xlabel("")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    first, last = table.iloc[:, 1], table.iloc[:, -1]
+    ax.set_title(
+        f"Compiled kernels: from {first.min():.2f}–{first.max():.2f} to {last.min():.2f}–{last.max():.2f} times the plain network"
+    )
     return finished(fig)
 
 
@@ -53,4 +57,5 @@ def growing(table: pd.DataFrame) -> Figure:
         ax.set(yscale="log", xlabel=name, xticks=list(part["n"]), xticklabels=list(part["n"]))
     axes[0].set_ylabel("selection and shift, ms")
     axes[0].legend(frameon=False)
+    fig.suptitle("Cost grows with the area and the batch, not with the stride", fontsize=12)
     return finished(fig)

@@ -63,12 +63,17 @@ def changed_by(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def stability_against(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy against labels changed by noise, a numbered point for each way (columns: method, top1, changed_by_noise)."""
+    """Accuracy against labels changed by noise, a numbered point for each way, with 95% intervals (Wilson).
+
+    Columns: method, n, top1, changed_by_noise.
+    """
     fig, ax = plt.subplots(figsize=(9.5, 4.8))
     for number, row in enumerate(table.itertuples(), 1):
+        ax.hlines(row.top1, *wilson(row.changed_by_noise, row.n), color=_colour(row.method), lw=1, alpha=0.25)
+        ax.vlines(row.changed_by_noise, *wilson(row.top1, row.n), color=_colour(row.method), lw=1, alpha=0.25)
         ax.plot(row.changed_by_noise, row.top1, "o", ms=9, color=_colour(row.method), label=f"{number}  {row.method}")
         ax.annotate(str(number), (row.changed_by_noise, row.top1), (6, 5), textcoords="offset points")
-    ax.set(title=title, xlabel="labels changed by noise of 2 grey levels, %", ylabel="top-1, %")
-    ax.margins(0.12)
+    ax.set(title=f"{title} (bars: 95% intervals)", ylabel="top-1, %")
+    ax.set(xlabel="labels changed by noise of 2 grey levels, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9, markerscale=0.7)
     return finished(fig)

@@ -20,14 +20,19 @@ def agreement_points(table: pd.DataFrame, title: str) -> Figure:
     for k, method in enumerate(methods):
         part = table[table["method"] == method]
         places = [moves.index(move) + 0.2 * (k - (len(methods) - 1) / 2) for move in part["input"]]
-        ax.scatter(part["agreement"], places, s=55, color=COLOURS[method], label=method)
+        for share, n, place in zip(part["agreement"], part["n"], places, strict=True):
+            ax.hlines(place, *wilson(share, n), color=COLOURS[method], lw=1.4, alpha=0.6)
+        ax.scatter(part["agreement"], places, s=40, color=COLOURS[method], label=method, zorder=3)
         for share, place in zip(part["agreement"], places, strict=True):
-            ax.annotate(f"{share:.1f}", (share, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+            ax.annotate(f"{share:.1f}", (share, place), (1, 5), textcoords="offset points", fontsize=7)
     for place in range(1, len(moves)):
         ax.axhline(place - 0.5, color="#dddddd", lw=1)
     ax.set_yticks(range(len(moves)), moves)
     ax.invert_yaxis()
-    ax.set(title=title, xlabel="labels that agree, %")
+    ax.set(
+        title=f"Only circular shifts by whole pixels are exact\n{title}",
+        xlabel="labels that agree, % (bars: 95% interval)",
+    )
     ax.legend(title="", loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False)
     return finished(fig)
 

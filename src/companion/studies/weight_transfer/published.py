@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from companion.core.records import Record, is_study
-from companion.studies.weight_transfer.moves import MOVES
+from companion.measures.moves import MOVES
 
 _MEASURED = ("method", "n", "top1", "shifted_top1", "consistency")
 _MOVED = ("method", "input", "n", "agreement", "cosine")

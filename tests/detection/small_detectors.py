@@ -145,7 +145,7 @@ def _lively(model):
 
 
 def circular(model):
-    """The plain detector with circular borders: what a converted one computes with the frame's grid, but for seams."""
+    """The plain detector with circular borders: what a converted one computes with the fixed grid, but for seams."""
     result = copy.deepcopy(model)
     for parts in (result.backbone, getattr(result, "head", None), getattr(result, "rpn", None)):
         for module in parts.modules() if parts is not None else ():
