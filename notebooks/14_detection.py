@@ -184,6 +184,10 @@ if photos is not None:
 fig
 
 # %% [markdown]
+# Steady is not the same as right: on the published photograph the converted network says the same at every place, and
+# it calls both sheep birds. It has the weights that were trained with zero padding, and sees wrapped borders for the
+# first time.
+#
 # In numbers: three ways to move, three networks of the same weights, the same moves for all. How often are there
 # other objects than before?
 
@@ -265,7 +269,7 @@ Markdown(tables.detectors(run.root))
 #   trained with MASS.
 # * **A published detector flickers**: FastestDet's scores waver by several hundredths as a photograph moves by a
 #   pixel, and on most photographs some object appears, vanishes or changes its name under a few moves. Circular
-#   padding alone does not help.
+#   padding alone does not help. Converted, it is steady where that is promised, which does not make it right.
 # * **A window that slides sees something else**, and nothing is promised: there, FastestDet is not steadier for being
 #   converted.
 #

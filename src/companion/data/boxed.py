@@ -107,7 +107,8 @@ def deeppcb_boards(root: Path) -> BoxedSet:
 
 def _boards(boards: DeepPcb) -> Boxed:
     images, found = [], []
-    for template, test, corners, kinds in boards:
+    for index in range(len(boards)):
+        template, test, corners, kinds = boards[index]
         pair = F.avg_pool2d(torch.stack((template, test)).float(), 2).round()[:, 0]
         images.append(torch.cat((pair, (pair[:1] - pair[1:]).abs())).byte())
         found.append(torch.cat((corners / 2, kinds[:, None]), 1).float())

@@ -67,7 +67,7 @@ def changes(
 ) -> list[list[Change]]:
     """By image, its changes under every move: `moved` and `by` are moves of all images."""
     rounds = [
-        [change(*pair, shift, size) for *pair, shift in zip(still, found, shifts, strict=True)]
+        [change(before, after, shift, size) for before, after, shift in zip(still, found, shifts, strict=True)]
         for found, shifts in zip(moved, by, strict=True)
     ]
     return [list(image) for image in zip(*rounds, strict=True)]

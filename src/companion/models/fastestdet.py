@@ -98,7 +98,8 @@ class _Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.Conv1x1(x)
-        return F.relu(x + self.output(torch.cat((self.S1(x), self.S2(x), self.S3(x)), 1)))
+        seen = [self.get_submodule(f"S{depth}")(x) for depth in (1, 2, 3)]
+        return F.relu(x + self.output(torch.cat(seen, 1)))
 
 
 class _Head(nn.Module):
@@ -113,7 +114,8 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1x1(x)
-        return torch.cat((self.obj_layers(x).sigmoid(), self.reg_layers(x), self.cls_layers(x).softmax(1)), 1)
+        objects, boxes, classes = (self.get_submodule(f"{name}_layers")(x) for name in ("obj", "reg", "cls"))
+        return torch.cat((objects.sigmoid(), boxes, classes.softmax(1)), 1)
 
 
 class FastestDet(nn.Module):

@@ -36,6 +36,7 @@ from companion.measures.shifts import random_shifts
 from mass.detection import same_detections
 
 CLASSES, SIDE, IMAGES, SHIFTS = 5, 128, 2, 4
+LARGE = {"SSDLite": 512}  # pixels, its total stride; all others take SIDE
 
 
 def _pyramid(**more: Any) -> nn.Module:
@@ -62,7 +63,7 @@ DETECTORS: dict[str, Callable[[], nn.Module]] = {
         detection.ssdlite320_mobilenet_v3_large(
             weights=None, weights_backbone=None, num_classes=CLASSES, detections_per_img=20, norm_layer=nn.BatchNorm2d
         ),
-        SIDE,
+        LARGE["SSDLite"],
     ),
     "FasterRCNN": lambda: _two_stages(detection.FasterRCNN),
     "MaskRCNN": lambda: _two_stages(MaskRCNN),
@@ -95,8 +96,9 @@ def measure(name: str) -> Record:
     started = time.monotonic()
     torch.manual_seed(0)
     model = calibrated(DETECTORS[name]())
-    images = torch.rand(IMAGES, 3, SIDE, SIDE)
-    row: Record = {"model": name, "seed": 0, "size": SIDE, "n": IMAGES * SHIFTS}
+    side = LARGE.get(name, SIDE)
+    images = torch.rand(IMAGES, 3, side, side)
+    row: Record = {"model": name, "seed": 0, "size": side, "n": IMAGES * SHIFTS}
     plain, _ = _identical(model, images)
     try:
         converted: Any = mass.convert(model, images)
@@ -130,7 +132,7 @@ def main() -> None:
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "detectors", "profile": "bench", "seed": 0} | provenance(root)
     for name in sys.argv[1:] or DETECTORS:
-        path = folder / "records" / f"{record_name({'model': name, 'size': SIDE, 'seed': 0})}.json"
+        path = folder / "records" / f"{record_name({'model': name, 'size': LARGE.get(name, SIDE), 'seed': 0})}.json"
         if path.exists():
             continue
         row = make_record(measure(name))
