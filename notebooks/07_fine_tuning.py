@@ -152,12 +152,12 @@ Markdown(tables.recovered(run.root))
 #   the logits under two shifts are bit-identical, before and after.
 # * What comes back is the difference to the plain network *with the same steps*, image by image: the rows 'tuned'
 #   against 'plain, tuned' above, by p-values that are corrected for all of a question's comparisons.
-# * On half of the images, at a rate gentle enough to help at all, each network gains about a point, which the correction for
-#   several comparisons leaves within chance. MASS tuned is not told apart from the plain network before tuning; beside the
-#   plain network with the same steps it stays behind, beyond chance, and so does circular padding alone. What wrapping
-#   borders took does not come back in so few steps.
-# * Consistency stays at 100%. Stability under noise does not come back: after the same steps more labels of MASS change than
-#   of the plain network, and than with circular padding, beyond chance.
+# * On half of the images, at a rate gentle enough to help at all, each network gains about a point, which the
+#   correction for several comparisons leaves within chance. MASS tuned is not told apart from the plain network before
+#   tuning; beside the plain network with the same steps it stays behind, beyond chance, and so does circular padding
+#   alone. What wrapping borders took does not come back in so few steps.
+# * Consistency stays at 100%. Stability under noise does not come back: after the same steps more labels of MASS
+#   change than of the plain network, and than with circular padding, beyond chance.
 # * These are few images and few steps: it says what a user with hundreds of images may hope for, and nothing about what
 #   three epochs of ImageNet do.
 #

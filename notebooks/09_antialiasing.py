@@ -323,5 +323,6 @@ with pd.option_context("display.max_colwidth", None):
 # * MASS makes them exact with or without a filter; over an anti-aliased network it keeps the filter and adds the
 #   exactness.
 # * Whether a filter also makes a network more accurate, or more robust, is a question of seeds: see the table.
-# * On solar cells, fine-tuned briefly, MASS is exact, and its accuracy lies below the plain network's with zero padding in
-#   each of the three seeds. Borders that wrap are in that; no network with circular padding alone was trained beside it.
+# * On solar cells, fine-tuned briefly, MASS is exact, and its accuracy lies below the plain network's with zero
+#   padding in each of the three seeds. Borders that wrap are in that; no network with circular padding alone was
+#   trained beside it.

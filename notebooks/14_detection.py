@@ -104,6 +104,17 @@ fig
 #
 # ## On the torus
 #
+# A box is a corner $(u, v)$ modulo the image's sides and an extent. A shift by $t$ takes it along,
+#
+# $$(u, v) \mapsto ((u, v) - t) \bmod (H, W),$$
+#
+# and leaves its extent. Two arcs of a circle of length $W$ that begin at $a$ and $b$, with extents $w_a$ and $w_b$,
+# have in common, with $d = (b - a) \bmod W$,
+#
+# $$\max(0,\ \min(w_a,\ d + w_b) - d) + \max(0,\ \min(w_a,\ d + w_b - W)),$$
+#
+# where $d$ does not change when both move: nor does the area that two boxes share, the product over rows and columns.
+#
 # `mass.detection` has boxes that wrap, their IoU, suppression with ties broken by what boxes look like and never by
 # an index, and torchvision's detectors as a whole: RetinaNet, FCOS, SSD, SSDLite, Faster, Mask and Keypoint R-CNN go
 # through `mass.convert` and keep their weights.

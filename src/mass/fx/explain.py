@@ -72,7 +72,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
     >>> print(explain(model, torch.rand(1, 3, 8, 8)))
     operation  kind               period  origin  changes                                    breaks the plain model
-    ---------  -----------------  ------  ------  -----------------------------------------  --------------------------------------------------
+    ---------  -----------------  ------  ------  -----------------------------------------  ----------------------------------------------
     0          Conv2d             2       1       origin from the features, circular border  samples a fixed grid, padding marks the border
     2          AdaptiveAvgPool2d                  exact mean                                 adds in the order of positions
     1 operation with a period in 1 origin group.

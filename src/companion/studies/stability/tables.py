@@ -8,6 +8,7 @@ from pathlib import Path
 from companion.core.markdown import p_value, percent, table
 from companion.core.published import read_results
 from companion.core.records import Record
+from companion.studies.stability.networks import BLENDED, CIRCULAR, MASS, PLAIN
 
 MOBILENET = "MobileNetV2, official weights"
 RESNET20 = "The published ResNet-20 of CIFAR-10"
@@ -15,7 +16,8 @@ RESNET20 = "The published ResNet-20 of CIFAR-10"
 
 def stability(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:
     """Every way to be exact or continuous, on the same images."""
-    records = _most(root, topic, "ways")
+    order = {name: place for place, name in enumerate((PLAIN, CIRCULAR, MASS, BLENDED))}
+    records = sorted(_most(root, topic, "ways"), key=lambda r: order.get(r["method"], len(order)))
     base = next((r["milliseconds"] for r in records if r["method"] == "plain"), 1.0)
     rows = [
         [
