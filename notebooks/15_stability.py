@@ -207,7 +207,7 @@ Markdown(tables.blending(run.root))
 #   seam serves photographs that were shifted circularly, and each of the four places jumps farther under one grey level
 #   than MASS does. A lattice moves a map by less than a stride, a place moves the whole image.
 #
-# The same table for a small network, the published ResNet-20 of CIFAR-10, is in docs/results.md: blending tells itself apart from
-# choosing there too, at less than twice the plain network's time.
+# The same table for a small network, the published ResNet-20 of CIFAR-10, is in docs/results.md: there too blending
+# is told apart from choosing, at less than twice the plain network's time.
 #
 # Not measured here: training with blending or with noise, dense outputs, memory.
