@@ -39,7 +39,12 @@ def network(name):
     for p in model.parameters():
         if p.numel() > 1 and bool((p == p.flatten()[0]).all()):
             p.data.add_(torch.randn_like(p), alpha=0.2)
-    size = (64, 96) if name in SMALL else (320, 320) if name == "inception_v3" else (256, 256) if name == "swin_v2_t" else (224, 224)  # fmt: skip
+    sizes = {
+        "inception_v3": 320,
+        "swin_v2_t": 256,
+        "alexnet": 192,
+    }  # AlexNet pools 7 x 7 to 6 x 6 at 224, which is refused
+    size = (64, 96) if name in SMALL else (sizes.get(name, 224),) * 2
     return model, torch.randn(1, 3, *size)
 
 
