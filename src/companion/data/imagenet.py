@@ -51,6 +51,11 @@ def find_images(folder: Path) -> Listing:
             pairs = sorted(read(folder), key=lambda pair: pair[0].name)
             if not pairs:
                 raise Refusal(f"{folder} looks like the layout '{layout}' and holds no images.")
+            if _has_archives(folder) and len(pairs) != IMAGES:
+                raise Refusal(
+                    f"{folder / 'val'} holds {len(pairs):,} images, and the archive beside it {IMAGES:,}: unpacking was cut "
+                    "short; remove val/, and it is unpacked again."
+                )
             files, labels = zip(*pairs, strict=True)
             return Listing(layout, files, labels)
     held = sorted(path.name for path in folder.iterdir())

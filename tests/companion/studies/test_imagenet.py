@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy
@@ -14,6 +16,7 @@ import torch
 from imagenet_row import OPTIONS, random_row
 from PIL import Image
 from scipy.io import savemat
+from torchvision.datasets import imagenet
 
 import mass
 from companion.core.errors import Refusal
@@ -321,3 +324,35 @@ def test_layouts(tmp_path: Path) -> None:
     (flat / "ILSVRC2012_val_00000003.JPEG").touch()
     with pytest.raises(Refusal, match="holds image 3, and its ground truth only 2 labels"):
         find_images(flat)
+
+
+def test_the_published_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published but small: torchvision checks and unpacks them; what was cut short is not taken for the whole."""
+    devkit, images = tmp_path / "made" / "ILSVRC2012_devkit_t12", tmp_path / "made" / "images"
+    (devkit / "data").mkdir(parents=True)
+    images.mkdir()
+    kinds = [("ILSVRC2012_ID", int), ("WNID", object), ("words", object), ("gloss", object), ("num_children", int)]
+    classes = [(1, "n00000005", "a, b", "", 0), (2, "n00000001", "c", "", 0), (3, "n00000000", "d", "", 2)]
+    savemat(devkit / "data" / "meta.mat", {"synsets": numpy.array(classes, kinds)})
+    (devkit / "data" / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n2\n")
+    for number in (1, 2, 3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(images / f"ILSVRC2012_val_{number:08}.JPEG")
+    folder = tmp_path / "imagenet"
+    folder.mkdir()
+    with tarfile.open(folder / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
+        archive.add(devkit, "ILSVRC2012_devkit_t12")
+    with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as archive:
+        for path in sorted(images.iterdir()):
+            archive.add(path, path.name)
+    with pytest.raises(Refusal, match="The archives in .* are not as published"):
+        find_images(folder)
+    monkeypatch.setattr("companion.data.imagenet.IMAGES", 3)
+    monkeypatch.setattr("companion.data.imagenet.CLASSES", 2)
+    for part in ("devkit", "val"):
+        name = imagenet.ARCHIVE_META[part][0]
+        monkeypatch.setitem(imagenet.ARCHIVE_META, part, (name, hashlib.md5((folder / name).read_bytes()).hexdigest()))
+    first, again = find_images(folder), find_images(folder)
+    assert first.layout == "archives" and first.labels == again.labels == (0, 1, 0) and first.files == again.files
+    first.files[1].unlink()
+    with pytest.raises(Refusal, match="holds 2 images, and the archive beside it 3: unpacking was cut short"):
+        find_images(folder)
