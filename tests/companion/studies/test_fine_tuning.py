@@ -103,7 +103,7 @@ def folder_of_images(folder: Path) -> Path:
 
 
 def test_a_streamed_epoch_shows_each_image_to_one_process(tmp_path: Path) -> None:
-    epochs = streamed(folder_of_images(tmp_path / "train"), Tuning(1, 4, 0.1), workers=0)
+    epochs = streamed(folder_of_images(tmp_path / "train"), Tuning(1, 4, 0.1), workers=0, classes=3)
     shares = [list(epochs(0, rank, 2)) for rank in range(2)]
     assert [[(tuple(x.shape), count) for x, _, count in share] for share in shares] == [[((2, 3, 224, 224), 4)] * 2] * 2
     alone = list(epochs(0, 0, 1))
@@ -112,6 +112,11 @@ def test_a_streamed_epoch_shows_each_image_to_one_process(tmp_path: Path) -> Non
     assert torch.cat([labels for _, labels, _ in alone]).bincount().tolist() == [3, 3, 3]
     with pytest.raises(Refusal, match="expected ImageNet's training images, a folder per class"):
         streamed(tmp_path / "nowhere", TUNING, 0)
+    with pytest.raises(Refusal, match="has 3 folders, expected one for each of 1,000 classes"):
+        streamed(tmp_path / "train", TUNING, 0)
+    (tmp_path / "train" / "empty").mkdir()
+    with pytest.raises(Refusal, match="is not ImageNet's training set: Found no valid file for the classes empty"):
+        streamed(tmp_path / "train", TUNING, 0)
 
 
 def test_a_tuning_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:

@@ -45,18 +45,23 @@ class _Cropped(Dataset):
         return item
 
 
-def streamed(folder: Path, tuning: Tuning, workers: int) -> Epochs:
+def streamed(folder: Path, tuning: Tuning, workers: int, classes: int = 1000) -> Epochs:
     """Images of a folder per class, decoded by workers; each process decodes its own share.
 
     Raises:
-        Refusal: when there is no such folder.
+        Refusal: when there is no such folder, or it has another number of classes, or an empty one: labels count them all.
     """
     if not folder.is_dir():
         raise Refusal(
             f"There is no folder {folder}: expected ImageNet's training images, a folder per class (n01440764, …)."
         )
     steps = v2.RandomResizedCrop(_CROP, antialias=True), v2.RandomHorizontalFlip(), v2.ToImage()
-    data = ImageFolder(str(folder), v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)]))
+    try:
+        data = ImageFolder(str(folder), v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)]))
+    except FileNotFoundError as error:
+        raise Refusal(f"{folder} is not ImageNet's training set: {error}") from None
+    if len(data.classes) != classes:
+        raise Refusal(f"{folder} has {len(data.classes):,} folders, expected one for each of {classes:,} classes.")
 
     def epoch(number: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor, int]]:
         order = torch.randperm(len(data), generator=tuning.generator(number))
