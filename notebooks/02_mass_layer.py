@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from companion.data.images import digit
 from companion.figures.common import heatmaps, image_row
 from companion.figures.style import use_style

@@ -22,7 +22,7 @@ profile = "quick"
 
 # %%
 from companion.data.datasets import DATASETS
-from companion.data.voc import palette
+from companion.data.published.voc import palette
 from companion.figures.masks import disagreements
 from companion.figures.style import use_style
 from companion.measures.dense_outputs import disagreement

@@ -24,7 +24,7 @@ import torchvision
 
 import mass
 from companion.data.datasets import DATASETS
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.figures.style import use_style
 from companion.measures.moves import agreement, small_moves
 from companion.models.methods import METHODS

@@ -29,7 +29,7 @@ import torch
 from IPython.display import Markdown
 
 from companion.data.datasets import DATASETS
-from companion.data.sequences import generated
+from companion.data.generated.sequences import generated
 from companion.data.transforms import DRAWS, QuarterTurns, Reflections, rotations, scalings
 from companion.figures.style import use_style
 from companion.measures.equivariance import implicit_equivariance_loss
@@ -214,7 +214,7 @@ fig
 #
 # A minimal Siamese tracker on generated sequences: a digit wanders, turns and grows among others, over a
 # photograph. OTB and VOT are out of reach here; a loader for OTB's layout is there
-# (`companion.data.sequences.otb`), and was tried on a generated sequence alone. If maps turned with the object, its
+# (`companion.data.generated.sequences.otb`), and was tried on a generated sequence alone. If maps turned with the object, its
 # template could be turned as a map: four templates for the price of one pass ('template turned').
 
 # %% tags=["measures"]

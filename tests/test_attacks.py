@@ -10,7 +10,7 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from companion.measures.near_ties import at_the_flip, next_up, toward_tie
 from companion.measures.origins import origin_maps, phase_energies
 from companion.measures.shifts import random_shifts

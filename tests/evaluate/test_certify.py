@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import calibrated
 from mass.baselines.aps import convert_to_aps
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from mass.functional.position_hash import layout_hash, pixel_hash
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

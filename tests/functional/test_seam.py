@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import mass
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 
 
 def test_discontinuities_move_along():

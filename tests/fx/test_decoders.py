@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mass
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.models.random_weights import TORCHVISION_SEGMENTERS, segmenter
 
 SMALL = (64, 96)

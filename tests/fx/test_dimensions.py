@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from companion.data.hard_images import film
+from companion.data.generated.hard_images import film
 from companion.models.random_weights import M5, calibrate
 from mass.functional.conv import circular_conv
 from mass.nn.conv_transpose import CircularConvTranspose3d

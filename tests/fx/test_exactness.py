@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import FAMILIES, calibrated
 
 SIZE = (64, 96)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import mass
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 
 
 def targets(converted):

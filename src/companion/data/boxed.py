@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from companion.data.deeppcb import KINDS as PCB_KINDS
-from companion.data.deeppcb import DeepPcb
+from companion.data.generated.periodic import KINDS, Photographs, Structure, boxes, draw
 from companion.data.normalisation import normalize_bytes
-from companion.data.periodic import KINDS, Photographs, Structure, boxes, draw
+from companion.data.published.deeppcb import KINDS as PCB_KINDS
+from companion.data.published.deeppcb import DeepPcb
 
 NOTHING = -1  # the kind of a row that is no box
 _SEEN = 0.5  # of a box: with less of it in a crop, it is none

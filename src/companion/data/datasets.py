@@ -9,7 +9,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import boxed, deeppcb, folders, labelled, periodic_sets, segmented, transformed
+from companion.data import boxed, segmented
+from companion.data.generated import periodic_sets
+from companion.data.published import cifar10, deeppcb, digits, folders, mnist, mnist_scale, solar_cells
 
 
 class DataSet(Protocol):
@@ -31,16 +33,17 @@ class DataSet(Protocol):
 
 
 DATASETS: dict[str, Callable[[Path], DataSet]] = {
-    "cifar10": labelled.cifar10,
-    "digits": labelled.digits,
-    "solar-cells": labelled.solar_cells,
-    "rotated-digits": transformed.rotated_digits,
-    "rotated-mnist": transformed.from_mnist("rotations", halved=False),
-    "rotated-mnist-16": transformed.from_mnist("rotations", halved=True),
-    "reflected-mnist": transformed.from_mnist("reflections", halved=False),
-    "reflected-mnist-16": transformed.from_mnist("reflections", halved=True),
-    "scaled-mnist": transformed.scaled_mnist(halved=False),
-    "scaled-mnist-16": transformed.scaled_mnist(halved=True),
+    "cifar10": cifar10.cifar10,
+    "digits": digits.digits,
+    "solar-cells": solar_cells.in_three_channels,
+    "solar-cells-64": solar_cells.grey,
+    "rotated-digits": digits.rotated_digits,
+    "rotated-mnist": mnist.transformed_mnist("rotations", halved=False),
+    "rotated-mnist-16": mnist.transformed_mnist("rotations", halved=True),
+    "reflected-mnist": mnist.transformed_mnist("reflections", halved=False),
+    "reflected-mnist-16": mnist.transformed_mnist("reflections", halved=True),
+    "scaled-mnist": mnist_scale.scaled_mnist(halved=False),
+    "scaled-mnist-16": mnist_scale.scaled_mnist(halved=True),
     "stl10": folders.stl10,
     "rotated-tiny-imagenet": folders.rotated_tiny_imagenet(64),
     "rotated-tiny-imagenet-65": folders.rotated_tiny_imagenet(65),

@@ -19,9 +19,9 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 
 from companion.core.errors import Refusal
+from companion.data.generated.scenes import SIDE, Scenes
 from companion.data.normalisation import MEAN, STD, normalize_bytes
-from companion.data.scenes import SIDE, Scenes
-from companion.data.voc import CLASSES, IGNORED, Voc
+from companion.data.published.voc import CLASSES, IGNORED, Voc
 
 FILL = {Image: [round(255 * value) for value in MEAN], Mask: IGNORED}  # what lies beyond an image
 _FULL = 512  # the side at which images keep their size

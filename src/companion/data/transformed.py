@@ -1,23 +1,14 @@
-"""Digits that were rotated, reflected or scaled at random, each once: what networks are asked to be equivariant to.
-
-Rotated MNIST (Larochelle et al., 2007) has 12,000 digits to train on and 50,000 to test, each turned by an angle of its own. Its
-files are in no registry, and so it is made here from MNIST in that protocol: other digits, other angles, the same task.
-MNIST-scale (Sosnovik et al., 2020) can be had bit-identical to theirs: 10,000 and 50,000 digits (`companion.data.mnist_scale`).
-"""
+"""Images that were rotated, reflected or scaled at random, each once: what networks are asked to be equivariant to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from companion.data.labelled import Labelled, Split, digits, statistics
-from companion.data.mnist import shuffled
-from companion.data.mnist_scale import mnist_scale
+from companion.data.labelled import Labelled, Split, statistics
 from companion.data.transforms import Chain, Reflections, Transforms, rotations, scalings
 
 _AT_ONCE = 2000
@@ -87,27 +78,3 @@ def transformed(train: Split, test: Split, kind: str, halved: bool) -> Transform
         Split(_made(split.images, _drawn(kind, len(split), generator), halved), split.labels) for split in (train, test)
     )
     return Transformed(made, tested, *statistics(made.images), test, kind, halved)
-
-
-def from_mnist(kind: str, halved: bool) -> Callable[[Path], Transformed]:
-    """A maker from MNIST's digits: 12,000 and 50,000."""
-    return lambda root: transformed(*shuffled(root, 12_000, 50_000), kind, halved)
-
-
-def scaled_mnist(halved: bool) -> Callable[[Path], Transformed]:
-    """A maker of MNIST-scale, realisation 0."""
-
-    def make(root: Path) -> Transformed:
-        made = mnist_scale(root)
-        train, test = (
-            Split(half(made[n].images) if halved else made[n].images, made[n].labels) for n in ("train", "test")
-        )
-        return Transformed(train, test, *statistics(train.images), made["upright"], "scales", halved)
-
-    return make
-
-
-def rotated_digits(root: Path) -> Transformed:
-    """scikit-learn's digits (8 x 8), turned: to try things on."""
-    plain = digits(root)
-    return transformed(plain.train, plain.test, "rotations", False)

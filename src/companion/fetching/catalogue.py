@@ -126,7 +126,7 @@ FILES = (
         places=(Web("https://download.pytorch.org/models/resnet18-f37072fd.pth"),),
         required=False,
     ),
-    # 2,624 solar cells in electroluminescence (companion.data.solar_cells), read where they lie in their authors' package.
+    # 2,624 solar cells in electroluminescence (companion.data.published.solar_cells), read where they lie in their authors' package.
     Source(
         name="elpv",
         file="elpv_dataset-1.0.0.post1-py3-none-any.whl",
@@ -240,7 +240,7 @@ TREES = (
         rebuild="copy",
         dvc="data-voc.dvc",
     ),
-    # DeepPCB (companion.data.deeppcb): 1,500 pairs. The authors' binarised images are JPEG; these are PNG of one bit a pixel.
+    # DeepPCB (companion.data.published.deeppcb): 1,500 pairs. The authors' binarised images are JPEG; these are PNG of one bit a pixel.
     Tree(
         name="deeppcb",
         size=11_638_560,

@@ -19,7 +19,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from companion.models.detections import Found
+from companion.models.detectors.detections import Found
 from mass.axes import Pair
 from mass.detection import box_iou
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from companion.data.boxed import NOTHING, Boxed
 from companion.measures.accuracy import Prepare
 from companion.measures.average_precision import Matched, match, mean_average_precision
-from companion.models.detections import Found, Read, found_in, read_dense
+from companion.models.detectors.detections import Found, Read, found_in, read_dense
 from mass.nn.evaluating import evaluating
 
 BATCH = 8  # images at a time

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.models.detections import Found
+from companion.models.detectors.detections import Found
 from mass.axes import Pair
 from mass.detection import box_iou, nearest, same_detections, shift_boxes
 

@@ -2,7 +2,7 @@
 
     cross-entropy(x and T x) + beta * sum over layers of mean((pool f_l(x) - T^-1 pool f_l(T x))^2)
 
-`pool` is the maximum over groups of channels (`companion.models.group_pool`); a network's filters stay what they are.
+`pool` is the maximum over groups of channels (`companion.models.implicit.group_pool`); a network's filters stay what they are.
 """
 
 from __future__ import annotations

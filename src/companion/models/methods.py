@@ -19,10 +19,10 @@ import mass
 from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
-from companion.models.dense_detector import DETECTORS
-from companion.models.ien_nets import IEN_NETS
+from companion.models.detectors.dense_detector import DETECTORS
+from companion.models.implicit.ien_nets import IEN_NETS
+from companion.models.implicit.steerable import SteerableNet
 from companion.models.mobilenet import MOBILENETS
-from companion.models.steerable import SteerableNet
 from mass.baselines.aps import convert_to_aps
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps

@@ -13,7 +13,7 @@ from companion.core.errors import Refusal
 from companion.core.files import sha256
 from companion.core.paths import find_root
 from companion.fetching.catalogue import FILES, Source
-from companion.models.fastestdet import FastestDet
+from companion.models.detectors.fastestdet import FastestDet
 
 
 def mobilenet_v2() -> nn.Module:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 
 # The smallest members of torchvision's convolutional families.
 FAMILIES = (

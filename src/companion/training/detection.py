@@ -19,8 +19,8 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from companion.data.boxed import NOTHING, BoxedSet, cut, shifted_boxes
 from companion.measures.accuracy import Prepare
 from companion.measures.detect import average_precision_of, detect
-from companion.models.dense_detector import STRIDE
-from companion.models.detections import grid_origins, positions
+from companion.models.detectors.dense_detector import STRIDE
+from companion.models.detectors.detections import grid_origins, positions
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network

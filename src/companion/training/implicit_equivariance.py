@@ -18,7 +18,7 @@ from companion.data.transformed import Transformed
 from companion.data.transforms import DRAWS, Affine, QuarterTurns, Reflections, Transforms, rotations, scalings
 from companion.measures.accuracy import Prepare, accuracy, right_labels, top1_and_consistency
 from companion.measures.equivariance import equivariance_errors, implicit_equivariance_loss, reading
-from companion.models.group_pool import GroupPool
+from companion.models.implicit.group_pool import GroupPool
 from companion.training.classification import parts_of
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network

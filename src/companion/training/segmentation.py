@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 from tqdm.auto import tqdm
 
+from companion.data.published.voc import IGNORED
 from companion.data.segmented import FILL, Pairs, Segmented
-from companion.data.voc import IGNORED
 from companion.measures.accuracy import Prepare
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe

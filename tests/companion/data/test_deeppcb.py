@@ -6,7 +6,7 @@ from PIL import Image
 
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
-from companion.data.deeppcb import CROP, SIDE, DeepPcb, crops, difference
+from companion.data.published.deeppcb import CROP, SIDE, DeepPcb, crops, difference
 from companion.studies.periodic.boards import registered
 
 NAME = "group1/1/100"

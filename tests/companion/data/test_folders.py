@@ -10,8 +10,8 @@ from PIL import Image
 
 from companion.core.errors import Refusal
 from companion.data.datasets import DATASETS
-from companion.data.folders import stl10, tiny_imagenet
-from companion.data.sequences import generated, otb
+from companion.data.generated.sequences import generated, otb
+from companion.data.published.folders import stl10, tiny_imagenet
 
 
 def stl(root: Path) -> numpy.ndarray:

@@ -7,9 +7,10 @@ import torch
 
 from companion.core.errors import Refusal
 from companion.data.datasets import DATASETS
-from companion.data.mnist import mnist, shuffled
-from companion.data.mnist_scale import PIXELS, mnist_scale
-from companion.data.transformed import half, rotated_digits
+from companion.data.published.digits import rotated_digits
+from companion.data.published.mnist import mnist, shuffled
+from companion.data.published.mnist_scale import PIXELS, mnist_scale
+from companion.data.transformed import half
 
 ROOT = Path(__file__).parents[3]
 here = pytest.mark.skipif(not (ROOT / "data/mnist").exists(), reason="MNIST was not fetched")

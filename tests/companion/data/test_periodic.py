@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from companion.core.errors import Refusal
-from companion.data.periodic import CELLS, KINDS, Structure, boxes, draw
+from companion.data.generated.periodic import CELLS, KINDS, Structure, boxes, draw
 
 SMALL = {"size": 48, "defective": 1.0}
 PITCHES = {"lines": 8, "vias": 48 / 7, "pixels": 6, "honeycomb": 8}

@@ -11,7 +11,7 @@ from PIL import Image
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
 from companion.data.datasets import DATASETS
-from companion.data.solar_cells import SIDE, SolarCells
+from companion.data.published.solar_cells import SIDE, SolarCells
 
 
 def wheel(root, labels="images/cell0001.png  1.0  mono\nimages/cell0002.png  0.3333333333333333  poly\n"):

@@ -16,8 +16,8 @@ from companion.measures.equivariance import (
     reading,
     shifts_of,
 )
-from companion.models.group_pool import GROUPS, GroupPool
-from companion.models.ien_nets import IEN_NETS
+from companion.models.implicit.group_pool import GROUPS, GroupPool
+from companion.models.implicit.ien_nets import IEN_NETS
 from mass.functional.shift import shift
 
 NARROW = "ien-narrow16-r4"

@@ -3,8 +3,8 @@
 import torch
 
 import mass
-from companion.models.detections import found_in, read_fastestdet
-from companion.models.fastestdet import FastestDet
+from companion.models.detectors.detections import found_in, read_fastestdet
+from companion.models.detectors.fastestdet import FastestDet
 from mass.detection import same_detections
 
 

@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from companion.core.files import sha256
-from companion.data.imagenet import find_images
+from companion.data.published.imagenet import find_images
 from companion.studies.imagenet import streaming
 from companion.studies.imagenet.networks import Row
 from companion.studies.imagenet.table_3 import Options, Processes, measure

@@ -8,7 +8,7 @@ from torch import nn
 
 import mass
 from companion.core.paths import find_root
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.models.restorer import Restorer
 from companion.studies.antialiasing import claims, generation
 from companion.studies.antialiasing.corrupted import relative

@@ -20,7 +20,7 @@ from torchvision.datasets import imagenet
 
 import mass
 from companion.core.errors import Refusal
-from companion.data.imagenet import Listing, find_images
+from companion.data.published.imagenet import Listing, find_images
 from companion.studies.imagenet import cluster
 from companion.studies.imagenet.__main__ import arguments
 from companion.studies.imagenet.asking import draws
@@ -346,8 +346,8 @@ def test_the_published_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             archive.add(path, path.name)
     with pytest.raises(Refusal, match="The archives in .* are not as published"):
         find_images(folder)
-    monkeypatch.setattr("companion.data.imagenet.IMAGES", 3)
-    monkeypatch.setattr("companion.data.imagenet.CLASSES", 2)
+    monkeypatch.setattr("companion.data.published.imagenet.IMAGES", 3)
+    monkeypatch.setattr("companion.data.published.imagenet.CLASSES", 2)
     for part in ("devkit", "val"):
         name = imagenet.ARCHIVE_META[part][0]
         monkeypatch.setitem(imagenet.ARCHIVE_META, part, (name, hashlib.md5((folder / name).read_bytes()).hexdigest()))

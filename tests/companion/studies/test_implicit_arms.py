@@ -5,7 +5,7 @@ import torch
 
 import mass
 from companion.core.paths import find_root
-from companion.data.sequences import generated
+from companion.data.generated.sequences import generated
 from companion.data.transforms import QuarterTurns
 from companion.pipeline.settings import load_config
 from companion.studies.implicit_equivariance import claims, measurements, tracking
@@ -45,7 +45,7 @@ def scene(centre: tuple[int, int], turned: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("over_mass", [False, True])
 def test_an_untrained_tracker_finds_what_moved_by_whole_strides(over_mass):
-    from companion.data.sequences import Sequence
+    from companion.data.generated.sequences import Sequence
 
     model = tracking.backbone(8, over_mass, 0).eval()
     places = [(60, 60), (64, 56), (72, 52), (68, 60)]

@@ -8,7 +8,7 @@ import torch
 import mass
 from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, padded, shifted_boxes
 from companion.data.datasets import DATASETS
-from companion.models.detections import found_in, positions, read_dense
+from companion.models.detectors.detections import found_in, positions, read_dense
 from companion.models.methods import METHODS
 from companion.training.detection import Detection, targets
 from companion.training.recipe import Recipe

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from companion.core.errors import Refusal
-from companion.data.transformed import rotated_digits
+from companion.data.published.digits import rotated_digits
 from companion.models.methods import METHODS
 from companion.training.implicit_equivariance import ImplicitEquivariance
 from companion.training.recipe import Recipe

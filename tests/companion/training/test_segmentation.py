@@ -18,9 +18,9 @@ import companion.training.train
 from companion.core.errors import Refusal
 from companion.core.files import read_json
 from companion.data.datasets import DATASETS
-from companion.data.scenes import Scenes
+from companion.data.generated.scenes import Scenes
+from companion.data.published.voc import CLASSES, IGNORED, Voc, palette
 from companion.data.segmented import Segmented
-from companion.data.voc import CLASSES, IGNORED, Voc, palette
 from companion.models.antialias import FILTERS, antialias
 from companion.models.methods import METHODS
 from companion.models.random_weights import calibrate

@@ -18,7 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import mass
 from companion.core.paths import find_root
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.data.images import photographs
 from companion.data.normalisation import normalize
 from companion.models.cifar_resnets import CIFAR_NETS

@@ -14,7 +14,7 @@ from torch import Tensor
 from companion.core.intervals import wilson
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished, use_style
-from companion.models.detections import Found
+from companion.models.detectors.detections import Found
 from companion.studies.detection.shifted import CONVERTED
 from mass.detection import split_at_seam
 

@@ -13,10 +13,10 @@ from torchvision.transforms.v2.functional import resize
 from tqdm.auto import tqdm
 
 import mass
-from companion.data.voc import CLASSES, Voc
+from companion.data.published.voc import CLASSES, Voc
 from companion.measures.detection_sets import Change, changes
 from companion.measures.paired_images import compare
-from companion.models.detections import Found, found_in, read_fastestdet
+from companion.models.detectors.detections import Found, found_in, read_fastestdet
 from companion.models.pretrained import fastestdet
 from mass.axes import Pair
 from mass.nn.evaluating import evaluating

@@ -15,7 +15,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms, clip_boxes_to_image, nms, roi_align
 
 import mass
-from companion.models.detections import Found, found_in, read_dense
+from companion.models.detectors.detections import Found, found_in, read_dense
 from mass.axes import Pair
 from mass.detection import nms as torus_nms
 from mass.detection import same_detections, shift_boxes, snap, wrap

@@ -12,7 +12,7 @@ from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
 from companion.measures.average_precision import extreme_average_precision, mean_average_precision
 from companion.measures.detect import detect, matched
 from companion.measures.detection_sets import Change, changes, summary
-from companion.models.detections import Found
+from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
 from companion.training.detection import IOU
 from companion.training.recipe import Recipe

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.measures.near_ties import at_the_flip, next_up, toward_tie
 from companion.measures.origins import origin_maps, phase_energies
 from companion.measures.shifts import random_shifts

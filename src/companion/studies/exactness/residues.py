@@ -20,7 +20,7 @@ import mass
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.core.provenance import provenance
-from companion.data.hard_images import awkward_images
+from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import FAMILIES, calibrated
 from mass.evaluate.shifts import all_residues
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import mass
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.studies.gpu.contest import Calls, Tell
 from companion.studies.gpu.speed import LAYOUTS, network
 from mass.nn.conv import CircularConv2d

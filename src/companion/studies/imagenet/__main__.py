@@ -17,7 +17,7 @@ from pathlib import Path
 import mass
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
-from companion.data.imagenet import IMAGES, find_images
+from companion.data.published.imagenet import IMAGES, find_images
 from companion.studies.imagenet import cluster
 from companion.studies.imagenet.networks import METHODS, ROWS, Row
 from companion.studies.imagenet.table_3 import PRECISIONS, Options, Processes, keep, measure, rows_of
@@ -31,7 +31,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "folder", type=Path, help="ImageNet's validation images, in any layout of companion.data.imagenet"
+        "folder", type=Path, help="ImageNet's validation images, in any layout of companion.data.published.imagenet"
     )
     parser.add_argument(
         "--models", nargs="+", default=list(dict.fromkeys(row.model for row in ROWS)), help="default: all"

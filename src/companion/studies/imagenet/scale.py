@@ -14,7 +14,7 @@ from typing import Any
 
 from companion.core.paths import find_root
 from companion.core.published import read_results
-from companion.data.imagenet import IMAGES, Listing
+from companion.data.published.imagenet import IMAGES, Listing
 from companion.studies.imagenet.asking import SCALED
 from companion.studies.imagenet.networks import METHODS, ROWS
 from companion.studies.imagenet.streaming import Decoded

@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from companion.core.errors import Refusal
-from companion.data.imagenet import Listing
+from companion.data.published.imagenet import Listing
 from companion.training.checkpoint import load_tensors, save_tensors
 
 # Bytes (B, 3, S, S), labels (B,), their places in the listing -> answers by name, each (B,).

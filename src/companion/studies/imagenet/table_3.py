@@ -18,7 +18,7 @@ from companion.core.files import write_json
 from companion.core.intervals import wilson
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
-from companion.data.imagenet import IMAGES, Listing
+from companion.data.published.imagenet import IMAGES, Listing
 from companion.measures.paired_images import compare
 from companion.studies.imagenet.asking import CROP, SCALED, ask
 from companion.studies.imagenet.networks import METHODS, Row

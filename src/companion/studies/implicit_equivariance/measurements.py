@@ -16,9 +16,9 @@ from companion.core.records import Record
 from companion.data.transforms import DRAWS, Shifts, Transforms
 from companion.measures.equivariance import equivariance_errors, shifts_of
 from companion.measures.timing import compared, milliseconds
-from companion.models.group_pool import GroupPool
+from companion.models.implicit.group_pool import GroupPool
+from companion.models.implicit.steerable import SteerableNet
 from companion.models.methods import METHODS
-from companion.models.steerable import SteerableNet
 
 _COUNT = 16  # random images
 

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mass
-from companion.data.sequences import Sequence, generated
+from companion.data.generated.sequences import Sequence, generated
 from companion.data.transforms import DRAWS, QuarterTurns
 from companion.measures.equivariance import implicit_equivariance_loss, reading
-from companion.models.group_pool import GroupPool
+from companion.models.implicit.group_pool import GroupPool
 from companion.models.loading import load_into
 from companion.training.checkpoint import load_tensors, save_tensors
 from mass.fx.network.converted import Converted

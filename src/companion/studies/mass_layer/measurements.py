@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mass
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.measures.shifts import random_shifts
 from companion.models.layer_by_layer import layer_by_layer
 from companion.models.random_weights import calibrated

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from companion.data.deeppcb import DeepPcb, crops, difference
 from companion.data.labelled import Labelled, Split
+from companion.data.published.deeppcb import DeepPcb, crops, difference
 from companion.measures.accuracy import accuracy
 
 APART = (0, 2, 4, 8, 16, 32)  # pixels of the board; half as many of a crop

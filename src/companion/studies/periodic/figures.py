@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.core.intervals import wilson
-from companion.data.periodic import CELLS, KINDS, Structure, boxes, draw
+from companion.data.generated.periodic import CELLS, KINDS, Structure, boxes, draw
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished, use_style
 

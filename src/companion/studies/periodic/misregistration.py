@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from companion.data.generated.periodic_sets import tested
 from companion.data.labelled import Labelled
-from companion.data.periodic_sets import tested
 from companion.measures.accuracy import right_labels
 
 VIEWS = {"wraps": True, "window": False}

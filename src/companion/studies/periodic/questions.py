@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from companion.data.datasets import DATASETS
+from companion.data.generated.periodic import Photographs
+from companion.data.generated.periodic_sets import SIDE, TRAINED
 from companion.data.labelled import Labelled
-from companion.data.periodic import Photographs
-from companion.data.periodic_sets import SIDE, TRAINED
 from companion.fetching.catalogue import fingerprint
 from companion.models.methods import METHODS
 from companion.studies.periodic import boards as circuit_boards

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mass
+from companion.data.generated.periodic import Photographs, draw
+from companion.data.generated.periodic_sets import VIAS
 from companion.data.labelled import Labelled
-from companion.data.periodic import Photographs, draw
-from companion.data.periodic_sets import VIAS
 from companion.models.cifar_resnets import SmallResNet
 from companion.models.methods import METHODS
 from companion.studies.periodic.worst_case import STRIDE

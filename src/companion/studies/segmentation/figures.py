@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from companion.core.records import mean_std
-from companion.data.voc import IGNORED, palette
+from companion.data.published.voc import IGNORED, palette
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished
 

@@ -41,7 +41,7 @@ from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, read_records, record_name
-from companion.data.hard_images import centred_photograph, film
+from companion.data.generated.hard_images import centred_photograph, film
 from companion.measures.shifts import random_shifts
 from companion.models.random_weights import calibrate, vary_constants
 from companion.studies.zoo.members import VIDEO, Member, timm_members, torchvision_members, video_members

@@ -29,7 +29,7 @@ from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import Record, make_record, read_records, record_name
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.models.random_weights import calibrated, vary_constants
 
 TOPIC = "antialiased"

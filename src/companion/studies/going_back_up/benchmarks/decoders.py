@@ -27,7 +27,7 @@ from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import Record, make_record, read_records, record_name
-from companion.data.hard_images import centred_photograph
+from companion.data.generated.hard_images import centred_photograph
 from companion.models.random_weights import ARCHITECTURES, ENCODERS, TORCHVISION_SEGMENTERS, segmenter
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -20,8 +20,8 @@ from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
-from companion.data.labelled import cifar10
 from companion.data.normalisation import normalize
+from companion.data.published.cifar10 import cifar10
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.studies.stability import answers, measures, networks
 from companion.training.checkpoint import load_weights

@@ -1,7 +1,7 @@
 """Data sets of periodic structures to train on: is there a defect (1) or not (0)? 64 x 64, grey.
 
 The camera is in its place while networks are trained, and elsewhere when they are asked: images of `periodic` and its kin are
-taken at misregistration 0 (companion.data.periodic), those of `periodic-fractions` within a pixel of it.
+taken at misregistration 0 (companion.data.generated.periodic), those of `periodic-fractions` within a pixel of it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 
+from companion.data.generated.periodic import Photographs, Structure, draw
 from companion.data.labelled import Labelled, Split
-from companion.data.periodic import Photographs, Structure, draw
-from companion.data.solar_cells import SolarCells
 
 SIDE, TRAINED, TESTED = 64, 512, 200
 VIAS = Structure("vias", 8.0, SIDE, contrast=100.0, noise=6.0)
@@ -50,18 +49,9 @@ def periodic(root: Path, cells: int = 8, few: int = TRAINED, fractions: bool = F
     return Labelled(Split(train.images[rows], train.labels[rows]), test, (0.41,), (0.13,))
 
 
-def solar_cells(root: Path) -> Labelled:
-    """Solar cells (companion.data.solar_cells) at 64 x 64, grey: functional (0), or more likely defective than not (1)."""
-    cells = SolarCells(root)
-    images, labels = cells.images(SIDE), cells.defective
-    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in cells.split())
-    return Labelled(train, test, (0.49,), (0.2,))
-
-
 SETS: dict[str, Callable[[Path], Labelled]] = {
     "periodic": periodic,
     "periodic-fractions": partial(periodic, fractions=True),
     **{f"periodic-{count}-images": partial(periodic, few=count) for count in FEW},
     **{f"periodic-{cells}-cells": partial(periodic, cells=cells) for cells in CELLS if cells != 8},
-    "solar-cells-64": solar_cells,
 }

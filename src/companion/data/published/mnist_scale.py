@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from companion.core.errors import Refusal
-from companion.data.labelled import Split
-from companion.data.mnist import mnist
+from companion.data.labelled import Split, statistics
+from companion.data.published.mnist import mnist
+from companion.data.transformed import Transformed, half
 
 TRAIN, VALIDATE, TEST = 10_000, 2_000, 50_000
 SCALES = (0.3, 1.0)
@@ -100,6 +101,19 @@ def mnist_scale(root: Path, seed: int = 0) -> dict[str, Split]:
     return {
         split: Split(torch.stack(images[split])[:, None], torch.from_numpy(labels[rows[split]])) for split in images
     }
+
+
+def scaled_mnist(halved: bool) -> Callable[[Path], Transformed]:
+    """A maker of MNIST-scale, realisation 0."""
+
+    def make(root: Path) -> Transformed:
+        made = mnist_scale(root)
+        train, test = (
+            Split(half(made[n].images) if halved else made[n].images, made[n].labels) for n in ("train", "test")
+        )
+        return Transformed(train, test, *statistics(train.images), made["upright"], "scales", halved)
+
+    return make
 
 
 def published_sum(root: Path, seed: int = 0) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from companion.core.errors import Refusal
-from companion.models.group_pool import GroupPool
+from companion.models.implicit.group_pool import GroupPool
 
 TURNS = 4
 
@@ -29,7 +29,7 @@ def _e2cnn() -> tuple[Any, Any]:
 
 
 class SteerableNet(nn.Module):
-    """Steerable convolutions with batch normalisation and ELU, shaped as `companion.models.ien_nets.PlainNet` is.
+    """Steerable convolutions with batch normalisation and ELU, shaped as `companion.models.implicit.ien_nets.PlainNet` is.
 
     (B, 1, H, W) -> (B, classes).
 

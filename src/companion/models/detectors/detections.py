@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from companion.models.dense_detector import STRIDE
+from companion.models.detectors.dense_detector import STRIDE
 from mass.detection import nms, snap, wrap
 from mass.functional.kernels import elementwise
 from mass.fx.network.converted import Converted

@@ -18,6 +18,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from companion.core.errors import Refusal
+from companion.data.labelled import Labelled, Split
+from companion.data.normalisation import MEAN, STD
 from companion.fetching.catalogue import FILES
 
 SIDE = 300  # pixels
@@ -97,3 +99,21 @@ class SolarCells(Dataset[tuple[Tensor, float]]):
         held = torch.arange(len(order)) % 4 == 3
         test = order[held]
         return order[~held], test[torch.randperm(len(test), generator=generator)]
+
+
+def _splits(root: Path, side: int, channels: int) -> list[Split]:
+    cells = SolarCells(root)
+    images, labels = cells.images(side).expand(-1, channels, -1, -1), cells.defective
+    return [Split(images[rows].contiguous(), labels[rows]) for rows in cells.split()]
+
+
+def in_three_channels(root: Path) -> Labelled:
+    """At 96 x 96, functional (0) or more likely defective than not (1); a grey image stands in three channels, for networks that know colours."""
+    train, test = _splits(root, 96, 3)
+    return Labelled(train, test, MEAN, STD)
+
+
+def grey(root: Path) -> Labelled:
+    """At 64 x 64, grey, functional (0) or more likely defective than not (1)."""
+    train, test = _splits(root, 64, 1)
+    return Labelled(train, test, (0.49,), (0.2,))

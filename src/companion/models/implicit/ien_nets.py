@@ -12,9 +12,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from companion.models.group_pool import GroupPool
+from companion.models.implicit.group_pool import GroupPool
+from companion.models.implicit.steerable import SteerableNet
 from companion.models.loading import load_into
-from companion.models.steerable import SteerableNet
 
 
 def _start(model: nn.Module) -> None:
@@ -34,7 +34,7 @@ class PlainNet(nn.Module):
 
     Attributes:
         layers: the names of its activations, which the loss reads.
-        groups: of channels, a key of `companion.models.group_pool.GROUPS`.
+        groups: of channels, a key of `companion.models.implicit.group_pool.GROUPS`.
     """
 
     def __init__(

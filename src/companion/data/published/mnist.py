@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from companion.core.errors import Refusal
 from companion.data.labelled import Split
+from companion.data.transformed import Transformed, transformed
 
 _FOLDER = Path("data/mnist/package/data")
 
@@ -45,3 +47,11 @@ def shuffled(root: Path, train: int, test: int) -> tuple[Split, Split]:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     first, second = order[:train], order[train : train + test]
     return Split(images[first], labels[first]), Split(images[second], labels[second])
+
+
+def transformed_mnist(kind: str, halved: bool) -> Callable[[Path], Transformed]:
+    """A maker of rotated (Larochelle et al., 2007) or reflected MNIST: 12,000 digits to train on, 50,000 to test.
+
+    The files of rotated MNIST are in no registry, and so it is made here in that protocol: other digits, other angles, the same task.
+    """
+    return lambda root: transformed(*shuffled(root, 12_000, 50_000), kind, halved)

@@ -1,0 +1,1 @@
+"""Data sets that others published, in the layout of their files."""

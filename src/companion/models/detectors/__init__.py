@@ -1,0 +1,1 @@
+"""Small detectors: one that is trained here, and FastestDet with its published weights."""

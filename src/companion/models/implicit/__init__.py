@@ -1,0 +1,1 @@
+"""The networks of implicit equivariance (seed 002), beside which a steerable one stands."""
