@@ -243,7 +243,7 @@ def test_an_encoder_starts_from_published_weights(home):
 
 def test_the_recipe_of_table_5_is_the_papers():
     recipe = table_5_recipes(load_config(ROOT).of("08_segmentation", "paper"))[-1]
-    assert (recipe.dataset, recipe.net, recipe.method) == ("voc2012", "deeplabv3plus-resnet18", "mass")
+    assert (recipe.dataset, recipe.net, recipe.method) == ("voc2012", "deeplabv3plus-vainf-resnet18", "mass")
     assert (recipe.iterations, recipe.batch, recipe.size, recipe.schedule) == (30_000, 16, 512, "poly")
     assert (recipe.lr, recipe.encoder_lr, recipe.momentum, recipe.weight_decay) == (0.01, 0.1, 0.9, 1e-4)
 
