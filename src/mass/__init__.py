@@ -19,6 +19,7 @@ from mass.evaluate.certify import certify
 from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency, consistency, segmentation_consistency
 from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.positions import OutputOrigin, output_origins, to_pixels
+from mass.exactness import exact
 from mass.functional.origin import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
 from mass.fx.antialias import antialias
@@ -59,6 +60,7 @@ __all__ = [
     "consistency",
     "convert",
     "crop_to",
+    "exact",
     "explain",
     "margin",
     "mark_leaf",

@@ -73,3 +73,11 @@ def test_origins_of_an_image_made_to_look_symmetric():
         here, there = (mass.shift(y, mass.select_origin(y, 2)) for y in (x, moved))
         steps = [(i, j) for i in range(0, x.shape[2], 2) for j in range(0, x.shape[3], 2)]
         assert any(torch.equal(here.roll(step, (2, 3)), there) for step in steps)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a machine with a GPU")
+def test_a_gpu_chooses_the_cpus_origins_when_asked_to_be_exact():
+    for t in ((0, 0), (1, 1), (44, 83)):
+        moved = mass.shift(seemingly_symmetric(), torch.tensor(t))
+        with mass.exact():
+            assert torch.equal(mass.select_origin(moved.cuda(), 2).cpu(), mass.select_origin(moved, 2))

@@ -26,7 +26,7 @@ from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
 from mass.functional.exact import power_of_two_scale
 from mass.functional.position_hash import mix, pixel_hash
-from mass.functional.position_rank import read_layout
+from mass.functional.position_rank import compares_layouts, read_layout
 from mass.functional.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
@@ -148,7 +148,7 @@ def _best(x: Tensor, period: tuple[int, int], rule: str, source: Tensor, source_
         key = key.masked_fill(~alive, lowest)
         alive &= key == key.amax(1, keepdim=True)
         # The host may look at its own memory; on an accelerator looking would synchronise, so all keys are used.
-        if x.device.type == "cpu" and bool((alive.sum(1) == 1).all()):
+        if compares_layouts(x.device) and bool((alive.sum(1) == 1).all()):
             break
     phase = alive.int().argmax(1)
     return torch.stack((phase // period[1], phase % period[1]), 1)
@@ -158,8 +158,10 @@ def _choose(
     x: Tensor, period_h: int, period_w: int, rule: str, source: Tensor | None, source_origin: Tensor | None
 ) -> Tensor:
     period = period_h, period_w
-    if rule == "l2" and (chosen := native.device_origin(x, period, source, source_origin)) is not None:
-        return chosen
+    if rule == "l2" and not compares_layouts(x.device):
+        chosen = native.device_origin(x, period, source, source_origin)  # by hashes
+        if chosen is not None:
+            return chosen
     found = native.origins(x, period) if rule == "l2" else None
     if found is None:
         return _by_keys(x, period, rule, source, source_origin)

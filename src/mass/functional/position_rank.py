@@ -4,15 +4,36 @@
 takes 2^32 steps, a minute, to find two float32 pixels that do, and an image made of them seems symmetric where it is not.
 Ranks are the original doubling (Karp, Miller and Rosenberg, 1972): blocks of 1, 2, 4, … pixels are numbered in the order
 of their contents, and a block twice as long is a pair of numbers. They sort where hashes multiply, so they are for the
-few images in which hashes claim a symmetry, and for the CPU: on an accelerator asking would synchronise.
+few images in which hashes claim a symmetry, and for the CPU: on an accelerator asking would synchronise, which `mass.exact` accepts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from mass.functional.position_hash import INTEGER_OF_SIZE, layout_hash
+
+_every_device = False
+
+
+@contextmanager
+def on_every_device() -> Iterator[None]:
+    """Inside it, layouts are compared on accelerators as well, in the whole process."""
+    global _every_device
+    before, _every_device = _every_device, True
+    try:
+        yield
+    finally:
+        _every_device = before
+
+
+def compares_layouts(device: torch.device) -> bool:
+    """Whether hashes that coincide on this device are looked into."""
+    return _every_device or device.type == "cpu"
 
 
 def _rank(values: Tensor) -> Tensor:
@@ -46,7 +67,7 @@ def layout_ranks(x: Tensor) -> Tensor:
 def read_layout(x: Tensor) -> Tensor:
     """The layout by which ties are broken, (B, C, H, W) -> (B, H, W) int64: hashes, and ranks where hashes coincide."""
     found = layout_hash(x)
-    if x.device.type == "cpu":
+    if compares_layouts(x.device):
         coincide = found.flatten(1).sort(1).values.diff(dim=1).eq(0).any(1)
         if bool(coincide.any()):
             found[coincide] = layout_ranks(x[coincide])

@@ -1,0 +1,42 @@
+"""What keeps all bits on the machine at hand, set for as long as it is wanted: `mass.exact`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mass.functional.position_rank import on_every_device
+
+
+@contextmanager
+def exact() -> Iterator[tuple[str, ...]]:
+    """Inside it, converted networks run by kernels that treat all positions alike, and ties are broken without a hash.
+
+    On the CPU both hold anyway. On a CUDA device cuDNN is switched off, whose FFT convolutions round by position (float32, channels last,
+    of an H200: docs/results.md; a ResNet then takes 1.6 to 1.7 times as long), and the layouts of images with ties are compared
+    as the CPU compares them, which waits for the device. What other settings broke no bit there; `mass.certify` answers for
+    yours. Settings are the process's, for all its threads, and are put back at the end.
+
+    Yields:
+        What was set, a sentence each; nothing on a machine that needs nothing.
+
+    >>> with exact() as told:                       # on a CPU there is nothing to set
+    ...     y = torch.nn.MaxPool2d(2)(torch.rand(1, 1, 8, 8))
+    """
+    told, cudnn = [], torch.backends.cudnn
+    if not torch.backends.mkldnn.is_available() and "MKL_CBWR" not in os.environ:
+        told.append("Not set: PyTorch was built without oneDNN; start it with MKL_CBWR=AVX2,STRICT in the environment.")
+    if not torch.cuda.is_available():
+        yield tuple(told)
+        return
+    told.append("cuDNN is off: its FFT convolutions round by position.")
+    told.append("Ties are broken by exact ranks, in PyTorch, not by 64-bit hashes in Triton.")
+    before, cudnn.enabled = cudnn.enabled, False
+    try:
+        with on_every_device():
+            yield tuple(told)
+    finally:
+        cudnn.enabled = before
