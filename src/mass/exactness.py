@@ -15,10 +15,10 @@ from mass.functional.position_rank import on_every_device
 def exact() -> Iterator[tuple[str, ...]]:
     """Inside it, converted networks run by kernels that treat all positions alike, and ties are broken without a hash.
 
-    On the CPU both hold anyway. On a CUDA device cuDNN is switched off, whose FFT convolutions round by position (float32, channels last,
-    of an H200: docs/results.md; a ResNet then takes 1.6 to 1.7 times as long), and the layouts of images with ties are compared
-    as the CPU compares them, which waits for the device. What other settings broke no bit there; `mass.certify` answers for
-    yours. Settings are the process's, for all its threads, and are put back at the end.
+    In float32 and bfloat16 on the CPU both hold anyway. On a CUDA device cuDNN is switched off, whose FFT convolutions round by
+    position (float32, channels last, on an H200: docs/results.md; a ResNet then takes 1.6 to 1.7 times as long), and images with
+    ties are compared as on the CPU, which waits for the device. `mass.certify` answers for your model and machine. Settings
+    are those of the whole process, and are put back at the end.
 
     Yields:
         What was set, a sentence each; nothing on a machine that needs nothing.
