@@ -70,6 +70,19 @@ def _window_by_one(x: Tensor, generator: Generator) -> Pair:
     return protocol.move(x, by), protocol.move(x, by + 1)
 
 
+def windows_of_enlarged(x: Tensor, generator: Generator) -> Pair:
+    """BlurPool's protocol (windows of 224 of 256 pixels) for images of any size: enlarged to 8/7, two windows of their size.
+
+    >>> one, two = windows_of_enlarged(torch.rand(2, 3, 56, 56), Generator())
+    >>> one.shape, two.shape
+    (torch.Size([2, 3, 56, 56]), torch.Size([2, 3, 56, 56]))
+    """
+    height, width = x.shape[2:]
+    margin = max(1, round(min(height, width) / 7))
+    larger = F.interpolate(x, size=(height + margin, width + margin), mode="bilinear", align_corners=False)
+    return _twice(Protocol("crop", 0, margin - 1))(larger, generator)
+
+
 MOVES: Moves = {
     "circular, whole pixels": _twice(PROTOCOLS["mass"]),
     "circular, half a pixel (Fourier)": _and_half(fourier_half),
@@ -81,11 +94,12 @@ MOVES: Moves = {
 
 
 def small_moves(reach: int) -> Moves:
-    """Ways for small images to move: circularly to anywhere, by half a pixel, and with zeros moving in by so many at most."""
+    """Ways for small images to move: circularly, by half a pixel, as windows, and with zeros moving in by so many at most."""
     return {
         "circular, whole pixels": _twice(PROTOCOLS["mass"]),
         "circular, half a pixel (Fourier)": _and_half(fourier_half),
         f"zeros move in, up to {reach}": _twice(Protocol("zero", 0, reach)),
+        "windows, 7/8 of an enlarged image": windows_of_enlarged,
     }
 
 
