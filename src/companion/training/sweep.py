@@ -69,13 +69,14 @@ def _printed(recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
     return row | {"method": METHODS[recipe.method].printed}
 
 
-def _command(recipe: Recipe, folder: Path) -> list[str]:
+def command_of(recipe: Recipe, folder: Path) -> list[str]:
+    """The command that trains a recipe in a process of its own."""
     return [sys.executable, "-m", "companion.train", *to_arguments(recipe), f"--checkpoints={folder}"]
 
 
 def _as_jobs(recipes: Sequence[Recipe], root: Path, folder: Path, resources: Resources) -> None:
     """Every recipe as a job; the folder of runs is shared, so that what is finished or half done is taken up."""
-    commands = {recipe.name.replace("/", "-"): _command(recipe, folder.resolve()) for recipe in recipes}
+    commands = {recipe.name.replace("/", "-"): command_of(recipe, folder.resolve()) for recipe in recipes}
     ends = run_jobs(commands, root / "runs" / ".jobs", resources, root)
     stopped = {name: end.why.splitlines()[-1] for name, end in ends.items() if end.why}
     if stopped:
@@ -88,7 +89,7 @@ def _in_a_process(number: int, recipe: Recipe, root: Path, folder: Path, jobs: i
     if torch.cuda.device_count() > 1:
         share["CUDA_VISIBLE_DEVICES"] = str(number % torch.cuda.device_count())
     done = subprocess.run(
-        _command(recipe, folder), cwd=root, env=os.environ | share, capture_output=True, text=True, check=False
+        command_of(recipe, folder), cwd=root, env=os.environ | share, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Refusal(f"{recipe.name} stopped: {done.stderr.strip().splitlines()[-1] if done.stderr else 'killed'}")

@@ -15,7 +15,7 @@ from companion.data.datasets import DATASETS
 from companion.studies.gpu.__main__ import main
 from companion.studies.gpu.book import Book
 from companion.studies.gpu.contest import Quiet
-from companion.studies.gpu.queue import FULL, GROUPS, recipes
+from companion.studies.gpu.queue import FULL, GROUPS, of_epochs, recipes
 from companion.training.captured import Captured, Program
 from companion.training.checkpoint import load_tensors
 from companion.training.recipe import Recipe
@@ -140,6 +140,11 @@ def test_the_queue_trains_mass_beside_aps_before_anything_else():
     assert len(names) == 18 and all(recipe.epochs == 250 for recipe in recipes(FULL, methods, (0,)))
 
 
+def test_fewer_epochs_belong_to_another_table():
+    assert of_epochs(250) == FULL and of_epochs(13).notebook_profile == "reduced"
+    assert {recipe.epochs for recipe in recipes(of_epochs(13), ("lps-annealed", "aps-lpf3-cifar"), (0, 1))} == {13}
+
+
 def test_archives_are_few_whole_and_taken_over(tmp_path):
     book = Book(tmp_path / "out", {"device": "cpu", "commit": None}, tmp_path / "bundle")
     book.add("speed", "bench", {"net": "a", "stage": "forward", "milliseconds": 1.5})
@@ -155,14 +160,14 @@ def test_archives_are_few_whole_and_taken_over(tmp_path):
 
 def test_a_rehearsal_leaves_what_can_be_published(root, tmp_path, monkeypatch, capsys):
     options = ["--device=cpu", "--tiny", "--minutes=2", f"--out={tmp_path / 'out'}", f"--bundle={tmp_path}",
-               "--parts", "exactness", "training", "--methods", "mass", "--seeds=0", "--jobs=1"]  # fmt: skip
+               "--parts", "exactness", "training", "--methods", "mass", "lps-annealed", "--seeds=0", "--jobs=1"]  # fmt: skip
     command = [sys.executable, "-m", "companion.studies.gpu", *options]
     said = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True).stdout
     assert "exactness resnet18 float32 channels first 64x64 eager: 32 of 32" in said and "done" in said
     runs = {path.parent.parent.name: path for path in tmp_path.glob("out/runs/*/*/provenance.json")}
     assert set(runs) == {"quick", "bench"}
     records = [json.loads(path.read_text()) for path in runs["quick"].parent.glob("records/*.json")]
-    assert [record["method"] for record in records] == ["MASS"]
+    assert {record["method"] for record in records} == {"MASS", "LPS, annealed"}
     assert set(PROVENANCE) <= set(records_of(runs["quick"].parent)[0])
     assert (tmp_path / "results.tar").exists()
     say(monkeypatch, root, *options)  # again

@@ -2,6 +2,7 @@
 
     python -m companion.studies.gpu --minutes 25 --out FOLDER                    # goes on where FOLDER stands
     python -m companion.studies.gpu --minutes 25 --out FOLDER --resume EARLIER   # what an earlier piece left is taken over
+    python -m companion.studies.gpu --minutes 5 --out FOLDER --parts training --epochs 13 --seeds 0 1 2 --methods aps-lpf3-cifar lps-annealed
     python -m companion.studies.gpu --minutes 1 --out FOLDER --device cpu --tiny # a rehearsal
 
 Exactness, speed of passes and of selection, and the trainings of Table 2 (ResNet-20, 250 epochs; `make fetch DATA=cifar10`
@@ -24,7 +25,7 @@ from companion.core.paths import find_root
 from companion.core.provenance import provenance
 from companion.models.methods import METHODS
 from companion.studies.gpu.book import Book
-from companion.studies.gpu.queue import FULL, GROUPS, PARTS, TINY, Queue, processors
+from companion.studies.gpu.queue import FULL, GROUPS, PARTS, TINY, Queue, of_epochs, processors
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="folder for archives of the same")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--methods", nargs="+", default=None, choices=list(METHODS), help="by default Table 2's")
+    parser.add_argument("--epochs", type=int, default=FULL.epochs, help="fewer than 250 count as the profile reduced")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--width", type=int, default=9, help="runs that train side by side")
     parser.add_argument("--jobs", type=int, default=processors(), help="measurements that prepare at once")
@@ -60,7 +62,8 @@ def main() -> None:
     if options.resume:
         book.resume(options.resume)
     methods = options.methods or (["baseline", "mass"] if options.tiny else [m for group in GROUPS for m in group])
-    queue = Queue(TINY if options.tiny else FULL, book, root, 60 * options.minutes, options.width, options.jobs)
+    scale = TINY if options.tiny else of_epochs(options.epochs)
+    queue = Queue(scale, book, root, 60 * options.minutes, options.width, options.jobs)
     queue.run(tuple(options.parts), tuple(methods), tuple(options.seeds))
 
 

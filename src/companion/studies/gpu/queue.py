@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from companion.fetching.catalogue import fingerprint
 from companion.measures.timing import Times, compared
 from companion.models.methods import METHODS
 from companion.studies.gpu import exactness, speed
+from companion.studies.gpu.apart import train_apart
 from companion.studies.gpu.book import Book
 from companion.studies.gpu.contest import Contestant, Quiet, contest
 from companion.training.recipe import Recipe
@@ -64,6 +65,11 @@ TINY = Scale(
     "cpu", "quick", ("resnet18",), ("plain", "MASS"), ((64, 64),), (("float32", "channels first"),), ((2, 4, 16, 16),),
     2, 2, False, "digits", "digits", 3, 64, "float32",
 )  # fmt: skip
+
+
+def of_epochs(epochs: int) -> Scale:
+    """The real thing, of so many epochs: the paper's, or fewer, which belong to the profile `reduced`."""
+    return replace(FULL, epochs=epochs, notebook_profile="paper" if epochs == FULL.epochs else "reduced")
 
 
 def recipes(scale: Scale, methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Recipe]:
@@ -244,13 +250,16 @@ class Queue:
                 f"shifted {record['shifted_top1']:.2f}, consistent {record['consistency']:.2f}"
             )
 
+        folder = self.book.out / "checkpoints" / scale.notebook_profile / "05_cifar10"
         side = SideBySide(
-            data, self.root, self.book.out / "checkpoints" / scale.notebook_profile / "05_cifar10",
-            torch.device(scale.device), self.width, self.left, self._quiet.give_way, done, self.say, scale.compiled,
-            scale.compiled,
+            data, self.root, folder, torch.device(scale.device), self.width, self.left, self._quiet.give_way, done, self.say,
+            scale.compiled, scale.compiled,
         )  # fmt: skip
+        wanted = recipes(scale, methods, seeds)
+        drawing = [recipe for recipe in wanted if METHODS[recipe.method].sampling == "lps"]
         with self._quiet.training():
-            unfinished = side.run(recipes(scale, methods, seeds))
+            unfinished = side.run([recipe for recipe in wanted if recipe not in drawing])
+            unfinished += train_apart(drawing, folder, self.root, self.left, self._quiet, done)
         if side.epochs_per_s:
             self.book.add("speed", "bench", {
                 "net": scale.net, "method": "all", "stage": "side by side", "batch": scale.train_batch,
