@@ -71,7 +71,11 @@ def learning_curves(curves: Sequence[Record], dataset: str) -> Figure:
     fig, ax = plt.subplots(figsize=(8.5, 4))
     sns.lineplot(frame, x="epoch", y="test_top1", hue="method", hue_order=names, palette=COLOURS, errorbar=("pi", 100),
                  marker="o", ax=ax)  # fmt: skip
-    ax.set(xlabel="epoch", ylabel="top-1 on test images, %")
+    ax.set(
+        title="Asked to be equivariant, a network learns more slowly\n(means; bands: lowest to highest seed)",
+        xlabel="epoch",
+        ylabel="top-1 on test images, %",
+    )
     ax.set_xticks(sorted(set(frame["epoch"])))
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1.0, 1.0), title="", frameon=False)
     return finished(fig)
@@ -101,7 +105,13 @@ def by_step(records: Sequence[Record], dataset: str, methods: Sequence[str]) -> 
         ax=ax,
     )
     angles = frame["step"].max() > 1
-    ax.set(xlabel="angle of all test images, degrees" if angles else "scale of all test images", ylabel="accuracy, %")
+    ax.set(
+        title="No network falls off at an angle: all were shown all\n(means; bands: lowest to highest seed)"
+        if angles
+        else "",
+        xlabel="angle of all test images, degrees" if angles else "scale of all test images",
+        ylabel="accuracy, %",
+    )
     if angles:
         ax.set_xticks(range(0, 361, 45))
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1.0, 1.0), title="", frameon=False)
@@ -109,19 +119,25 @@ def by_step(records: Sequence[Record], dataset: str, methods: Sequence[str]) -> 
 
 
 def errors_by_layer(records: Sequence[Record], dataset: str, methods: Sequence[str], kinds: dict[str, str]) -> Figure:
-    """Relative equivariance errors layer by layer, a panel a transformation; means over seeds, triangles for rounding alone."""
-    fig, axes = plt.subplots(1, len(kinds), figsize=(4.3 * len(kinds) + 1.5, 3.7), sharey=True, squeeze=False)
+    """Relative equivariance errors layer by layer, a panel a transformation; triangles for rounding alone.
+
+    Means over seeds, bars from the lowest to the highest.
+    """
+    fig, axes = plt.subplots(1, len(kinds), figsize=(4.3 * len(kinds) + 1.5, 4.1), sharey=True, squeeze=False)
     for ax, (kind, title) in zip(axes[0], kinds.items(), strict=True):
         for method in methods:
             runs = [r for r in records if r["dataset"] == dataset and r["method"] == method]
             layers = sorted(int(name.rpartition("_")[2]) for name in runs[0] if name.startswith(f"error_{kind}_"))
-            values = [mean(r[f"error_{kind}_{layer}"] for r in runs) for layer in layers]
+            found = [[r[f"error_{kind}_{layer}"] for r in runs] for layer in layers]
+            values = [mean(of_layer) for of_layer in found]
             below = max(values) < _FLOOR
             ax.plot(layers, [max(value, _FLOOR) for value in values], "v--" if below else "o-", color=COLOURS[method],
                     label=method, clip_on=False)  # fmt: skip
+            ax.vlines(layers, list(map(min, found)), list(map(max, found)), color=COLOURS[method], lw=1)
         ax.set(title=title, xlabel="layer", yscale="log", ylim=(_FLOOR, 2))
         ax.set_xticks(layers)
     axes[0, 0].set_ylabel("relative error")
+    fig.suptitle("The loss teaches layers to move along, several times better and never exactly")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return finished(fig)
 
@@ -140,7 +156,11 @@ def two_errors(records: Sequence[Record], dataset: str, methods: Sequence[str]) 
             color=COLOURS[method],
             label=method,
         )
-    ax.set(xlabel="one label under two shifts, % of images", ylabel="error under quarter turns, last layer")
+    ax.set(
+        title="Over MASS: exact for shifts, learned for turns (a marker a run)",
+        xlabel="one label under two shifts, % of images",
+        ylabel="error under quarter turns, last layer",
+    )
     ax.set_ylim(bottom=0)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return finished(fig)
@@ -171,6 +191,7 @@ def sequence_strip(frames: Tensor, boxes: Tensor, centres: dict[str, Tensor], sh
             ax.plot(found[number, 1], found[number, 0], "o", ms=6, color=COLOURS[method], mec="white", label=method)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    fig.suptitle("The object's box, and where each tracker looks for it", fontsize=10)
     return finished(fig, despine=False, rect=(0, 0.08, 1, 1))
 
 
