@@ -281,11 +281,11 @@ Markdown(claims.claims(records, settings, times, certified, tracked))
 
 # %% [markdown]
 # * In `reduced` the loss does what it says: the error of layers under quarter turns falls several times, without a
-#   basis. It costs accuracy there, at every size, and most in small networks: IEN lies below the plain network and
-#   below the steerable one, whose basis is not the worse one at this scale.
+#   basis. It costs accuracy there: for turns and for reflections IEN lies below the plain network, and below the
+#   steerable one, whose basis is not the worse one at this scale. For scale no difference is told.
 # * That is said of five epochs of the published ninety, of a narrow network, and of images of 16 x 16. IEN learns more
 #   slowly (the curves above); whether it catches up is for the profile `paper` to show.
 # * Mixed groups with fewer channels are not on par here, and IEN's inference is no faster than that of the steerable
 #   network exported to plain convolutions, as it should be: they are the same operations.
-# * Over MASS the two add up as they should: shifts certified, turns learned. The loss costs accuracy there, too.
+# * Over MASS the two add up: shifts certified, turns learned. What the loss costs there stands in the table.
 # * A tracker is not told apart from a plain one by any of it, of three seeds.
