@@ -3,20 +3,32 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mass.functional.kernels import conv2d, pixelwise_linear
 
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+THREADS = st.sampled_from([1, 2, 3, 5])
 SIDES = st.sampled_from([1, 2, 3, 5, 7, 8, 14, 20, 31])
 CHANNELS = st.sampled_from([(1, 8, 1), (3, 5, 1), (8, 8, 8), (4, 8, 4), (12, 9, 3), (16, 24, 1), (32, 40, 1)])
 FORMATS = st.sampled_from([torch.contiguous_format, torch.channels_last])
 
 
-@settings(max_examples=60, deadline=None)
-@given(SIDES, SIDES, CHANNELS, st.sampled_from([1, 3, 5]), st.sampled_from([1, 2]), FORMATS, st.integers(0, 2**16))
-def test_a_convolution_in_float64_commutes_with_shifts(rows, columns, channels, side, stride, layout, seed):
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    SIDES, SIDES, CHANNELS, st.sampled_from([1, 3, 5]), st.sampled_from([1, 2]), FORMATS, THREADS, st.integers(0, 2**16)
+)
+def test_a_convolution_in_float64_commutes_with_shifts(rows, columns, channels, side, stride, layout, threads, seed):
     torch.manual_seed(seed)
+    torch.set_num_threads(threads)
     inputs, outputs, groups = channels
     x = torch.randn(2, inputs, stride * rows, stride * columns, dtype=torch.float64)
     weight = torch.randn(outputs, inputs // groups, side, side, dtype=torch.float64)
@@ -33,10 +45,11 @@ def test_a_convolution_in_float64_commutes_with_shifts(rows, columns, channels, 
     torch.testing.assert_close(y, F.conv2d(circular(x), weight, bias, stride, groups=groups))
 
 
-@settings(max_examples=40, deadline=None)
-@given(SIDES, SIDES, SIDES, SIDES, st.integers(0, 2**16))
-def test_a_linear_layer_over_pixels_in_float64_commutes_with_shifts(rows, columns, inputs, outputs, seed):
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(SIDES, SIDES, SIDES, SIDES, THREADS, st.integers(0, 2**16))
+def test_a_linear_layer_over_pixels_in_float64_commutes_with_shifts(rows, columns, inputs, outputs, threads, seed):
     torch.manual_seed(seed)
+    torch.set_num_threads(threads)
     x, weight = torch.randn(2, rows, columns, inputs).double(), torch.randn(outputs, inputs).double()
     by = int(torch.randint(rows, ())), int(torch.randint(columns, ()))
     assert torch.equal(
