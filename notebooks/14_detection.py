@@ -131,9 +131,12 @@ measured, shifts = [], shifted.residues(settings.shifts, seed)
 for (method, number), network in shifted.with_converted(networks).items():
     about = {"method": method, "dataset": settings.dataset, "net": settings.net, "seed": number}
     measured += [about | row for row in shifted.measure(network, data, test, shifts)]
+whole = recipes.tested(recipes.recipes(settings), run.root, run.checkpoints)
+for row in whole:
+    run.record(stage="tested", **row)
 for row in measured:
     run.record(stage="precision", epochs=settings.epochs, **row)
-for row in shifted.paired(measured):
+for row in shifted.paired(measured, whole):
     run.record(stage="precision, paired", dataset=settings.dataset, net=settings.net, epochs=settings.epochs, **row)
 
 # %%

@@ -32,6 +32,12 @@ def networks(made: Sequence[Recipe], root: Path, checkpoints: Path) -> dict[Reci
     return {recipe: trained(checkpoints / recipe.name)[0] for recipe in made}
 
 
+def tested(made: Sequence[Recipe], root: Path, checkpoints: Path) -> list[dict[str, Any]]:
+    """Per run its AP on all test images, unmoved: n; ap33, ap50, at an IoU above 0.33 and 0.5, in percent."""
+    fields = ("method", "seed", "dataset", "net", "epochs", "n", "ap33", "ap50")
+    return [{name: row[name] for name in fields} for row in run_all(made, root, checkpoints)]
+
+
 def mask_recipes(settings: Any) -> list[Recipe]:
     """A small Mask R-CNN by each of the methods: the same, but in float32, four images at a time."""
     return [

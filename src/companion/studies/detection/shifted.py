@@ -117,12 +117,13 @@ def examples(
     return rows
 
 
-def paired(measured: Sequence[Record]) -> list[dict[str, Any]]:
-    """MASS against every other method under circular shifts, seed by seed: AP unmoved and at worst, one family; none of one seed."""
-    rows, found, ours = [r for r in measured if r["protocol"] == "circular"], [], METHODS["mass"].printed
-    for field in ("ap", "worst_ap"):
-        for other in dict.fromkeys(r["method"] for r in rows if r["method"] != ours):
-            row = paired_gains(rows, other, field).loc[ours]
+def paired(measured: Sequence[Record], tested: Sequence[Record]) -> list[dict[str, Any]]:
+    """MASS against every other method, seed by seed, one family: AP of all test images, unmoved, and AP at worst; none of one seed."""
+    found, ours = [], METHODS["mass"].printed
+    circular_rows = [row for row in measured if row["protocol"] == "circular"]
+    for field, rows in (("ap33", tested), ("worst_ap", circular_rows)):
+        for other in dict.fromkeys(row["method"] for row in rows if row["method"] != ours):
+            row = paired_gains(list(rows), other, field).loc[ours]
             about = {"input": field, "method": ours, "against": other, "n": int(row["n"])}
             found.append(about | {"difference": row["gain"]} | {name: row[name] for name in ("low", "high", "p")})
     found = [row for row in found if row["n"] > 1]
