@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from statistics import mean
 
@@ -33,7 +32,12 @@ def worst_cases(root: Path) -> str:
     for group in groups.values():
         first = group[0]
         shares = [percent(mean(r[name] for r in group), first["n"]) for name in _SHARES]
-        asked = [str(len(group)), f"{first['n']:,}", f"{first['residues']:,}", f"{first.get('majority', math.nan):.1f}"]
+        asked = [
+            str(len(group)),
+            f"{first['n']:,}",
+            f"{first['residues']:,}",
+            f"{first['majority']:.1f}" if "majority" in first else "–",
+        ]
         about = [_SETS.get(first["dataset"], first["dataset"]), first["method"], str(first["epochs"]), *asked]
         rows.append([*about, *shares, where(first, records)])
     columns = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from companion.data.generated.periodic_sets import VIAS
 from companion.data.labelled import Labelled
 from companion.models.cifar_resnets import SmallResNet
 from companion.models.methods import METHODS
+from companion.studies.periodic.asked import labelled, networks
+from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.worst_case import STRIDE
 
 _HALO = 4  # cells of the heat map: farther than what a position reads
@@ -51,6 +54,13 @@ def heat_map(network: nn.Module, x: Tensor, method: str) -> nn.Module:
     return mass.convert(HeatMap(plain).eval(), x, origin="l2" if method == "MASS" else "zero", verify=False)
 
 
+def tiles_and_whole(settings: Any, root: Path, folder: Path) -> tuple[dict[str, nn.Module], Labelled, Photographs]:
+    """Networks trained on tiles, by the fixed grid and by origins (first seed), the tiles, and an image to run them on."""
+    made = networks(recipes(settings, ("baseline", "mass")), root, folder)
+    photo = whole_image(settings.whole, max(4, settings.whole // 128), settings.seed)
+    return {METHODS[r.method].printed: network for r, network in made.items()}, labelled("periodic", root), photo
+
+
 def whole_image(side: int, defects: int, seed: int) -> Photographs:
     """One image of many tiles' size, with equal defects."""
     structure = replace(VIAS, size=side, defects=defects, defective=1.0, kinds=("missing",))
@@ -76,11 +86,11 @@ def alarm(heater: nn.Module, data: Labelled) -> float:
         return max(heater(data.normalize(images)).max().item() for images in flawless.split(64))
 
 
-def located(networks: Mapping[str, nn.Module], data: Labelled, photo: Photographs) -> list[dict[str, Any]]:
+def located(both: Mapping[str, nn.Module], data: Labelled, photo: Photographs) -> list[dict[str, Any]]:
     """Whether heat maps move along, fit their tiles, and find defects, by method (those of `heat_map`)."""
     x = data.normalize(photo.images)
     rows = []
-    for method, network in networks.items():
+    for method, network in both.items():
         heater = heat_map(network, x, method)
         exact = exactness(heater, photo.images, data, photo.images.shape[3] // 2, (3, 5))
         found = detections(in_pixels(heater, x) > alarm(heater, data), photo.defects[0])
@@ -88,10 +98,10 @@ def located(networks: Mapping[str, nn.Module], data: Labelled, photo: Photograph
     return rows
 
 
-def alarms(networks: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
+def alarms(both: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
     """Pixels whose positions are alarms, (H, W) bool, by method (those of `heat_map`)."""
     x = data.normalize(images)
-    heaters = [(method, heat_map(network, x, method)) for method, network in networks.items()]
+    heaters = [(method, heat_map(network, x, method)) for method, network in both.items()]
     return [(method, in_pixels(heater, x) > alarm(heater, data)) for method, heater in heaters]
 
 

@@ -1,7 +1,8 @@
-"""Notebook 11's solar cells without the rest of it, part by part; what is finished is not done again.
+"""What takes longest in notebook 11, part by part, without the rest of it; what is finished is not done again.
 
-    python -m companion.studies.periodic.benchmarks.real_images from_nothing few_images   # in the profile reduced
-    make publish RECORDS=runs/parts                                                        # then redraw 11_periodic
+    python -m companion.studies.periodic.benchmarks.parts from_nothing few_images   # in the profile reduced
+    make publish RECORDS=runs/parts
+    python -m companion.publishing.redraw 11_periodic
 
 A part's records are those that the notebook makes of it.
 """
@@ -18,7 +19,7 @@ from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
 from companion.pipeline.settings import load_config
-from companion.studies.periodic import solar_cells, whole_memory
+from companion.studies.periodic import solar_cells, whole, whole_memory
 from companion.studies.periodic.asked import Rows
 
 NOTEBOOK = "11_periodic"
@@ -27,6 +28,11 @@ NOTEBOOK = "11_periodic"
 def _fine_tuned(settings: Any, root: Path, folder: Path) -> Rows:
     runs, gains = solar_cells.fine_tuned(settings, root, folder)
     return runs + gains
+
+
+def _whole(settings: Any, root: Path, folder: Path) -> Rows:
+    rows = whole.located(*whole.tiles_and_whole(settings, root, folder))
+    return [{"stage": "whole", "dataset": "periodic", "net": "periodic", "size": settings.whole} | row for row in rows]
 
 
 def _memory(settings: Any, root: Path, folder: Path) -> Rows:
@@ -38,6 +44,7 @@ PARTS = {
     "few_images": solar_cells.few_images,
     "fine_tuned": _fine_tuned,
     "exhaustive": lambda *given: solar_cells.exhaustive(*given).records(),
+    "whole": _whole,
     "memory": _memory,
 }
 
