@@ -357,21 +357,22 @@ Markdown(tables.worst_cases_paired(run.root))
 # * Trained with the camera in its place, and a pitch that is the total stride, a network on a fixed grid is right
 #   there, and gives one and the same answer to nearly everything elsewhere. MASS has one accuracy: in its place, on
 #   average and at the worst residue, bit-identical, and needs no shifted image for it.
-# * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at
-#   one fraction. Fractions are for training to show; they make the task harder, and the fixed grid learns them within its
+# * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at one
+#   fraction. Fractions are for training to show; they make the task harder, and the fixed grid learns them within its
 #   pixel, and is blind four pixels away.
 # * Where the pitch is no multiple or divisor of the stride, phases nearly tie, and noise chooses the origin for most
 #   images. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
 # * Random shifts in training are the honest competitor. On generated vias this small network did not learn from them
 #   in eight times the steps of its shortest training (`reduced`), after which MASS was right about nearly every image
 #   at every residue.
-# * On solar cells, from nothing, both random shifts and a filter nearly make up for the grid: on average over residues they
-#   are as accurate as MASS. At the worst residue they lose some points and MASS none, which over seeds is told apart or
-#   not as the table says. Without either, the fixed grid's worst residue lies far below one and the same answer to all.
-# * MASS has a price there: in its place, where it was trained, a fixed grid is more accurate, by a point or a few. What MASS
-#   buys is that one number holds everywhere; where a camera does not move, it buys nothing.
-# * Between template and board, registering the two and taking their difference is what serves. MASS does not: one image
-#   moves against the other, and that is no shift of both.
+# * On solar cells, from nothing, both random shifts and a filter nearly make up for the grid: on average over residues
+#   they are as accurate as MASS. At the worst residue they lose some points and MASS none, which over seeds is told
+#   apart or not as the table says. Without either, the fixed grid's worst residue lies far below one and the same
+#   answer to all.
+# * MASS has a price there: in its place, where it was trained, a fixed grid is more accurate, by a point or a few.
+#   What MASS buys is that one number holds everywhere; where a camera does not move, it buys nothing.
+# * Between template and board, registering the two and taking their difference is what serves. MASS does not: one
+#   image moves against the other, and that is no shift of both.
 # * A heat map of the whole takes the memory of the fixed grid's, to a megabyte (above, `reduced`); what was trained on
 #   tiles of 64 x 64 runs on 2048 x 2048 as it is.
 # * No equivariant network numbers equal objects, and MASS does not register two images with each other.
