@@ -21,6 +21,7 @@ from companion.training.record_run import trained
 from companion.training.sweep import run_all
 
 Rows = list[dict[str, Any]]
+ASKED = {"in place": "top1", "worst residue": "worst_top1"}  # what is compared, and its field
 
 
 def about(recipe: Recipe) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Asked:
         first = {METHODS[r.method].printed: found for r, found in self.answers.items() if r.seed == seed}
         rows = [
             row | mcnemar(first[row["against"]].right(row["input"]), first[ours].right(row["input"]))
-            for row in over_seeds(self.rows, ours, {"in place": "top1", "worst residue": "worst_top1"})
+            for row in over_seeds(self.rows, ours, ASKED)
         ]
         return corrected(rows, "p")
 

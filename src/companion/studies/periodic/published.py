@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from companion.core.records import Record
+from companion.models.methods import METHODS
+from companion.studies.periodic.asked import ASKED, over_seeds
 
 
 def names(records: Sequence[Record]) -> dict[str, Any]:
@@ -18,9 +20,10 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
     def about(dataset: str, stage: str) -> list[Record]:
         return [r for r in ordered if r.get("stage") == stage and r["dataset"] == dataset]
 
+    rows = about("periodic", "worst case")
     return {
-        "rows": about("periodic", "worst case"),
-        "paired": about("periodic", "worst case, paired"),
+        "rows": rows,
+        "paired": about("periodic", "worst case, paired") or over_seeds(rows, METHODS["mass"].printed, ASKED),
         "curves": about("periodic", "misregistration"),
         "again": about("periodic-fractions", "misregistration"),
         "pitches": of("pitch"),
