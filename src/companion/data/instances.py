@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from companion.data.generated.periodic import KINDS, Structure, boxes, draw
+from companion.data.generated.defects import boxes
+from companion.data.generated.periodic import draw
+from companion.data.generated.structures import KINDS, Structure
 from companion.data.held import Held, Rows
 
 REACH = 8  # pixels that test images can be shifted by, up and to the left, before a border cuts an object

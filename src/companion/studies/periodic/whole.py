@@ -6,7 +6,9 @@ The classifier averages over positions and weighs channels; weighed first, its c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from companion.data.generated.periodic_sets import VIAS
 from companion.data.labelled import Labelled
 from companion.models.cifar_resnets import SmallResNet
 from companion.models.methods import METHODS
+from companion.studies.periodic.asked import labelled, networks
+from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.worst_case import STRIDE
 
 _HALO = 4  # cells of the heat map: farther than what a position reads
@@ -50,6 +54,13 @@ def heat_map(network: nn.Module, x: Tensor, method: str) -> nn.Module:
     return mass.convert(HeatMap(plain).eval(), x, origin="l2" if method == "MASS" else "zero", verify=False)
 
 
+def tiles_and_whole(settings: Any, root: Path, folder: Path) -> tuple[dict[str, nn.Module], Labelled, Photographs]:
+    """Networks trained on tiles, by the fixed grid and by origins (first seed), the tiles, and an image to run them on."""
+    made = networks(recipes(settings, ("baseline", "mass")), root, folder)
+    photo = whole_image(settings.whole, max(4, settings.whole // 128), settings.seed)
+    return {METHODS[r.method].printed: network for r, network in made.items()}, labelled("periodic", root), photo
+
+
 def whole_image(side: int, defects: int, seed: int) -> Photographs:
     """One image of many tiles' size, with equal defects."""
     structure = replace(VIAS, size=side, defects=defects, defective=1.0, kinds=("missing",))
@@ -66,6 +77,32 @@ def in_pixels(heater: nn.Module, x: Tensor) -> Tensor:
     found = torch.full(size, -torch.inf)
     found[rows, columns] = heat.flatten()
     return found
+
+
+def alarm(heater: nn.Module, data: Labelled) -> float:
+    """The heat from which on a position is an alarm: above all that training tiles without a defect show."""
+    flawless = data.train.images[data.train.labels == 0]
+    with torch.no_grad():
+        return max(heater(data.normalize(images)).max().item() for images in flawless.split(64))
+
+
+def located(both: Mapping[str, nn.Module], data: Labelled, photo: Photographs) -> list[dict[str, Any]]:
+    """Whether heat maps move along, fit their tiles, and find defects, by method (those of `heat_map`)."""
+    x = data.normalize(photo.images)
+    rows = []
+    for method, network in both.items():
+        heater = heat_map(network, x, method)
+        exact = exactness(heater, photo.images, data, photo.images.shape[3] // 2, (3, 5))
+        found = detections(in_pixels(heater, x) > alarm(heater, data), photo.defects[0])
+        rows.append({"method": method} | exact | found)
+    return rows
+
+
+def alarms(both: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Pixels whose positions are alarms, (H, W) bool, by method (those of `heat_map`)."""
+    x = data.normalize(images)
+    heaters = [(method, heat_map(network, x, method)) for method, network in both.items()]
+    return [(method, in_pixels(heater, x) > alarm(heater, data)) for method, heater in heaters]
 
 
 def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: tuple[int, int]) -> dict[str, float]:
@@ -91,18 +128,18 @@ def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: t
     }
 
 
-def detections(heat: Tensor, defects: Tensor, reach: int = 12) -> dict[str, Any]:
-    """Where the heat is positive, in pixels, against where defects are.
+def detections(alarms: Tensor, defects: Tensor, reach: int = 12) -> dict[str, Any]:
+    """Alarms, in pixels, against where defects are.
 
     Args:
-        heat: of `in_pixels`; defects: (H, W), of `Photographs`.
+        alarms: (H, W), bool; defects: (H, W), of `Photographs`.
 
     Returns:
-        defects; found, percent of them that have positive heat within `reach` pixels; strays, positive positions farther from any.
+        defects; found, percent of them that have an alarm within `reach` pixels; strays, alarms farther than twice that from any.
     """
-    hot = (heat > 0).nonzero()
+    hot = alarms.nonzero()
     numbers = range(1, int(defects.max()) + 1)
-    distances = torch.stack([_distance(hot, (defects == number).nonzero(), heat.shape) for number in numbers])
+    distances = torch.stack([_distance(hot, (defects == number).nonzero(), alarms.shape) for number in numbers])
     found = (distances <= reach).any(1) if len(hot) else torch.zeros(len(numbers))
     strays = int((distances > 2 * reach).all(0).sum()) if len(hot) else 0
     return {"defects": len(numbers), "found": 100 * found.double().mean().item(), "strays": strays}
