@@ -114,9 +114,10 @@ class InPlace(nn.Module):
         torch.manual_seed(0)
         self.first, self.norm = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6)
         self.act, self.second, self.head = nn.ReLU(inplace=True), nn.Conv2d(6, 8, 3, 2, 1), nn.Linear(8, 4)
+        self.nothing = nn.Identity()
 
     def forward(self, x):
-        return self.head(self.second(self.act(self.norm(self.first(x)))).relu().mean((2, 3)))
+        return self.head(self.second(self.nothing(self.act(self.norm(self.first(x))))).relu().mean((2, 3)))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])

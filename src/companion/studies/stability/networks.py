@@ -95,21 +95,23 @@ def reading_earlier(network: nn.Module, steps: int) -> nn.Module:
             module.inplace = False
     for node in changed.graph.nodes:
         if str(node.target) in names:
-            node.args = (_earlier(node.args[0], steps), *node.args[1:])
+            node.args = (_earlier(changed, node.args[0], steps), *node.args[1:])
     changed.recompile()
     made: nn.Module = changed
     return made
 
 
-def _earlier(read: fx.Node, steps: int) -> fx.Node:
+def _earlier(network: nn.Module, read: fx.Node, steps: int) -> fx.Node:
     """The map so many operations before another, on the same lattice and with the same axes, or the farthest there is."""
     found, lattice = read, read.meta["positions"]
-    for _ in range(steps):
+    while steps:
         before = [
             n for n in read.all_input_nodes if "positions" in n.meta and n.meta["positions"].digits == lattice.digits
         ]
         if not before:
             break
+        nothing = read.op == "call_module" and isinstance(network.get_submodule(str(read.target)), nn.Identity)
+        steps -= not nothing  # which is no operation
         read = before[0]
         if read.meta["positions"].dims == lattice.dims:
             found = read

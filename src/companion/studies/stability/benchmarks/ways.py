@@ -82,14 +82,15 @@ def before_the_norm(images: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=list(SUBJECTS), default=list(SUBJECTS))
     parser.add_argument("--memory", choices=list(SUBJECTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         print(json.dumps(memory(options.memory)))
         return
     bench, rows = Bench(find_root(), TOPIC), []
-    for name, subject_of in SUBJECTS.items():
-        subject = subject_of()
+    for name in options.networks:
+        subject = SUBJECTS[name]()
         ways = all_ways(subject)
         costs = measures.costs(ways, subject.example(BATCH[name]), ROUNDS)
         megabytes = memory_apart(name)
