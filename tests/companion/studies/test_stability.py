@@ -1,9 +1,17 @@
 """Notebook 15: every network is asked the same, and rows say what was asked."""
 
+import pytest
 import torch
 from torch import nn
 
-from companion.studies.stability import answers, measures, networks
+import mass
+from companion.core.published import records_of
+from companion.data.segmented import Segmented
+from companion.measures.origins import origin_maps
+from companion.studies.stability import answers, masks, measures, networks, trained
+from companion.studies.stability.benchmarks.recording import Bench
+from companion.studies.stability.study import STUDY
+from companion.training.tune import Tuning, in_memory
 
 
 class Bright(nn.Module):
@@ -66,3 +74,125 @@ def test_a_mean_over_fixed_phases_is_that():
     mean = networks.OverPhases(network, [(0, 0), (1, 3)])
     assert torch.allclose(mean(x), (network(x) + network(x.roll((1, 3), (2, 3)))) / 2)
     assert networks.paths_of(mean, x) == 2
+
+
+def trained_like(names):
+    changes = {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVEL)} | answers.SHIFTS
+    return {name: answers.answers(Bright(), batches(), lambda x: x, changes, seed=3) for name in names}
+
+
+def test_every_comparison_of_trainings_names_networks_that_were_asked():
+    arms = trained.arms(2.0)
+    names = [networks.PLAIN, networks.CIRCULAR, networks.MASS, networks.BLENDED, *(arm.used() for arm in arms)]
+    names += [arm.used(networks.BLENDED) for arm in arms if arm.method == networks.MASS]
+    assert len(set(names)) == len(names)
+    said = trained_like(names)
+    assert [row["method"] for row in trained.rows(said)] == names
+    rows = trained.compared(said, 2.0)
+    assert (
+        len({(row["stage"], row["method"], row["against"]) for row in rows}) == len(rows) == 2 * len(trained.pairs(2.0))
+    )
+
+
+def test_noise_in_training_is_the_same_for_every_network_and_other_in_every_epoch():
+    tuning = Tuning(2, 3, 0.1)
+    pixels = torch.randint(256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    epochs = trained.noisy(in_memory(pixels, torch.arange(6) % 2, tuning), 2.0)
+    first, again, second = ([images for images, *_ in epochs(number, 0, 1)] for number in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    clean = [images for images, *_ in in_memory(pixels, torch.arange(6) % 2, tuning)(0, 0, 1)]
+    spread = torch.cat(first).sub(torch.cat(clean)).std().item() * 255
+    assert 1.5 < spread < 2.2  # two grey levels, clipped
+    assert not torch.equal(first[0], second[0])
+
+
+class InPlace(nn.Module):
+    """Two strided stages; the activation before the second overwrites the map it reads."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6)
+        self.act, self.second, self.head = nn.ReLU(inplace=True), nn.Conv2d(6, 8, 3, 2, 1), nn.Linear(8, 4)
+        self.nothing = nn.Identity()
+
+    def forward(self, x):
+        return self.head(self.second(self.nothing(self.act(self.norm(self.first(x))))).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+def test_origins_read_off_an_earlier_map_are_as_exact(steps):
+    x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    converted = mass.convert(InPlace().eval(), x)
+    earlier = networks.reading_earlier(converted, steps)
+    for shift in [(1, 0), (3, 5), (7, 2), (15, 9)]:
+        assert torch.equal(earlier(x.roll(shift, (2, 3))), earlier(x))
+    with torch.no_grad():
+        before, now = (origin_maps(network, x)[1][0] for network in (earlier, converted))
+    assert now.min() == 0 > before.min()  # behind the activation, and before it
+    assert torch.equal(converted(x), mass.convert(InPlace().eval(), x)(x))  # it is a copy
+
+
+def test_a_path_is_counted_wherever_the_network_ends():
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    dense = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 2, 2, 2)).eval()
+    (name,) = networks.origins_of(mass.convert(dense, x))
+    assert networks.paths_of(mass.convert(dense, x, blend={name: networks.WHOLE}, paths=4), x) == 4
+    assert networks.paths_of(mass.convert(dense, x), x) == 1
+
+
+def test_cheaper_settings_are_settings_of_convert():
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    layers = [layer for _ in range(5) for layer in (nn.Conv2d(3, 3, 3, 2, 1), nn.ReLU())]
+    plain = nn.Sequential(*layers, nn.Flatten(), nn.Linear(12, 2)).eval()
+    names = networks.origins_of(mass.convert(plain, x))
+    for blend, paths in networks.cheaper(names, 0.005).values():
+        network = mass.convert(plain, x, blend=blend, paths=paths, verify=False)
+        assert networks.paths_of(network, x) <= paths
+
+
+class Threshold(nn.Module):
+    """Two classes by pixel: is it bright?"""
+
+    def forward(self, x):
+        level = x.mean(1)
+        return torch.stack((level, -level), 1)
+
+
+def test_masks_count_labelled_pixels_of_each_image():
+    data = Segmented(None, None, ("bright", "dark"))
+    images = torch.full((2, 3, 8, 8), 255, dtype=torch.uint8)
+    images[1, :, :4] = 0
+    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
+    labels[1, :2], labels[1, 2:4] = 255, 1  # the first rows are not counted, the next are dark
+    found = masks.masks(Threshold(), [(images, labels)], data, noise=2.0)
+    assert found.right.tolist() == [100, 100]
+    assert found.noisy.tolist() == found.moved.tolist() == [0, 0]
+    assert found.identical.all()
+    rows = masks.rows({networks.PLAIN: found})
+    assert rows[0]["n"] == 2
+    assert (
+        len(masks.paired(dict.fromkeys((networks.PLAIN, networks.CIRCULAR, networks.MASS, networks.BLENDED), found)))
+        == 10
+    )
+
+
+def test_what_a_benchmark_has_finished_is_not_made_again(tmp_path):
+    bench, calls = Bench(tmp_path, "topic"), []
+
+    def make():
+        calls.append(1)
+        return {"value": torch.ones(2)}
+
+    first = bench.once("a network, tuned", {"steps": 1}, make)
+    assert torch.equal(bench.once("a network, tuned", {"steps": 1}, make)["value"], first["value"])
+    assert len(calls) == 1
+    bench.once("a network, tuned", {"steps": 2}, make)  # other settings
+    assert len(calls) == 2
+    bench.write([{"stage": "s", "method": "m", "n": 2}, {"stage": "s", "method": "k", "n": 2}], model="x")
+    assert [record["method"] for record in records_of(tmp_path / "runs" / "bench" / "topic")] == ["m", "k"]
+
+
+def test_tables_are_refused_by_nobody_before_anything_is_published(tmp_path):
+    for name, made in STUDY.tables.items():
+        assert made(tmp_path).startswith("Nothing is published yet"), name

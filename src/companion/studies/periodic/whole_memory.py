@@ -27,7 +27,7 @@ def peak_memory(sides: tuple[int, ...]) -> list[dict[str, Any]]:
     rows = []
     for method in _METHODS if sides else ():
         for side in (0, *sides):
-            (peak,) = printed_by(__name__, method, str(side or "tiles"))
+            peak = float(printed_by(__name__, method, str(side or "tiles")))
             pixels = side**2 or _TILES * SIDE**2
             asked = f"heat map, {side} x {side}" if side else f"training step, {_TILES} tiles"
             rows.append({"method": method, "input": asked, "megapixels": pixels / 1e6, "peak_mb": peak})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -10,12 +10,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.core.intervals import wilson
+from companion.core.records import Record
 from companion.figures import common
 from companion.figures.style import COLOURS, finished, use_style
-from companion.studies.stability.networks import BLENDED, MASS
+from companion.studies.stability.networks import BLENDED, CIRCULAR, MASS, PLAIN
+from companion.studies.stability.trained import Arm
 
-__all__ = ["changed_by", "jumps", "on_the_way", "stability_against", "use_style"]
+__all__ = ["changed_by", "jumps", "on_the_way", "stability_against", "tuned", "use_style"]
 COLOUR = {BLENDED: "#1b9e77"}
+STAGES = {"as published": ("o", False), "tuned": ("o", True), "tuned with noise": ("D", True)}  # marker, whether filled
 
 
 def _colour(method: str) -> str:
@@ -64,4 +67,41 @@ def stability_against(table: pd.DataFrame, title: str) -> Figure:
     ax.set(title=f"{title} (bars: 95% intervals)", ylabel="top-1, %")
     ax.set(xlabel="labels changed by noise of 2 grey levels, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9, markerscale=0.7)
+    return finished(fig)
+
+
+def tuned(rows: Sequence[Record], title: str) -> Figure:
+    """Labels changed by noise and accuracy of each network: as published, tuned, and tuned with noise (95% intervals).
+
+    Args:
+        rows: of `trained.rows`, by the names of `trained.Arm.used`.
+    """
+    found = {row["method"]: row for row in rows}
+    fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    networks = [(PLAIN, PLAIN), (CIRCULAR, CIRCULAR), (MASS, MASS), (MASS, BLENDED), (BLENDED, BLENDED)]
+    labels = [trained if trained == used else f"{trained}, used blended" for trained, used in networks]
+    labels[-1] = f"{BLENDED}, in training too"
+    for place, (method, used) in enumerate(networks):
+        names = used, Arm(method, 0).used(used), Arm(method, 1).used(used)
+        for offset, name, (marker, filled) in zip((-0.2, 0, 0.2), names, STAGES.values(), strict=True):
+            if (row := found.get(name)) is None:
+                continue
+            for ax, field in zip(axes, ("changed_by_noise", "top1"), strict=True):
+                ax.plot(wilson(row[field], row["n"]), [place + offset] * 2, color=_colour(used), lw=1.6)
+                ax.plot(
+                    row[field],
+                    place + offset,
+                    marker,
+                    color=_colour(used),
+                    mfc=_colour(used) if filled else "white",
+                    ms=7,
+                )
+    for stage, (marker, filled) in STAGES.items():
+        axes[1].plot([], [], marker, color="#555555", mfc="#555555" if filled else "white", label=stage)
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].invert_yaxis()
+    axes[0].set(xlabel="labels changed by noise, %")
+    axes[1].set(xlabel="top-1, %")
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.suptitle(f"{title} (bars: 95% intervals)")
     return finished(fig)

@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
+from companion.studies.stability.bench_tables import (
+    CHEAPER,
+    MASKS,
+    TRAINING,
+    WAYS,
+    before_the_norm,
+    cheaper,
+    cheaper_paired,
+    masks,
+    masks_paired,
+    tuned,
+    tuned_paired,
+)
 from companion.studies.stability.tables import blending, blending_cifar10, stability, stability_cifar10
 
 
@@ -26,11 +39,18 @@ STUDY = Study(
     description="Exact and stable - blending over near ties, and the other ways to be exact",
     settings=Stability,
     inputs=("data/imagenet-val", "data/imagenet-val-1300", "data/mobilenet_v2/mobilenet_v2-b0353104.pth"),
-    benchmarks=("stability_cifar10",),
+    benchmarks=("stability_cifar10", TRAINING, CHEAPER, MASKS, WAYS),
     tables={
         "stability": stability,
         "blending": blending,
         "stability_cifar10": stability_cifar10,
         "blending_cifar10": blending_cifar10,
+        "stability_tuned": tuned,
+        "stability_tuned_paired": tuned_paired,
+        "stability_cheaper": cheaper,
+        "stability_cheaper_paired": cheaper_paired,
+        "stability_masks": masks,
+        "stability_masks_paired": masks_paired,
+        "stability_before_the_norm": before_the_norm,
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,25 +16,44 @@ RESNET20 = "The published ResNet-20 of CIFAR-10"
 
 
 def stability(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:
-    """Every way to be exact or continuous, on the same images."""
+    """Every way to be exact or continuous, on the same images; time and memory are the benchmark's (benchmarks.ways)."""
     order = {name: place for place, name in enumerate((PLAIN, CIRCULAR, MASS, BLENDED))}
     records = sorted(_most(root, topic, "ways"), key=lambda r: order.get(r["method"], len(order)))
-    base = next((r["milliseconds"] for r in records if r["method"] == "plain"), 1.0)
+    alike = {(r["model"], r["n"]) for r in records}
+    further = read_results(root, "stability_ways")
+    records += [r for r in further if r["stage"] == "ways" and (r["model"], r["n"]) in alike]
+    models = {model for model, _ in alike}
+    costs = {r["method"]: r for r in further if r["stage"] == "cost" and r["model"] in models}
     rows = [
         [
             r["method"], percent(r["top1"], r["n"]), *(f"{r[name]:.1f}" for name in ("shifted_top1", "consistency", "ordinary_consistency")),
-            percent(r["changed_by_noise"], r["n"]), f"{r['largest_jump']:.2f}", f"{r['paths']:.1f}", f"{r['milliseconds'] / base:.2f}",
+            percent(r["changed_by_noise"], r["n"]), f"{r['largest_jump']:.2f}", *_cost(r["method"], costs),
         ]
         for r in records
     ]  # fmt: skip
     n = records[0]["n"] if records else 0
     columns = ["Network", "Top-1 %", "Shifted top-1 %", "Consistency, circular %", "Consistency, ordinary %"]
-    columns += ["Labels changed by noise %", "Largest logit change, 1 grey level", "Paths", "Time / plain"]
+    columns += [
+        "Labels changed by noise %",
+        "Largest logit change, 1 grey level",
+        "Paths",
+        "Time / plain",
+        "Memory / plain",
+    ]
+    batch = next((r["batch"] for r in costs.values()), 0)
     note = (
-        f"{network}, {n:,} images, the same changes for all; noise of 2 grey levels. Time: a small batch, medians in turns. "
-        "Memory was not measured."
+        f"{network}, {n:,} images, the same changes for all; noise of 2 grey levels. Paths, time and peak memory of a batch "
+        f"of {batch} images, all in turns in one run."
     )
-    return table(columns, rows, records, note)
+    return table(columns, rows, records + list(costs.values()), note)
+
+
+def _cost(method: str, costs: Mapping[str, Record]) -> list[str]:
+    """Paths, time and memory, the latter beside the plain network's."""
+    if method not in costs or PLAIN not in costs:
+        return ["–"] * 3
+    own, base = costs[method], costs[PLAIN]
+    return [f"{own['paths']:.1f}", *(f"{own[name] / base[name]:.2f}" for name in ("milliseconds", "megabytes"))]
 
 
 def blending(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:

@@ -81,7 +81,8 @@ def memory(name: str, method: str, size: int, batch: int) -> tuple[float, float]
 def memory_ratios(name: str, size: int, batch: int) -> dict[str, float]:
     """MASS's peak memory over the plain network's, each in its own process that gives freed memory back."""
     (evaluation, training), (mass_evaluation, mass_training) = (
-        printed_by(__spec__.name, "--memory", name, method, str(size), str(batch)) for method in ("plain", "MASS")
+        map(float, printed_by(__spec__.name, "--memory", name, method, str(size), str(batch)).split())
+        for method in ("plain", "MASS")
     )
     return {"memory_ratio": mass_evaluation / evaluation, "training_memory_ratio": mass_training / training}
 
