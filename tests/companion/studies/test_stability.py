@@ -8,7 +8,7 @@ import mass
 from companion.core.published import records_of
 from companion.data.segmented import Segmented
 from companion.measures.origins import origin_maps
-from companion.studies.stability import answers, masks, measures, networks, trained
+from companion.studies.stability import answers, figures, masks, measures, networks, trained
 from companion.studies.stability.benchmarks.recording import Bench
 from companion.studies.stability.study import STUDY
 from companion.training.tune import Tuning, in_memory
@@ -196,3 +196,13 @@ def test_what_a_benchmark_has_finished_is_not_made_again(tmp_path):
 def test_tables_are_refused_by_nobody_before_anything_is_published(tmp_path):
     for name, made in STUDY.tables.items():
         assert made(tmp_path).startswith("Nothing is published yet"), name
+
+
+def test_the_figure_of_tuning_has_a_point_for_every_network_and_stage():
+    arms = trained.arms(2.0)
+    names = [networks.PLAIN, networks.CIRCULAR, networks.MASS, networks.BLENDED, *(arm.used() for arm in arms)]
+    names += [arm.used(networks.BLENDED) for arm in arms if arm.method == networks.MASS]
+    rows = [{"method": name, "changed_by_noise": 5.0, "top1": 90.0} | {"n": 100} for name in names]
+    fig = figures.tuned(rows, "tuned")
+    points = [line for line in fig.axes[0].lines if line.get_marker() in ("o", "D") and len(line.get_xdata()) == 1]
+    assert len(points) == 15  # five networks in three stages

@@ -80,7 +80,7 @@ def tuned(rows: Sequence[Record], title: str) -> Figure:
     fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
     networks = [(PLAIN, PLAIN), (CIRCULAR, CIRCULAR), (MASS, MASS), (MASS, BLENDED), (BLENDED, BLENDED)]
     labels = [trained if trained == used else f"{trained}, used blended" for trained, used in networks]
-    labels[-1] = f"{BLENDED}, in training too"
+    labels[-1] = f"{BLENDED} in training too"
     for place, (method, used) in enumerate(networks):
         names = used, Arm(method, 0).used(used), Arm(method, 1).used(used)
         for offset, name, (marker, filled) in zip((-0.2, 0, 0.2), names, STAGES.values(), strict=True):
