@@ -19,6 +19,7 @@ _SETS = {
 
 def _records(root: Path, stage: str) -> list[Record]:
     found = [r for r in read_results(root, "periodic") if r.get("stage") == stage]
+    found.sort(key=lambda record: list(_SETS).index(record["dataset"]))
     return [r for r in found if r["profile"] != "quick"] or found  # quick only where nothing larger was run
 
 
