@@ -1,0 +1,34 @@
+"""What takes longest in notebook 11, part by part (`companion.pipeline.parts`): the records that the notebook makes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from companion.studies.periodic import solar_cells, whole, whole_memory
+from companion.studies.periodic.asked import Rows
+
+
+def _fine_tuned(settings: Any, root: Path, folder: Path) -> Rows:
+    runs, gains = solar_cells.fine_tuned(settings, root, folder)
+    return runs + gains
+
+
+def _whole(settings: Any, root: Path, folder: Path) -> Rows:
+    rows = whole.located(*whole.tiles_and_whole(settings, root, folder))
+    return [{"stage": "whole", "dataset": "periodic", "net": "periodic", "size": settings.whole} | row for row in rows]
+
+
+def _memory(settings: Any, root: Path, folder: Path) -> Rows:
+    return [{"stage": "memory"} | row for row in whole_memory.peak_memory(settings.weighed)]
+
+
+PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
+    "from_nothing": lambda *given: solar_cells.from_nothing(*given).records(),
+    "few_images": solar_cells.few_images,
+    "fine_tuned": _fine_tuned,
+    "exhaustive": lambda *given: solar_cells.exhaustive(*given).records(),
+    "whole": _whole,
+    "memory": _memory,
+}
