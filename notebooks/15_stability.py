@@ -298,7 +298,7 @@ Markdown(run.published("stability_masks_paired"))
 #   afterwards does (untested).
 # * With origins frozen to the clean image's most of the changes stay, before tuning and after: the borders' share is
 #   larger than that of the choice.
-# * Dense outputs blend as well, to the same bits under shifts; every path pays for the decoder.
+# * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
 # * Moving the whole image to a place of its own is exact at the plain network's cost, as long as the place holds: the
 #   seam serves photographs that were shifted circularly, and each of the four places jumps farther under one grey level
 #   than MASS does. A lattice moves a map by less than a stride, a place moves the whole image.
