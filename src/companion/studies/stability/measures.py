@@ -51,7 +51,7 @@ def changed_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
     ]
 
 
-def costs(networks: Mapping[str, nn.Module], x: Tensor, rounds: int = 5) -> list[dict[str, Any]]:
+def costs(networks: Mapping[str, nn.Module], x: Tensor, rounds: int = 3) -> list[dict[str, Any]]:
     """Per network: the mean number of paths of an image of the batch `x`, and median milliseconds for it, all in turns."""
     with torch.no_grad():
         times = milliseconds({name: partial(network, x) for name, network in networks.items()}, rounds, warmup=1)
