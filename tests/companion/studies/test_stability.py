@@ -8,7 +8,7 @@ import mass
 from companion.core.published import records_of
 from companion.data.segmented import Segmented
 from companion.measures.origins import origin_maps
-from companion.studies.stability import answers, figures, masks, measures, networks, trained
+from companion.studies.stability import answers, continuity, figures, masks, measures, networks, trained
 from companion.studies.stability.benchmarks.recording import Bench
 from companion.studies.stability.study import STUDY
 from companion.training.tune import Tuning, in_memory
@@ -206,3 +206,15 @@ def test_the_figure_of_tuning_has_a_point_for_every_network_and_stage():
     fig = figures.tuned(rows, "tuned")
     points = [line for line in fig.axes[0].lines if line.get_marker() in ("o", "D") and len(line.get_xdata()) == 1]
     assert len(points) == 15  # five networks in three stages
+
+
+@pytest.mark.parametrize("steps", [2, 4, 64])
+def test_a_jump_on_a_line_is_found_to_a_64th(steps):
+    class Step(nn.Module):
+        def forward(self, x):
+            level = x.mean((1, 2, 3))
+            return torch.stack((level, (level > 0.703).float()), 1)
+
+    left, right = continuity.tie_on_the_way(Step(), torch.zeros(3, 8, 8), torch.ones(3, 8, 8), steps)
+    assert left.mean() <= 0.703 < right.mean()
+    assert abs((right - left).mean() - 1 / 64) < 1e-6

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mass.nn.evaluating import evaluating
 
+FINE = 1 / 64  # of a line
+
 
 def along(network: nn.Module, start: Tensor, end: Tensor, steps: int, batch: int = 20) -> Tensor:
     """The logits of images on the line from one to another, (3, H, W) -> (steps + 1, classes)."""
@@ -19,11 +21,17 @@ def along(network: nn.Module, start: Tensor, end: Tensor, steps: int, batch: int
 
 
 def tie_on_the_way(network: nn.Module, start: Tensor, end: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """The two neighbours on a line between which a network jumps farthest, (3, H, W) each."""
-    logits = along(network, start, end, steps)
-    where = int((logits[1:] - logits[:-1]).abs().amax(1).argmax())
-    left, right = (start + k / steps * (end - start) for k in (where, where + 1))
-    return left, right
+    """Two images on a line between which a network jumps farthest, (3, H, W) each: a 64th of the line apart, or nearer.
+
+    It is looked for in so many steps, and again between the neighbours found.
+    """
+    apart = 1.0
+    while apart > FINE:
+        logits = along(network, start, end, steps)
+        where = int((logits[1:] - logits[:-1]).abs().amax(1).argmax())
+        start, end = (start + k / steps * (end - start) for k in (where, where + 1))
+        apart /= steps
+    return start, end
 
 
 def largest_jumps(

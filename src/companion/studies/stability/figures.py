@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from companion.core.intervals import wilson
@@ -30,6 +31,7 @@ def on_the_way(logits: Mapping[str, Tensor], title: str) -> Figure:
     fig, ax = plt.subplots(figsize=(7, 3.6))
     for method, curve in logits.items():
         ax.plot(range(len(curve)), curve, ".-" if method == MASS else "-", lw=1.6, color=_colour(method), label=method)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(title=title, xlabel="step on the line", ylabel="a logit")
     ax.legend(frameon=False)
     return finished(fig)
