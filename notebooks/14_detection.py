@@ -308,8 +308,8 @@ Markdown(tables.detectors(run.root))
 #   pasting of masks break nearly every trial alone; suppression breaks about half of those with equal scores.
 # * **AP becomes one number.** On a circle MASS's worst AP is its best. A detector on the fixed grid has an AP that a
 #   choice of shifts moves by more than ten points, random shifts in training included.
-# * **It is not a better AP.** Unmoved, over three seeds and all test boards, MASS is not told from the other methods;
-#   its gain is at the worst shifts.
+# * **It is not a better AP.** Unmoved, over three seeds and all test boards, MASS is not told from the other methods.
+#   At the worst shifts it lies above those on the fixed grid in every seed, which so few do not make certain.
 # * **Masks as well.** A Mask R-CNN that was converted, or trained with MASS, paints the same pixels wherever the image
 #   lies. On the fixed grid, with borders that wrap or not, no image keeps its set, and of the pixels in its masks about
 #   one in five or six changes when an image is shifted by less than the total stride.
