@@ -35,7 +35,8 @@ from companion.data.normalisation import normalize
 from companion.figures.style import use_style
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
-from companion.studies.fine_tuning import answers, compared, figures, images, run_folds, tables, tune
+from companion.studies.fine_tuning import answers, compared, figures, images, run_folds, tables
+from companion.training import tune
 
 run = Run("07_fine_tuning", profile)
 settings = run.settings

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import nn
 
 import mass
-from companion.studies.fine_tuning.tune import Tuning, fine_tune, in_memory
+from companion.training.tune import Tuning, fine_tune, in_memory
 
 TUNING = Tuning(epochs=2, batch=6, lr=0.05)
 

@@ -26,7 +26,7 @@ from companion.studies.fine_tuning.compared import comparisons
 from companion.studies.fine_tuning.figures import before_and_after
 from companion.studies.fine_tuning.folds import stratified
 from companion.studies.fine_tuning.run_folds import run_folds
-from companion.studies.fine_tuning.tune import Tuning, fine_tune, freeze_statistics, in_memory
+from companion.training.tune import Tuning, fine_tune, freeze_statistics, in_memory
 
 TUNING = Tuning(epochs=1, batch=3, lr=0.01)
 

@@ -26,7 +26,7 @@ import mass
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
 from companion.models.pretrained import resnet18
-from companion.studies.fine_tuning.tune import Epochs, Tuning, fine_tune
+from companion.training.tune import Epochs, Tuning, fine_tune
 from companion.training.checkpoint import save_tensors
 
 _CROP = 224

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from companion.core.errors import Refusal
 from companion.studies.fine_tuning.answers import Answers, answers
 from companion.studies.fine_tuning.folds import stratified
-from companion.studies.fine_tuning.tune import Tuning, fine_tune, in_memory
+from companion.training.tune import Tuning, fine_tune, in_memory
 from companion.training.checkpoint import load_tensors, save_tensors
 
 _ASKED = 20  # images at once

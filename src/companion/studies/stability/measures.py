@@ -17,14 +17,15 @@ from companion.studies.stability.networks import BLENDED, CIRCULAR, MASS, PLAIN,
 _PAIRS = [(MASS, PLAIN), (MASS, CIRCULAR), (BLENDED, MASS), (BLENDED, CIRCULAR), (BLENDED, PLAIN)]
 
 
-def _share(which: Tensor) -> float:
+def share(which: Tensor) -> float:
+    """In percent."""
     return 100 * which.double().mean().item()
 
 
 def main_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
     """Per network: n, top1, and the percentage of labels that noise of two grey levels changes."""
     return [
-        {"method": name, "n": len(a.true), "top1": _share(a.right), "changed_by_noise": _share(a.differ("noise 2"))}
+        {"method": name, "n": len(a.true), "top1": share(a.right), "changed_by_noise": share(a.differ("noise 2"))}
         for name, a in said.items()
     ]
 
@@ -44,7 +45,7 @@ def changed_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
     """Per small change and network: n, and the percentage of labels that change."""
     kinds = [*NOISES, "JPEG 80", "brightness +1%"]
     return [
-        {"method": name, "input": kind, "n": len(a.true), "changed": _share(a.differ(kind))}
+        {"method": name, "input": kind, "n": len(a.true), "changed": share(a.differ(kind))}
         for kind in kinds
         for name, a in said.items()
     ]
@@ -59,11 +60,11 @@ def ways(said: Mapping[str, Answers], networks: Mapping[str, nn.Module], x: Tens
         {
             "method": name,
             "n": len(a.true),
-            "top1": _share(a.right),
-            "shifted_top1": _share(a.changed["circular shift 1"] == a.true),
-            "consistency": _share(a.consistent("circular")),
-            "ordinary_consistency": _share(a.consistent("ordinary")),
-            "changed_by_noise": _share(a.differ("noise 2")),
+            "top1": share(a.right),
+            "shifted_top1": share(a.changed["circular shift 1"] == a.true),
+            "consistency": share(a.consistent("circular")),
+            "ordinary_consistency": share(a.consistent("ordinary")),
+            "changed_by_noise": share(a.differ("noise 2")),
             "largest_jump": a.jump[ONE_LEVEL].max().item(),
             "mean_jump": a.jump[ONE_LEVEL].mean().item(),
             "paths": paths[name],

@@ -1,0 +1,58 @@
+"""What a benchmark of this study leaves for `make publish PROFILE=bench`: records, and where they come from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from companion.core.files import write_json
+from companion.core.provenance import peak_memory_mb, provenance
+from companion.core.records import make_record, record_name
+from companion.studies.stability.answers import Answers
+from companion.training.checkpoint import load_tensors, save_tensors
+
+
+class Bench:
+    """One benchmark's runs/bench/<topic>/.
+
+    Attributes:
+        kept: the folder of what is finished, checkpoints/bench/<topic>: nothing in it is made again.
+    """
+
+    def __init__(self, root: Path, topic: str) -> None:
+        self.topic, self.started = topic, time.monotonic()
+        self.kept = root / "checkpoints" / "bench" / topic
+        self.folder, self.facts = root / "runs" / "bench" / topic, provenance(root)
+
+    def say(self, what: str) -> None:
+        print(f"{what}: {time.monotonic() - self.started:.0f} s", flush=True)
+
+    def once(self, name: str, made: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """What `make` gives (tensors and numbers in dicts and lists), or gave by the same settings `made` in an earlier run."""
+        path = self.kept / f"{name.replace(' ', '-').replace(',', '').replace(';', '')}.pt"
+        if path.exists():
+            found = load_tensors(path)
+            if found["made"] == made:
+                return found["value"]
+        value = make()
+        save_tensors(path, {"made": made, "value": value})
+        self.say(name)
+        return value
+
+    def answered(self, name: str, made: dict[str, Any], make: Callable[[], Answers]) -> Answers:
+        """The same for a network's answers."""
+        return Answers(**self.once(f"answers of {name}", made, lambda: vars(make())))
+
+    def write(self, rows: Iterable[dict[str, Any]], **measured: Any) -> None:
+        """All records of the benchmark; `measured` is in each."""
+        for number, row in enumerate(rows):
+            record = {**measured, "seed": 0, **row}
+            path = self.folder / "records" / f"{record_name(record)}.json"
+            write_json(path, make_record(record) | self.facts | {"row": number})
+        took = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mb": peak_memory_mb()}
+        write_json(
+            self.folder / "provenance.json",
+            {"notebook": self.topic, "profile": "bench", "seed": 0} | self.facts | took,
+        )
