@@ -26,8 +26,8 @@ import mass
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
 from companion.models.pretrained import resnet18
-from companion.training.tune import Epochs, Tuning, fine_tune
 from companion.training.checkpoint import save_tensors
+from companion.training.tune import Epochs, Tuning, fine_tune
 
 _CROP = 224
 

@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 from companion.core.errors import Refusal
 from companion.studies.fine_tuning.answers import Answers, answers
 from companion.studies.fine_tuning.folds import stratified
-from companion.training.tune import Tuning, fine_tune, in_memory
 from companion.training.checkpoint import load_tensors, save_tensors
+from companion.training.tune import Tuning, fine_tune, in_memory
 
 _ASKED = 20  # images at once
 

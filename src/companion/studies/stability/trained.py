@@ -92,7 +92,9 @@ def pairs(noise: float) -> list[tuple[str, str]]:
     for method in (PLAIN, CIRCULAR, MASS, BLENDED):
         found += [(alone[method].used(), method), (with_noise[method].used(), alone[method].used())]
     for kind in (alone, with_noise):
-        found += [(name, kind[PLAIN].used()) for name in (kind[MASS].used(), kind[MASS].used(BLENDED), kind[BLENDED].used())]
+        found += [
+            (name, kind[PLAIN].used()) for name in (kind[MASS].used(), kind[MASS].used(BLENDED), kind[BLENDED].used())
+        ]
     return [*found, (with_noise[BLENDED].used(), PLAIN)]
 
 
