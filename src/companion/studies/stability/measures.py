@@ -51,11 +51,18 @@ def changed_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
     ]
 
 
-def ways(said: Mapping[str, Answers], networks: Mapping[str, nn.Module], x: Tensor) -> list[dict[str, Any]]:
-    """Per network: accuracy, both consistencies, stability, and what a batch `x` costs."""
+def costs(networks: Mapping[str, nn.Module], x: Tensor, rounds: int = 5) -> list[dict[str, Any]]:
+    """Per network: the mean number of paths of an image of the batch `x`, and median milliseconds for it, all in turns."""
     with torch.no_grad():
-        times = milliseconds({name: partial(network, x) for name, network in networks.items()}, rounds=5, warmup=1)
-        paths = {name: paths_of(network, x) for name, network in networks.items()}
+        times = milliseconds({name: partial(network, x) for name, network in networks.items()}, rounds, warmup=1)
+        return [
+            {"method": name, "paths": paths_of(network, x), "milliseconds": torch.tensor(times[name]).median().item()}
+            for name, network in networks.items()
+        ]
+
+
+def outcomes(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """Per network: accuracy, both consistencies, stability."""
     return [
         {
             "method": name,
@@ -67,8 +74,12 @@ def ways(said: Mapping[str, Answers], networks: Mapping[str, nn.Module], x: Tens
             "changed_by_noise": share(a.differ("noise 2")),
             "largest_jump": a.jump[ONE_LEVEL].max().item(),
             "mean_jump": a.jump[ONE_LEVEL].mean().item(),
-            "paths": paths[name],
-            "milliseconds": torch.tensor(times[name]).median().item(),
         }
         for name, a in said.items()
     ]
+
+
+def ways(said: Mapping[str, Answers], networks: Mapping[str, nn.Module], x: Tensor) -> list[dict[str, Any]]:
+    """Per network: its outcomes, and what a batch `x` costs."""
+    cost = {row["method"]: row for row in costs({name: networks[name] for name in said}, x)}
+    return [row | cost[row["method"]] for row in outcomes(said)]
