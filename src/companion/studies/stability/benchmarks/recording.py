@@ -10,6 +10,7 @@ from typing import Any
 from companion.core.files import write_json
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
+from companion.fetching.catalogue import fingerprint
 from companion.studies.stability.answers import Answers
 from companion.training.checkpoint import load_tensors, save_tensors
 
@@ -49,6 +50,8 @@ class Bench:
         """All records of the benchmark; `measured` is in each."""
         for number, row in enumerate(rows):
             record = {**measured, "seed": 0, **row}
+            known = fingerprint(str(record.get("dataset")))
+            record |= {"dataset_sha256": known} if known else {}
             path = self.folder / "records" / f"{record_name(record)}.json"
             write_json(path, make_record(record) | self.facts | {"row": number})
         took = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mb": peak_memory_mb()}
