@@ -126,6 +126,7 @@ def cheaper(names: Sequence[str], share: float) -> dict[str, tuple[float | dict[
         "last origin whole": (whole, 4),
         "last origin whole, one before it": (whole | {names[-2]: share}, 8),
         "last origin whole, two before it": (whole | dict.fromkeys(names[-3:-1], share), 8),
+        "last origin whole, three before it": (whole | dict.fromkeys(names[-4:-1], share), 8),
         "last origin whole, all before it": (whole | dict.fromkeys(names[:-1], share / 2), 6),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
@@ -66,7 +67,8 @@ def small() -> Subject:
     root = find_root()
     test = cifar10(root).test
     plain = CIFAR_NETS[RESNET20](weights=load_weights(root / WEIGHTS)).eval()
-    return Subject(RESNET20, plain, TensorDataset(test.images.float() / 255, test.labels), "cifar10", 32, 50)
+    images: Any = TensorDataset(test.images.float() / 255, test.labels)
+    return Subject(RESNET20, plain, images, "cifar10", 32, 50)
 
 
 def mobilenet() -> Subject:
