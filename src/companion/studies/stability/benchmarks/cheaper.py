@@ -1,6 +1,6 @@
 """Blending for at most three times the plain network's time: MobileNetV2 on the ImageNet images at hand.
 
-    python -m companion.studies.stability.benchmarks.cheaper      # 10 minutes on one core
+    python -m companion.studies.stability.benchmarks.cheaper      # 6 minutes on one core
     make publish PROFILE=bench                                    # to results/stability_cheaper.json
 
 Settings are tried on the first hundred images. Of those that take at most three times as long as the plain network the

@@ -1,9 +1,9 @@
 """A segmentation network under noise, blended too: DeepLabV3+ on MobileNetV2, on the part of VOC at hand.
 
-    python -m companion.studies.stability.benchmarks.segmentation   # 20 minutes on one core; `make fetch DATA=voc-subset`
+    python -m companion.studies.stability.benchmarks.segmentation   # 10 minutes on one core; `make fetch DATA=voc-subset`
     make publish PROFILE=bench                                      # to results/stability_segmentation.json
 
-It is trained plain, by the recipe of notebook 08 in `reduced` (few iterations, half the size: its masks are poor), then
+It is trained plain, by the recipe of notebook 08 (200 iterations at half the size: its masks are poor), then
 converted with its weights as all networks of notebook 15 are.
 """
 
@@ -52,8 +52,8 @@ def recipe(iterations: int) -> Recipe:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=80, help="of the 462 test images, the first so many")
-    parser.add_argument("--iterations", type=int, default=280)
+    parser.add_argument("--images", type=int, default=48, help="of the 462 test images, the first so many")
+    parser.add_argument("--iterations", type=int, default=200)
     options = parser.parse_args()
     root = find_root()
     bench = Bench(root, TOPIC)

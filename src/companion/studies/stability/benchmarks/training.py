@@ -1,6 +1,6 @@
 """Tuned for stability: the published ResNet-20 of CIFAR-10 as four networks, with noise of 2 grey levels in training and without.
 
-    python -m companion.studies.stability.benchmarks.training     # 20 minutes on one core; `make fetch DATA="cifar10 resnet20"`
+    python -m companion.studies.stability.benchmarks.training     # 15 minutes on one core; `make fetch DATA="cifar10 resnet20"`
     make publish PROFILE=bench                                    # to results/stability_training.json
 
 The rate is the best of three for the plain network and circular padding together, on training images that none is tuned
@@ -35,8 +35,8 @@ from companion.training.tune import Tuning
 TOPIC = "stability_training"
 NET, WEIGHTS = "resnet20a", "data/resnet20/resnet20-12fca82f.th"
 SHARE, PATHS, NOISE = 0.005, 8, 2.0
-RATES, PROBED = (0.0003, 0.001, 0.003), 30  # steps of each
-HELD_OUT = 2000  # training images that choose the rate
+RATES, PROBED = (0.0003, 0.001, 0.003), 20  # steps of each
+HELD_OUT = 1000  # training images that choose the rate
 CHANGES = {name: change for name, change in answers.SHIFTS.items() if name.startswith("circular")}
 CHANGES |= {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVEL)}
 
@@ -44,7 +44,7 @@ CHANGES |= {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVE
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000, help="of the 10,000 test images, the first so many")
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     root = find_root()
