@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from companion.data.generated.periodic import KINDS, Photographs, Structure, boxes, draw
+from companion.data.generated.defects import boxes
+from companion.data.generated.periodic import Photographs, draw
+from companion.data.generated.structures import KINDS, Structure
 from companion.data.normalisation import normalize_bytes
 from companion.data.published.deeppcb import KINDS as PCB_KINDS
 from companion.data.published.deeppcb import DeepPcb

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from companion.core.errors import Refusal
-from companion.data.generated.periodic import CELLS, KINDS, Structure, boxes, draw
+from companion.data.generated.defects import boxes
+from companion.data.generated.periodic import draw
+from companion.data.generated.structures import CELLS, KINDS, Structure
 
 SMALL = {"size": 48, "defective": 1.0}
 PITCHES = {"lines": 8, "vias": 48 / 7, "pixels": 6, "honeycomb": 8}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from companion.data.generated.periodic import Photographs, Structure, draw
+from companion.data.generated.periodic import Photographs, draw
+from companion.data.generated.structures import Structure
 from companion.data.labelled import Labelled, Split
 
 SIDE, TRAINED, TESTED = 64, 512, 200

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.core.intervals import wilson
-from companion.data.generated.periodic import CELLS, KINDS, Structure, boxes, draw
+from companion.data.generated.defects import boxes
+from companion.data.generated.periodic import draw
+from companion.data.generated.structures import CELLS, KINDS, Structure
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished, use_style
 
