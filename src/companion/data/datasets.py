@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -37,6 +38,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "digits": digits.digits,
     "solar-cells": solar_cells.in_three_channels,
     "solar-cells-64": solar_cells.grey,
+    **{f"solar-cells-64-{count}-images": partial(solar_cells.grey, few=count) for count in (30, 100, 300)},
     "rotated-digits": digits.rotated_digits,
     "rotated-mnist": mnist.transformed_mnist("rotations", halved=False),
     "rotated-mnist-16": mnist.transformed_mnist("rotations", halved=True),

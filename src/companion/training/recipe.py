@@ -6,9 +6,10 @@ The defaults are the paper's for CIFAR-10 (section 5.1.1); those of section 5.2 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from companion.core.errors import Refusal
 from companion.core.study import SEEDS
@@ -72,6 +73,16 @@ class Recipe:
         length = f"{self.iterations}-iterations" if self.iterations else f"{self.epochs}-epochs"
         implicit = f"-{self.transforms}-beta-{self.beta:g}" if self.transforms else ""
         return f"{self.dataset}/{self.net}/{self.method}/{length}{implicit}{start}/seed-{self.seed}"
+
+
+def every(methods: Iterable[str], seeds: Iterable[int], **fields: Any) -> list[Recipe]:
+    """A recipe for every method and seed, alike but for these: all methods once before any is repeated.
+
+    >>> [f"{recipe.method} {recipe.seed}" for recipe in every(("aps", "mass"), range(2), epochs=1)]
+    ['aps 0', 'mass 0', 'aps 1', 'mass 1']
+    """
+    methods = tuple(methods)
+    return [Recipe(method=method, seed=seed, **fields) for seed in seeds for method in methods]
 
 
 def _option(name: str) -> str:

@@ -66,3 +66,13 @@ def test_three_quarters_are_trained_on_with_equal_shares_of_defects():
     assert torch.equal(data.train.images[:, 0], data.train.images[:, 2])
     few = data.test.first(100).labels.double().mean().item()  # the first are of all groups
     assert few == pytest.approx(shares[1], abs=0.12)
+
+
+@pytest.mark.skipif(not SolarCells.are_there(find_root()), reason="data/elpv was not fetched")
+@pytest.mark.parametrize("few", [30, 100, 300])
+def test_few_images_are_of_all_groups_again_and_again(few):
+    every, some = (DATASETS[name](find_root()) for name in ("solar-cells-64", f"solar-cells-64-{few}-images"))
+    assert len(some.train) == len(every.train) and torch.equal(some.test.images, every.test.images)
+    assert len(some.train.images.flatten(1).unique(dim=0)) == few
+    shares = [split.labels.double().mean().item() for split in (some.train.first(few), every.train)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.05)

@@ -30,7 +30,7 @@ def test_the_worst_case_is_over_all_residues():
     images[1, 0, 2, 5], images[2] = 1, 1
     found = attack(LooksAt(2, 5), Split(images, torch.tensor([0, 1, 1])), as_it_is, stride=8)
     row = found.row()
-    assert found.right_always.tolist() == [True, False, True]
+    assert found.right("worst residue").tolist() == [True, False, True]
     assert (row["n"], row["residues"], row["top1"]) == (3, 64, 100)
     assert abs(row["shifted_top1"] - 100 * (64 + 1 + 64) / 192) < 1e-9
     assert abs(row["worst_top1"] - 200 / 3) < 1e-9 and abs(row["identical"] - 200 / 3) < 1e-9

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ def structure(cells: int = 8) -> Structure:
     return replace(VIAS, pitch=SIDE / cells)
 
 
+@cache
 def tested(cells: int = 8, misregistration: tuple[float, float] = (0, 0), wraps: bool = True) -> Photographs:
     """The test images of `periodic`, taken from elsewhere; those that do not wrap are of another kind, seen through a window."""
     by = torch.tensor([misregistration], dtype=torch.float64).expand(TESTED, 2)
@@ -41,13 +42,17 @@ def periodic(root: Path, cells: int = 8, few: int = TRAINED, fractions: bool = F
         cells: along a side; few: of the training images; fractions: whether the camera was out of its place by fractions of a
             pixel while they were taken, at random.
     """
-    by = torch.rand(TRAINED, 2, generator=torch.Generator().manual_seed(2)) if fractions else None
-    splits = []
-    for found in (draw(structure(cells), TRAINED, 0, by), tested(cells)):
-        splits.append(Split(found.images, (found.labels > 0).long()))
+    train, test = (
+        Split(found.images, (found.labels > 0).long()) for found in (_shown(cells, fractions), tested(cells))
+    )
     rows = torch.arange(TRAINED) % few
-    train, test = splits
     return Labelled(Split(train.images[rows], train.labels[rows]), test, (0.41,), (0.13,))
+
+
+@cache
+def _shown(cells: int, fractions: bool) -> Photographs:
+    by = torch.rand(TRAINED, 2, generator=torch.Generator().manual_seed(2)) if fractions else None
+    return draw(structure(cells), TRAINED, 0, by)
 
 
 SETS: dict[str, Callable[[Path], Labelled]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -101,10 +102,12 @@ class SolarCells(Dataset[tuple[Tensor, float]]):
         return order[~held], test[torch.randperm(len(test), generator=generator)]
 
 
-def _splits(root: Path, side: int, channels: int) -> list[Split]:
+@cache  # decoding and scaling them takes longer than many a training
+def _splits(root: Path, side: int, channels: int) -> tuple[Split, Split]:
     cells = SolarCells(root)
     images, labels = cells.images(side).expand(-1, channels, -1, -1), cells.defective
-    return [Split(images[rows].contiguous(), labels[rows]) for rows in cells.split()]
+    train, test = (Split(images[rows].contiguous(), labels[rows]) for rows in cells.split())
+    return train, test
 
 
 def in_three_channels(root: Path) -> Labelled:
@@ -113,7 +116,14 @@ def in_three_channels(root: Path) -> Labelled:
     return Labelled(train, test, MEAN, STD)
 
 
-def grey(root: Path) -> Labelled:
-    """At 64 x 64, grey, functional (0) or more likely defective than not (1)."""
+def grey(root: Path, few: int = 0) -> Labelled:
+    """At 64 x 64, grey, functional (0) or more likely defective than not (1).
+
+    Args:
+        few: of the training images, equal shares of every judgement and kind, again and again; 0: all of them.
+    """
     train, test = _splits(root, 64, 1)
-    return Labelled(train, test, (0.49,), (0.2,))
+    few = few or len(train)
+    chosen = torch.arange(few) * len(train) // few  # training images lie group by group
+    rows = chosen[torch.arange(len(train)) % few]
+    return Labelled(Split(train.images[rows], train.labels[rows]), test, (0.49,), (0.2,))

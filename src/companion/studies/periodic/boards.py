@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from companion.data.labelled import Labelled, Split
 from companion.data.published.deeppcb import DeepPcb, crops, difference
 from companion.measures.accuracy import accuracy
+from companion.models.methods import METHODS
+from companion.studies.periodic.asked import Rows, labelled, networks
+from companion.studies.periodic.recipes import recipes
 
 APART = (0, 2, 4, 8, 16, 32)  # pixels of the board; half as many of a crop
 _REACH = 20  # pixels of a crop: how far apart they are looked for
@@ -42,7 +45,7 @@ def _moved(pair: Tensor, down: int, right: int) -> Tensor:
     return torch.stack((pair[0], torch.where(inside, test, pair[0])))
 
 
-def against_misregistration(
+def _against_misregistration(
     stacked: Mapping[str, nn.Module], differing: nn.Module, both: tuple[Labelled, Labelled], root: Path, count: int
 ) -> Iterator[dict[str, Any]]:
     """Rows: way, input, pixels, n, top1.
@@ -62,3 +65,20 @@ def against_misregistration(
         for way, (network, asked, data) in ways.items():
             top1 = accuracy(network, asked.batches(100), data.normalize)
             yield {"way": way, "input": f"{way}, {apart} px apart", "pixels": apart, "n": len(asked), "top1": top1}
+
+
+def boards(settings: Any, root: Path, folder: Path) -> Rows:
+    """Template and test apart by 0 to 32 pixels; none where this is not run."""
+    if not settings.pair_epochs:
+        return []
+    epochs, net = settings.pair_epochs, "periodic-pairs"
+    stacked = networks(
+        recipes(settings, ("baseline-zero", "mass"), "deeppcb-pairs", net=net, epochs=epochs), root, folder
+    )
+    (differing,) = networks(
+        recipes(settings, ("baseline-zero",), "deeppcb-differences", epochs=epochs), root, folder
+    ).values()
+    named = {f"both, {METHODS[recipe.method].printed}": network for recipe, network in stacked.items()}
+    both = labelled("deeppcb-pairs", root), labelled("deeppcb-differences", root)
+    found = _against_misregistration(named, differing, both, root, 150)
+    return [{"stage": "boards", "dataset": "deeppcb", "epochs": epochs} | row for row in found]

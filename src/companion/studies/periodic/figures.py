@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.core.intervals import wilson
+from companion.core.markdown import difference, p_value
 from companion.data.generated.defects import boxes
 from companion.data.generated.periodic import draw
 from companion.data.generated.structures import CELLS, KINDS, Structure
@@ -19,8 +21,10 @@ from companion.figures.style import COLOURS, finished, use_style
 
 __all__ = [
     "against_cells",
+    "against_images",
     "against_length",
     "against_misregistration",
+    "differences",
     "heat",
     "pairs",
     "structures",
@@ -69,6 +73,7 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
         for place, mean in zip(places, means, strict=True):
             ax.plot([place, place], wilson(mean, int(rows["n"].max())), color="#222222", lw=1.2)
         ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
+    ax.axhline(rows["majority"].iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best")
     ax.set_xticks(range(len(methods)), [m.replace(", ", ",\n") for m in methods], fontsize=9.5)
     ax.set(title=title, ylabel="images right, %", ylim=(0, 104))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -90,12 +95,29 @@ def against_misregistration(rows: pd.DataFrame) -> Figure:
 def against_length(rows: pd.DataFrame) -> Figure:
     """Worst case against training steps, a curve a method with 95% intervals (Wilson)."""
     fig, ax = plt.subplots(figsize=(7, 3.8))
-    _curves(ax, rows, "steps", "worst_top1")
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sorted(set(rows["steps"])), [str(step) for step in sorted(set(rows["steps"]))])
+    _in_doublings(ax, rows, "steps")
     ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
+
+
+def against_images(sets: Mapping[str, pd.DataFrame]) -> Figure:
+    """Worst case against the number of training images, a panel a set that was run, a curve a method with 95% intervals (Wilson)."""
+    fig, axes = plt.subplots(1, len(sets), figsize=(5.4 * len(sets) + 1.4, 3.8), sharey=True, squeeze=False)
+    for ax, (title, rows) in zip(axes[0], sets.items(), strict=True):
+        _in_doublings(ax, rows, "images")
+        ax.axhline(rows["majority"].iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best")
+        ax.set(title=title, xlabel="training images, in as many steps")
+    axes[0, 0].set_ylabel("right at every residue, %")
+    axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def _in_doublings(ax: Axes, rows: pd.DataFrame, x: str) -> None:
+    _curves(ax, rows, x, "worst_top1")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(set(rows[x])), [f"{value:,}" for value in sorted(set(rows[x]))])
+    ax.minorticks_off()
 
 
 def against_cells(rows: pd.DataFrame) -> Figure:
@@ -136,7 +158,7 @@ def heat(image: Tensor, defects: Tensor, places: Sequence[tuple[str, Tensor]]) -
     for ax, title in zip(axes, titles, strict=True):
         draw_image(ax, image.float() / 255, title)
     for box in boxes(defects, wraps=False):
-        _frame(axes[0], box, 4)
+        _frame(axes[0], box, max(4, image.shape[1] / 64))
     for ax, (_, found) in zip(axes[1:], places, strict=True):
         rows, columns = (found > 0).nonzero().unbind(1)
         ax.plot(columns, rows, "s", ms=4, mec=_RED, mfc="none")
@@ -154,3 +176,17 @@ def pairs(rows: pd.DataFrame) -> Figure:
     ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
+    """Paired comparisons as a table: differences in points with their 95% intervals, and p-values (Holm), over images and over seeds."""
+    if not rows:
+        return "not run"
+    table = pd.DataFrame(rows).set_index(["input", "against"])
+    shown = {}
+    for over, start in {"images": "", "seeds": "seed_"}.items():
+        if f"{start}difference" in table:
+            columns = [table[start + name] for name in ("difference", "low", "high")]
+            shown[f"over {over}, points"] = [difference(*bounds) for bounds in zip(*columns, strict=True)]
+            shown[f"p (Holm), {over}"] = [p_value(p) for p in table[f"{start}p_holm"]]
+    return pd.DataFrame(shown, index=table.index)

@@ -1,11 +1,13 @@
-"""The trainings of notebook 11: one small network, one recipe."""
+"""The trainings of notebook 11: one small network from nothing, and MobileNetV2 from its published weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from companion.training.recipe import Recipe
+from companion.training.recipe import Recipe, every
+
+TUNED = "mobilenet_v2-2-classes"
 
 
 def recipes(
@@ -13,18 +15,30 @@ def recipes(
     seeds: int = 1,
 ) -> list[Recipe]:  # fmt: skip
     """A run of every method with every seed; SGD in steps of 16 images, nothing augmented but by the method."""
-    return [
-        Recipe(
-            net=net,
-            method=method,
-            dataset=dataset,
-            seed=settings.seed + seed,
-            epochs=epochs or settings.epochs,
-            batch=16,
-            lr=0.05,
-            flip=False,
-            precision="float32",
-        )
-        for seed in range(seeds)
-        for method in methods
-    ]
+    return every(
+        methods,
+        range(settings.seed, settings.seed + seeds),
+        net=net,
+        dataset=dataset,
+        epochs=epochs or settings.epochs,
+        batch=16,
+        lr=0.05,
+        flip=False,
+        precision="float32",
+    )
+
+
+def fine_tuned(settings: Any, methods: Iterable[str]) -> list[Recipe]:
+    """MobileNetV2 on solar cells, from its published weights: the very runs of notebook 09 in `reduced`."""
+    return every(
+        methods,
+        range(settings.seed, settings.seed + settings.tuned_seeds),
+        net=TUNED,
+        dataset="solar-cells",
+        epochs=settings.tuned_epochs,
+        batch=32,
+        lr=0.01,
+        weight_decay=1e-4,
+        precision="float32",
+        start="data/mobilenet_v2/mobilenet_v2-b0353104.pth",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.periodic.tables import worst_cases
+from companion.studies.periodic.tables import worst_cases, worst_cases_paired
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,17 @@ class Periodic(Settings):
     cells: tuple[int, ...]  # along a side, of the question of the pitch
     probed: int  # test images
     misregistrations: tuple[float, ...]  # in pixels
+    fractions: bool  # whether networks are also trained within a pixel of the camera's place
     noise: float  # grey levels
-    whole: int  # side of the image that tiles are taken from
-    cell_epochs: int  # on solar cells; 0: not run
+    whole: int  # side of the image that networks trained on tiles are run on
+    weighed: tuple[int, ...]  # sides of the images whose memory is measured
+    solar_epochs: int  # on solar cells, from nothing; 0: not run
+    solar_seeds: int
+    solar_few: tuple[int, ...]  # training images
+    solar_few_seeds: int
+    tuned_epochs: int  # on solar cells, from published weights; 0: not run
+    tuned_seeds: int
+    tuned_probed: int  # test images that are asked about at all 1,024 residues
     pair_epochs: int  # on circuit boards; 0: not run
 
 
@@ -31,7 +39,9 @@ STUDY = Study(
     notebook="11_periodic",
     description="Periodic structures with defects - what a detector makes of a camera that is out of its place",
     settings=Periodic,
-    remark="Not data/elpv and data/deeppcb, which quick does without: both are the published files or refused.",
+    remark=(
+        "Not data/elpv, data/deeppcb and data/mobilenet_v2, which quick does without: they are the published files or refused."
+    ),
     keeps_checkpoints=True,
-    tables={"worst_cases": worst_cases},
+    tables={"worst_cases": worst_cases, "worst_cases_paired": worst_cases_paired},
 )

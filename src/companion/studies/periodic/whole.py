@@ -6,6 +6,7 @@ The classifier averages over positions and weighs channels; weighed first, its c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,23 @@ def in_pixels(heater: nn.Module, x: Tensor) -> Tensor:
     found = torch.full(size, -torch.inf)
     found[rows, columns] = heat.flatten()
     return found
+
+
+def heats(networks: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Heat in pixels, by method (those of `heat_map`)."""
+    x = data.normalize(images)
+    return [(method, in_pixels(heat_map(network, x, method), x)) for method, network in networks.items()]
+
+
+def located(networks: Mapping[str, nn.Module], data: Labelled, photo: Photographs) -> list[dict[str, Any]]:
+    """Whether heat maps move along, fit their tiles, and find defects, by method (those of `heat_map`)."""
+    x = data.normalize(photo.images)
+    rows = []
+    for method, network in networks.items():
+        heater = heat_map(network, x, method)
+        exact = exactness(heater, photo.images, data, photo.images.shape[3] // 2, (3, 5))
+        rows.append({"method": method} | exact | detections(in_pixels(heater, x), photo.defects[0]))
+    return rows
 
 
 def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: tuple[int, int]) -> dict[str, float]:

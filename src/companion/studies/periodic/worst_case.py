@@ -6,15 +6,16 @@ are all the answers there are. (Of one with zero padding they are a part: it may
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from companion.data.labelled import Split
 from companion.measures.accuracy import Prepare
+from companion.training.checkpoint import load_tensors, save_tensors
 from mass.nn.evaluating import evaluating
 
 STRIDE = 8  # total, of the network "periodic"
@@ -34,14 +35,21 @@ class Attacked:
     said: Tensor
     identical: Tensor
 
-    @property
-    def right_always(self) -> Tensor:
-        """Images that no residue makes wrong, (N,) bool."""
-        return (self.said == self.true).all(0)
+    def right(self, asked: str) -> Tensor:
+        """Which images are right "in place", or at the "worst residue", that is, at every one: (N,) bool."""
+        return {"in place": self.said[0] == self.true, "worst residue": (self.said == self.true).all(0)}[asked]
+
+    def save(self, path: Path) -> None:
+        save_tensors(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """What was saved, or None."""
+        return cls(**load_tensors(path)) if path.exists() else None
 
     def row(self) -> dict[str, Any]:
         """Percentages over n images: right unmoved, right on average, right always; labels that agree, on average over pairs of
-        residues, and in all; bit-identical logits."""
+        residues, and in all; bit-identical logits; and what one and the same answer to all would get right at best (majority)."""
         right = (self.said == self.true).double()
         votes = nn.functional.one_hot(self.said, 2).double().mean(0)  # (N, 2)
         shares = {
@@ -52,7 +60,8 @@ class Attacked:
             "steady": (self.said == self.said[0]).all(0).double(),
             "identical": self.identical.double(),
         }
-        return {"n": len(self.true), "residues": len(self.said)} | {
+        majority = 100 * self.true.bincount().max().item() / len(self.true)
+        return {"n": len(self.true), "residues": len(self.said), "majority": majority} | {
             name: 100 * share.mean().item() for name, share in shares.items()
         }
 
@@ -71,8 +80,3 @@ def attack(model: nn.Module, split: Split, prepare: Prepare, stride: int = STRID
             said.append(logits.argmax(2))
             identical.append((logits == logits[0]).flatten(2).all(2).all(0))
     return Attacked(split.labels, torch.cat(said, 1), torch.cat(identical))
-
-
-def always_right(attacked: Mapping[str, Attacked]) -> dict[str, Tensor]:
-    """By method, which images it gets right wherever they are: for comparisons image by image."""
-    return {method: found.right_always for method, found in attacked.items()}

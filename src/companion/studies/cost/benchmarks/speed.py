@@ -10,9 +10,6 @@ and the other memory layout take part at batch 8. Memory is the growth of a proc
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +23,7 @@ from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
+from companion.measures.memory import grown, printed_by
 from companion.measures.timing import compared, milliseconds
 from companion.models.antialias import antialias
 from companion.models.random_weights import calibrated, segmenter
@@ -65,19 +63,6 @@ def passes(models: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[
     return {name: partial(model, last if name.endswith("channels last") else x) for name, model in models.items()}
 
 
-def grown(step: Callable[[], object]) -> float:
-    """Megabytes by which this process's memory grows at most while `step` runs (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _kilobytes("VmRSS")
-    step()
-    return (_kilobytes("VmHWM") - before) / 1024
-
-
-def _kilobytes(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
 def memory(name: str, method: str, size: int, batch: int) -> tuple[float, float]:
     """Peak megabytes of one pass in evaluation, and of one with its gradients; to be called in a process of its own."""
     model, x = network(name, size), torch.randn(batch, 3, size, size)
@@ -95,14 +80,9 @@ def memory(name: str, method: str, size: int, batch: int) -> tuple[float, float]
 
 def memory_ratios(name: str, size: int, batch: int) -> dict[str, float]:
     """MASS's peak memory over the plain network's, each in its own process that gives freed memory back."""
-    found = []
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
-    for method in ("plain", "MASS"):
-        command = [sys.executable, "-m", __spec__.name, "--memory", name, method, str(size), str(batch)]
-        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        found.append([float(value) for value in done.stdout.split()])
-    (evaluation, training), (mass_evaluation, mass_training) = found
+    (evaluation, training), (mass_evaluation, mass_training) = (
+        printed_by(__spec__.name, "--memory", name, method, str(size), str(batch)) for method in ("plain", "MASS")
+    )
     return {"memory_ratio": mass_evaluation / evaluation, "training_memory_ratio": mass_training / training}
 
 

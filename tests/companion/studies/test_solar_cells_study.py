@@ -1,0 +1,69 @@
+"""Notebook 11 on solar cells: paired comparisons are of MASS with each of the others; answers are kept; runs are notebook 09's."""
+
+import pytest
+import torch
+
+from companion.core.paths import find_root
+from companion.pipeline.settings import load_config
+from companion.studies.antialiasing.recipes import recipes as recipes_of_09
+from companion.studies.periodic.asked import Asked, corrected, over_seeds
+from companion.studies.periodic.recipes import fine_tuned, recipes
+from companion.studies.periodic.worst_case import Attacked
+
+SETTINGS = load_config(find_root()).of("11_periodic", "reduced")
+
+
+def attacked(wrong):
+    """Answers to eight images at four residues; the first `wrong` of them are wrong at the last residue."""
+    true = torch.tensor([0, 1] * 4)
+    said = true.expand(4, 8).clone()
+    said[3, :wrong] = 1 - true[:wrong]
+    return Attacked(true, said, torch.zeros(8, dtype=torch.bool))
+
+
+def answers(wrong, seeds=3):
+    """Of every seed, methods that are wrong about so many images at the worst residue."""
+    made = recipes(SETTINGS, tuple(wrong), seeds=seeds)
+    return Asked({recipe: attacked(wrong[recipe.method] - recipe.seed % 2) for recipe in made})
+
+
+def test_mass_is_compared_with_each_of_the_others_in_place_and_at_the_worst_residue():
+    rows = answers({"baseline": 7, "lpf3": 3, "mass": 1}).paired()
+    assert [(row["input"], row["against"]) for row in rows] == [
+        (asked, other) for asked in ("in place", "worst residue") for other in ("Baseline", "LPF-3")
+    ]
+    in_place, at_worst = rows[0], rows[2]
+    assert in_place["difference"] == in_place["seed_difference"] == 0 and in_place["p"] == in_place["seed_p"] == 1
+    assert at_worst["method"] == "MASS" and at_worst["difference"] == pytest.approx(75)
+    assert (at_worst["only_before"], at_worst["only_after"], at_worst["n"], at_worst["seeds"]) == (0, 6, 8, 3)
+    assert at_worst["seed_difference"] == pytest.approx(75)
+    assert at_worst["seed_low"] <= at_worst["seed_difference"] <= at_worst["seed_high"]
+    assert all(row["p_holm"] >= row["p"] and row["seed_p_holm"] >= row["seed_p"] for row in rows)
+
+
+def test_of_one_seed_there_is_no_comparison_over_seeds():
+    rows = answers({"baseline": 7, "mass": 1}, seeds=1).paired()
+    assert all(row["seeds"] == 1 and "seed_p" not in row and "seed_difference" not in row for row in rows)
+    assert Asked({}).paired() == [] and Asked({}).rows == [] and corrected([], "p") == []
+
+
+def test_over_seeds_differences_are_ours_less_the_other():
+    about = {"dataset": "d", "net": "n"}
+    rows = [about | {"method": m, "seed": s, "top1": v + s} for s in range(3) for m, v in (("MASS", 80), ("other", 70))]
+    (row,) = over_seeds(rows, "MASS", {"in place": "top1"})
+    assert row["against"] == "other" and row["seed_difference"] == 10 and row["seed_p_holm"] == 0
+
+
+def test_answers_are_kept(tmp_path):
+    assert Attacked.load(tmp_path / "none.pt") is None
+    found = attacked(2)
+    found.save(tmp_path / "answers.pt")
+    again = Attacked.load(tmp_path / "answers.pt")
+    assert again is not None and again.row() == found.row() and again.row()["majority"] == 50
+
+
+def test_mobilenet_is_tuned_as_in_notebook_09():
+    """Bit for bit the same runs, so that one may take the other's."""
+    theirs = recipes_of_09(load_config(find_root()).of("09_antialiasing", "reduced"))
+    ours = fine_tuned(SETTINGS, ("baseline-zero", "mass", "mass-blur"))
+    assert set(ours) <= set(theirs) and len(ours) == 3 * SETTINGS.tuned_seeds
