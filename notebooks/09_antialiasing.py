@@ -131,7 +131,7 @@ print(certificate)
 # (at the image's resolution, with MASS's grid where it lies). It is 0 where eq. 2 holds. Blue is equivariant. A pixel
 # of a panel is a shift, (0, 0) at the top left; versions have the same weights.
 
-# %%
+# %% tags=["measures"]
 versions = ["plain", "circular padding", "anti-aliased", "MASS"]
 found = {name: distances(name, settings.size, settings.residues, versions) for name in settings.nets}
 for name, grids in found.items():
@@ -139,13 +139,13 @@ for name, grids in found.items():
         measured = {"mean": grid.mean(), "largest": grid.max(), "shifts": grid.numel()}
         run.record(stage="feature distance", model=name, method=version, layer=layer, **measured)
 
-# %%
+# %% tags=["measures"]
 first, *others = settings.nets
 fig = figures.distance_heatmaps(found[first], first, WEIGHTS.get(first, "random weights"))
 run.figure(fig, f"distance_{first}")
 fig
 
-# %%
+# %% tags=["measures"]
 for name in others:
     fig = figures.distance_heatmaps(found[name], name, WEIGHTS.get(name, "random weights"))
     run.figure(fig, f"distance_{name}")
@@ -163,7 +163,7 @@ for name in others:
 # of the two outputs, over images and all residues of its stride; each version is trained on its own, on the same crops
 # from the same first weights.
 
-# %%
+# %% tags=["measures"]
 images, tested = generation.pictures(settings.restored, settings.restored_images, run.root, settings.size)
 restorers = {v: generation.trained(v, images, settings.restorer_steps, settings.seed) for v in generation.VERSIONS}
 rows = []
@@ -174,7 +174,7 @@ stable = {row["method"]: row["stability"] for row in rows}
 table = pd.DataFrame(rows).set_index("method").round(1)
 table.rename(columns={"n": "pairs", "identical": "identical, %", "stability": "PSNR of the others, dB"})
 
-# %%
+# %% tags=["measures"]
 names = ["circular padding", "anti-aliased", "MASS"]
 shown = {n: generation.outputs_and_difference(restorers[n], tested[0], (1, 1), settings.seed) for n in names}
 noisy = generation.spoiled(tested[:1], torch.Generator().manual_seed(settings.seed))[0]
@@ -227,7 +227,7 @@ fig
 # (`python -m companion.fetch elpv`); `quick` trains a small network on scikit-learn's digits, to show that all runs,
 # with filters of other sizes, and with shifts in training.
 
-# %%
+# %% tags=["measures"]
 plans = recipes(settings)
 records = run_all(plans, run.root, run.checkpoints)
 for record in records:
@@ -245,7 +245,7 @@ fig
 # Other ways to move: by half a pixel, between the positions of any grid, and with zeros moving in, which no circular
 # method promises anything about. Agreement of the two labels, in percent, of the first seed's networks.
 
-# %%
+# %% tags=["measures"]
 networks = {r.method: trained(run.checkpoints / r.name)[0] for r in plans if r.seed == settings.seed}
 compared = {METHODS[m].printed: model for m, model in networks.items() if not METHODS[m].shifts}
 batches, moves = data.test.batches(100), small_moves(settings.reach)
@@ -261,7 +261,7 @@ pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreeme
 # strengths of our own (`companion/data/common_corruptions.py`). The mean corruption error is, of every kind, the error
 # in percent of the plain network's, averaged over kinds.
 
-# %%
+# %% tags=["measures"]
 wrong = []
 for seed in dict.fromkeys(r.seed for r in plans):
     chosen = [r for r in plans if r.seed == seed and not METHODS[r.method].shifts]
@@ -291,8 +291,6 @@ fig
 
 # %%
 table = claims.of_the_seed(records, cifar10, found, stable, relative)
-for claim in table:
-    run.record(stage="claim", input=claim.said, measured=claim.measured, number=claim.number, verdict=claim.verdict)
 with pd.option_context("display.max_colwidth", None):
     display(pd.DataFrame(table).set_index("said"))  # noqa: F821
 

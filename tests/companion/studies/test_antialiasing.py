@@ -10,7 +10,7 @@ import mass
 from companion.core.paths import find_root
 from companion.data.generated.hard_images import centred_photograph
 from companion.models.restorer import Restorer
-from companion.studies.antialiasing import claims, generation
+from companion.studies.antialiasing import claims, generation, published
 from companion.studies.antialiasing.corrupted import relative
 from companion.studies.antialiasing.distance import feature_distance
 from companion.studies.antialiasing.layers import against_float64, layer_errors, pooled
@@ -143,3 +143,25 @@ def test_comparisons_without_intervals_hold_for_all_cases_or_none():
     assert claims.by_comparison("", "", {"a": (2, 1), "b": (3, 2)}).verdict == claims.CONFIRMED
     assert claims.by_comparison("", "", {"a": (2, 1), "b": (1, 2)}).verdict == claims.OPEN
     assert claims.by_comparison("", "", {"a": (1, 1), "b": (1, 2)}).verdict == claims.NOT
+
+
+def test_the_table_of_claims_follows_from_published_records():
+    """A claim about shifts in training is open without such runs, and told by them where there are some."""
+    about = {"notebook": "09_antialiasing", "profile": "reduced", "epochs": 6}
+    kinds = {"anti-aliased": 85.0, claims.PLAIN: 77.0, f"{claims.PLAIN}, shifts in training": 80.0}
+    made = [
+        about | {"row": seed, "method": method, "seed": seed, "top1": 80.0, "consistency": value + 0.1 * seed}
+        for method, value in kinds.items()
+        for seed in range(3)
+    ]
+    made += [
+        {"row": 9, "stage": "feature distance", "model": "net", "method": method, "layer": "last", "mean": mean}
+        for method, mean in (("circular padding", 0.5), ("anti-aliased", 0.4))
+    ]
+    made += [
+        {"row": 10, "stage": "generation", "method": m, "stability": 30.0} for m in ("circular padding", "anti-aliased")
+    ]
+    for records, verdict in ((made, claims.CONFIRMED), (made[:6] + made[9:], claims.OPEN)):
+        told = {claim.said: claim.verdict for claim in published.claims(records, [])}
+        assert told["Shift augmentation is no longer required"] == verdict
+        assert told["Internal features keep shift-equivariance better"] == claims.CONFIRMED
