@@ -189,7 +189,8 @@ fig
 # ## Trained on tiles, run on the whole
 #
 # The classifier, its channels weighed before they are averaged, is a map that says where. Trained on 64 x 64, it
-# runs on any size its stride divides. `mass.output_origins` says which pixels a position means.
+# runs on any size its stride divides. `mass.output_origins` says which pixels a position means; an alarm is given where
+# the map is higher than anywhere on the training tiles without a defect.
 
 # %% tags=["measures"]
 photo = whole.whole_image(settings.whole, defects=max(4, settings.whole // 128), seed=settings.seed)
@@ -199,7 +200,7 @@ for row in located:
     run.record(stage="whole", dataset="periodic", net="periodic", size=settings.whole, **row)
 
 # %%
-places = whole.heats(both, data, photo.images.roll((3, 3), (2, 3)))
+places = whole.alarms(both, data, photo.images.roll((3, 3), (2, 3)))
 defects = photo.defects[0].roll((3, 3), (0, 1))
 fig = figures.heat(photo.images[0, 0].roll((3, 3), (0, 1)), defects, places)
 run.figure(fig, "whole")
@@ -209,7 +210,7 @@ fig
 pd.DataFrame(located).set_index("method").round(1)
 
 # %% [markdown]
-# `moved`: positions whose heat is there, bit-identical, when the image has moved by (3, 5). `tiled`: the same for a
+# Drawn: the image moved by (3, 3). `moved`: positions whose heat is there, bit-identical, when it has moved by (3, 5). `tiled`: the same for a
 # tile that is cut out at a multiple of the stride and run on its own, well inside it. On a fixed grid such a tile
 # always agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the whole's, as on
 # a lattice whose pitch is the stride.

@@ -49,6 +49,20 @@ def test_heat_maps_move_along_by_origins_and_not_on_the_frame_s_grid():
     assert torch.equal(whole.in_pixels(by_frame, x)[::8, ::8], by_frame(x).detach()[0, 0])
 
 
+def test_no_training_tile_without_a_defect_gives_an_alarm():
+    images = torch.randint(256, (6, 1, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
+    data = Labelled(*[Split(images, torch.tensor([0, 1, 0, 1, 0, 0]))] * 2, (0.4,), (0.1,))
+    network = METHODS["mass"].build("periodic", 0).eval()
+    x = data.normalize(images[:1])
+    heater = whole.heat_map(network, x, "MASS")
+    level = whole.alarm(heater, data)
+    for image, label in zip(images, data.train.labels, strict=True):
+        ((name, found),) = whole.alarms({"MASS": network}, data, image[None])
+        assert name == "MASS" and (label == 1 or not found.any())
+    with torch.no_grad():
+        assert level == max(heater(data.normalize(image[None])).max().item() for image in images[[0, 2, 4, 5]])
+
+
 def test_the_heat_is_the_classifier_s():
     network = METHODS["baseline-zero"].build("periodic", 0).eval()
     x = torch.randn(2, 1, 64, 64)
@@ -58,10 +72,10 @@ def test_the_heat_is_the_classifier_s():
 
 
 def test_detections_count_what_is_near():
-    defects, heat = torch.zeros(64, 64, dtype=torch.uint8), torch.full((64, 64), -torch.inf)
+    defects, alarms = torch.zeros(64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.bool)
     defects[0:2, 0:2], defects[30, 30] = 1, 2
-    heat[62, 62], heat[40, 0] = 1.0, 1.0  # around the corner; far from both
-    assert whole.detections(heat, defects, reach=4) == {"defects": 2, "found": 50.0, "strays": 1}
+    alarms[62, 62] = alarms[40, 0] = True  # around the corner; far from both
+    assert whole.detections(alarms, defects, reach=4) == {"defects": 2, "found": 50.0, "strays": 1}
 
 
 def test_equal_objects_get_as_many_answers_as_the_grid_has_phases():

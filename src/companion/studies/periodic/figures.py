@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,16 +153,19 @@ def _curves(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
 
 
 def heat(image: Tensor, defects: Tensor, places: Sequence[tuple[str, Tensor]]) -> Figure:
-    """An image with its defects framed, and where networks put their positive heat (H, W)."""
+    """An image that wraps, its defects framed, and where networks give an alarm, (H, W) bool."""
     fig, axes = plt.subplots(1, len(places) + 1, figsize=(4.2 * (len(places) + 1), 4.4))
     titles = ["the whole, its defects framed", *(title for title, _ in places)]
     for ax, title in zip(axes, titles, strict=True):
         draw_image(ax, image.float() / 255, title)
-    for box in boxes(defects, wraps=False):
-        _frame(axes[0], box, max(4, image.shape[1] / 64))
+    side = len(image)
+    for x1, y1, x2, y2 in boxes(defects):
+        for down, right in itertools.product((0, side), repeat=2):  # what crosses the border is framed on both sides
+            _frame(axes[0], (x1 - right, y1 - down, x2 - right, y2 - down), max(4, side / 64))
     for ax, (_, found) in zip(axes[1:], places, strict=True):
-        rows, columns = (found > 0).nonzero().unbind(1)
+        rows, columns = found.nonzero().unbind(1)
         ax.plot(columns, rows, "s", ms=4, mec=_RED, mfc="none")
+        ax.set(xlim=axes[0].get_xlim(), ylim=axes[0].get_ylim())
     return finished(fig, despine=False)
 
 

@@ -69,10 +69,11 @@ def in_pixels(heater: nn.Module, x: Tensor) -> Tensor:
     return found
 
 
-def heats(networks: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Heat in pixels, by method (those of `heat_map`)."""
-    x = data.normalize(images)
-    return [(method, in_pixels(heat_map(network, x, method), x)) for method, network in networks.items()]
+def alarm(heater: nn.Module, data: Labelled) -> float:
+    """The heat from which on a position is an alarm: above all that training tiles without a defect show."""
+    flawless = data.train.images[data.train.labels == 0]
+    with torch.no_grad():
+        return max(heater(data.normalize(images)).max().item() for images in flawless.split(64))
 
 
 def located(networks: Mapping[str, nn.Module], data: Labelled, photo: Photographs) -> list[dict[str, Any]]:
@@ -82,8 +83,16 @@ def located(networks: Mapping[str, nn.Module], data: Labelled, photo: Photograph
     for method, network in networks.items():
         heater = heat_map(network, x, method)
         exact = exactness(heater, photo.images, data, photo.images.shape[3] // 2, (3, 5))
-        rows.append({"method": method} | exact | detections(in_pixels(heater, x), photo.defects[0]))
+        found = detections(in_pixels(heater, x) > alarm(heater, data), photo.defects[0])
+        rows.append({"method": method} | exact | found)
     return rows
+
+
+def alarms(networks: Mapping[str, nn.Module], data: Labelled, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Pixels whose positions are alarms, (H, W) bool, by method (those of `heat_map`)."""
+    x = data.normalize(images)
+    heaters = [(method, heat_map(network, x, method)) for method, network in networks.items()]
+    return [(method, in_pixels(heater, x) > alarm(heater, data)) for method, heater in heaters]
 
 
 def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: tuple[int, int]) -> dict[str, float]:
@@ -109,18 +118,18 @@ def exactness(heater: nn.Module, image: Tensor, data: Labelled, tile: int, by: t
     }
 
 
-def detections(heat: Tensor, defects: Tensor, reach: int = 12) -> dict[str, Any]:
-    """Where the heat is positive, in pixels, against where defects are.
+def detections(alarms: Tensor, defects: Tensor, reach: int = 12) -> dict[str, Any]:
+    """Alarms, in pixels, against where defects are.
 
     Args:
-        heat: of `in_pixels`; defects: (H, W), of `Photographs`.
+        alarms: (H, W), bool; defects: (H, W), of `Photographs`.
 
     Returns:
-        defects; found, percent of them that have positive heat within `reach` pixels; strays, positive positions farther from any.
+        defects; found, percent of them that have an alarm within `reach` pixels; strays, alarms farther than twice that from any.
     """
-    hot = (heat > 0).nonzero()
+    hot = alarms.nonzero()
     numbers = range(1, int(defects.max()) + 1)
-    distances = torch.stack([_distance(hot, (defects == number).nonzero(), heat.shape) for number in numbers])
+    distances = torch.stack([_distance(hot, (defects == number).nonzero(), alarms.shape) for number in numbers])
     found = (distances <= reach).any(1) if len(hot) else torch.zeros(len(numbers))
     strays = int((distances > 2 * reach).all(0).sum()) if len(hot) else 0
     return {"defects": len(numbers), "found": 100 * found.double().mean().item(), "strays": strays}
