@@ -211,13 +211,13 @@ pd.DataFrame(located).set_index("method").round(1)
 
 # %% [markdown]
 # Drawn: the image moved by (3, 3). `moved`: positions whose heat is there, bit-identical, when it has moved by (3, 5).
-# `tiled`: the same for a tile that is cut out at a multiple of the stride and run on its own, well inside it. On a fixed
-# grid such a tile always agrees with the whole. Under MASS it chooses an origin of its own, and agrees where that is the
-# whole's, as on a lattice whose pitch is the stride. `strays`: alarms far from any defect, for a threshold of tiles meets
-# more positions on the whole.
+# `tiled`: the same for a tile that is cut out at a multiple of the stride and run on its own, well inside it. On a
+# fixed grid such a tile always agrees with the whole. Under MASS it chooses an origin of its own, and agrees where
+# that is the whole's, as on a lattice whose pitch is the stride. `strays`: alarms far from any defect, for a threshold
+# of tiles meets more positions on the whole.
 #
-# What it takes in memory: the growth of a process of its own, in megabytes, while a heat map is made, and while 16 tiles
-# are trained on. (Not measured in every profile.)
+# What it takes in memory: the growth of a process of its own, in megabytes, while a heat map is made, and while 16
+# tiles are trained on. (Not measured in every profile.)
 
 # %% tags=["measures"]
 memory = whole_memory.peak_memory(settings.weighed)
