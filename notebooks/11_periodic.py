@@ -81,9 +81,9 @@ data = DATASETS["periodic"](run.root)
 
 # %% tags=["measures"]
 vias = asked(made, run.root, run.checkpoints, settings.probed)
-rows = vias.rows
-for row in rows:
-    run.record(stage="worst case", **row)
+rows, paired = vias.rows, vias.paired()
+for row in vias.records():
+    run.record(**row)
 
 # %%
 fig = figures.worst(pd.DataFrame(rows), f"Trained with the camera in its place; {rows[0]['n']} test images")
@@ -101,11 +101,6 @@ pd.DataFrame(rows).groupby("method", sort=False)[columns].mean().round(1)
 #
 # Is the difference more than chance? MASS less each of the others: image by image, first seed (McNemar's test), and
 # over seeds where there are several (Student's); corrected for the number of comparisons (Holm).
-
-# %% tags=["measures"]
-paired = vias.paired()
-for row in paired:
-    run.record(stage="worst case, paired", **row)
 
 # %%
 figures.differences(paired)
@@ -192,9 +187,11 @@ fig
 # runs on any size its stride divides. `mass.output_origins` says which pixels a position means; an alarm is given where
 # the map is higher than anywhere on the training tiles without a defect.
 
-# %% tags=["measures"]
+# %%
+both = networks(recipes(settings, ("baseline", "mass")), run.root, run.checkpoints)
+both = {METHODS[recipe.method].printed: network for recipe, network in both.items()}
+data = DATASETS["periodic"](run.root)
 photo = whole.whole_image(settings.whole, defects=max(4, settings.whole // 128), seed=settings.seed)
-both = {name: shown[name] for name in ("Baseline", "MASS")}
 located = whole.located(both, data, photo)
 for row in located:
     run.record(stage="whole", dataset="periodic", net="periodic", size=settings.whole, **row)
@@ -254,16 +251,14 @@ pd.DataFrame(apart).pivot_table(index="method", columns="objects", values="answe
 # network, from nothing, at 64 x 64; all test images at all 64 residues, over seeds. (Not run in every profile.)
 
 # %% tags=["measures"]
-cells = solar_cells.from_nothing(settings, run.root, run.checkpoints)
-compared = cells.paired()
-for row in cells.rows:
-    run.record(stage="worst case", **row)
-for row in compared:
-    run.record(stage="worst case, paired", **row)
+answers = solar_cells.from_nothing(settings, run.root, run.checkpoints)
+cells, compared = answers.rows, answers.paired()
+for row in answers.records():
+    run.record(**row)
 
 # %%
-title = f"Solar cells, small ResNet: {cells.rows[0]['n']} test images at 64 residues" if cells.rows else ""
-fig = figures.worst(pd.DataFrame(cells.rows), title) if cells.rows else None
+title = f"Solar cells, small ResNet: {cells[0]['n']} test images at 64 residues" if cells else ""
+fig = figures.worst(pd.DataFrame(cells), title) if cells else None
 if fig:
     run.figure(fig, "solar-cells")
 fig
@@ -295,23 +290,21 @@ fig
 # images, in place, shifted at random, and whether two random shifts get one label.
 
 # %% tags=["measures"]
-tuned, gains, exhaustive = solar_cells.fine_tuned(settings, run.root, run.checkpoints)
-for row in tuned + gains:
-    run.record(stage="fine-tuned", **row)
-for row in exhaustive.rows:
-    run.record(stage="worst case", **row)
-for row in exhaustive.paired():
-    run.record(stage="worst case, paired", **row)
+tuned, gains = solar_cells.fine_tuned(settings, run.root, run.checkpoints)
+answers = solar_cells.exhaustive(settings, run.root, run.checkpoints)
+asked_all, compared_all = answers.rows, answers.paired()
+for row in tuned + gains + answers.records():
+    run.record(**row)
 
 # %%
-title = f"Solar cells, MobileNetV2: {settings.tuned_probed} test images at 1,024 residues"
-fig = figures.worst(pd.DataFrame(exhaustive.rows), title) if exhaustive.rows else None
+title = f"Solar cells, MobileNetV2: {asked_all[0]['n']} test images at 1,024 residues" if asked_all else ""
+fig = figures.worst(pd.DataFrame(asked_all), title) if asked_all else None
 if fig:
     run.figure(fig, "solar-cells-fine-tuned")
 fig
 
 # %%
-figures.differences(exhaustive.paired())
+figures.differences(compared_all)
 
 # %%
 figures.differences(gains)

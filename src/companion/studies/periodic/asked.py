@@ -59,6 +59,12 @@ class Asked:
         """One a network."""
         return [about(recipe) | found.row() for recipe, found in self.answers.items()]
 
+    def records(self) -> Rows:
+        """The rows of networks and of comparisons, each with its stage."""
+        return [{"stage": "worst case"} | row for row in self.rows] + [
+            {"stage": "worst case, paired"} | row for row in self.paired()
+        ]
+
     def paired(self, method: str = "mass") -> Rows:
         """A method against each of the others, in place and at the worst residue: one family of comparisons.
 

@@ -74,7 +74,7 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
         for place, mean in zip(places, means, strict=True):
             ax.plot([place, place], wilson(mean, int(rows["n"].max())), color="#222222", lw=1.2)
         ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
-    ax.axhline(rows["majority"].iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best")
+    _majority(ax, rows)
     ax.set_xticks(range(len(methods)), [m.replace(", ", ",\n") for m in methods], fontsize=9.5)
     ax.set(title=title, ylabel="images right, %", ylim=(0, 104))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -107,7 +107,7 @@ def against_images(sets: Mapping[str, pd.DataFrame]) -> Figure:
     fig, axes = plt.subplots(1, len(sets), figsize=(5.4 * len(sets) + 1.4, 3.8), sharey=True, squeeze=False)
     for ax, (title, rows) in zip(axes[0], sets.items(), strict=True):
         _in_doublings(ax, rows, "images")
-        ax.axhline(rows["majority"].iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best")
+        _majority(ax, rows)
         ax.set(title=title, xlabel="training images, in as many steps")
     axes[0, 0].set_ylabel("right at every residue, %")
     axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -194,3 +194,10 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
             shown[f"over {over}, points"] = [difference(*bounds) for bounds in zip(*columns, strict=True)]
             shown[f"p (Holm), {over}"] = [p_value(p) for p in table[f"{start}p_holm"]]
     return pd.DataFrame(shown, index=table.index)
+
+
+def _majority(ax: Axes, rows: pd.DataFrame) -> None:
+    if "majority" in rows:
+        ax.axhline(
+            rows["majority"].dropna().iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best"
+        )

@@ -37,21 +37,27 @@ def few_images(settings: Any, root: Path, folder: Path) -> Rows:
     return rows
 
 
-def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows, Asked]:
+def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
     """MobileNetV2 from its published weights; nothing where this is not run.
 
     Returns:
-        What the runs of all seeds were found to do (companion.training.record_run), MASS against the others over seeds, and the
-        first seed's answers about the first test images at all 1,024 residues.
+        What the runs of all seeds were found to do (companion.training.record_run), and MASS against the others over seeds.
     """
     if not settings.tuned_epochs:
-        return [], [], Asked({})
+        return [], []
     made = recipes_fine_tuned(settings, _TUNED)
     runs = run_all(made, root, folder)
     rows = [
-        about(recipe) | {name: run[name] for name in ("n", *_MEASURED.values())}
+        {"stage": "fine-tuned"} | about(recipe) | {name: run[name] for name in ("n", *_MEASURED.values())}
         for recipe, run in zip(made, runs, strict=True)
     ]
-    first = [recipe for recipe in made if recipe.seed == settings.seed]
-    answers = asked(first, root, folder, settings.tuned_probed, _TUNED_STRIDE, batch=50)
-    return rows, over_seeds(rows, METHODS["mass"].printed, _MEASURED), answers
+    gains = over_seeds(rows, METHODS["mass"].printed, _MEASURED)
+    return rows, [{"stage": "fine-tuned, paired"} | row for row in gains]
+
+
+def exhaustive(settings: Any, root: Path, folder: Path) -> Asked:
+    """The first seed's answers about the first test images at all 1,024 residues; nothing where this is not run."""
+    if not settings.tuned_epochs:
+        return Asked({})
+    first = [recipe for recipe in recipes_fine_tuned(settings, _TUNED) if recipe.seed == settings.seed]
+    return asked(first, root, folder, settings.tuned_probed, _TUNED_STRIDE, batch=50)
