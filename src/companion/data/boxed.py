@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from companion.data.generated.periodic import KINDS, Photographs, Structure, boxes, draw
-from companion.data.normalisation import normalize_bytes
+from companion.data.held import Held, Rows
 from companion.data.published.deeppcb import KINDS as PCB_KINDS
 from companion.data.published.deeppcb import DeepPcb
 
@@ -23,46 +23,17 @@ _SEEN = 0.5  # of a box: with less of it in a crop, it is none
 
 
 @dataclass(frozen=True)
-class Boxed:
+class Boxed(Rows):
     """Images (N, C, H, W), uint8, and their boxes (N, M, 5): x1, y1, x2, y2, kind, float32; rows of kind -1 are none."""
 
-    images: Tensor
     boxes: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def first(self, count: int) -> Boxed:
-        """The first images of it, or all where there are no more."""
-        return Boxed(self.images[:count], self.boxes[:count])
-
-    def to(self, device: str | torch.device) -> Boxed:
-        return Boxed(self.images.to(device), self.boxes.to(device))
 
 
 @dataclass(frozen=True)
-class BoxedSet:
-    """A data set: two splits, the names of its kinds, and how images in [0, 1] are normalised."""
+class BoxedSet(Held[Boxed]):
+    """A data set of images with boxes, and the names of their kinds."""
 
-    train: Boxed
-    test: Boxed
     kinds: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def count(self) -> int:
-        return len(self.train)
-
-    @property
-    def channels(self) -> int:
-        return self.train.images.shape[1]
-
-    def to(self, device: str | torch.device) -> BoxedSet:
-        return BoxedSet(self.train.to(device), self.test.to(device), self.kinds, self.mean, self.std)
-
-    def normalize(self, images: Tensor) -> Tensor:
-        return normalize_bytes(images, self.mean, self.std)
 
 
 def padded(found: list[Tensor]) -> Tensor:
@@ -102,7 +73,7 @@ def _areas(boxes: Tensor) -> Tensor:
 def deeppcb_boards(root: Path) -> BoxedSet:
     """The official split of DeepPCB, 1,000 and 500 boards at half their size: template, board, and how they differ."""
     train, test = (_boards(DeepPcb(root, split)) for split in ("trainval", "test"))
-    return BoxedSet(train, test, PCB_KINDS, (0.5, 0.5, 0.05), (0.45, 0.45, 0.2))
+    return BoxedSet(train, test, (0.5, 0.5, 0.05), (0.45, 0.45, 0.2), PCB_KINDS)
 
 
 def _boards(boards: DeepPcb) -> Boxed:
@@ -119,7 +90,7 @@ def _boards(boards: DeepPcb) -> Boxed:
 def periodic_boxes(root: Path) -> BoxedSet:
     """Generated vias, 64 x 64, with one defect or two of a kind; 512 images to train on, 100 to test, all at misregistration 0."""
     train, test = (_vias(count, seed) for count, seed in ((512, 10), (100, 11)))
-    return BoxedSet(train, test, KINDS, (0.41,), (0.13,))
+    return BoxedSet(train, test, (0.41,), (0.13,), KINDS)
 
 
 def _vias(count: int, seed: int) -> Boxed:

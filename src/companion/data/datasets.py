@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from companion.data import boxed, segmented
+from companion.data import boxed, instances, segmented
 from companion.data.generated import periodic_sets
 from companion.data.published import cifar10, deeppcb, digits, folders, mnist, mnist_scale, solar_cells
 
@@ -55,4 +55,5 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "deeppcb-differences": deeppcb.differences,
     "deeppcb-boards": boxed.deeppcb_boards,
     "periodic-boxes": boxed.periodic_boxes,
+    "periodic-instances": instances.periodic_instances,
 }

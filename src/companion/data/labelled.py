@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from companion.data.normalisation import normalize_bytes
+from companion.data.held import Held, Rows
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Rows):
     """Images (N, C, H, W), uint8, and labels (N,), int64."""
 
-    images: Tensor
     labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: str | torch.device) -> Split:
-        return Split(self.images.to(device), self.labels.to(device))
-
-    def first(self, count: int) -> Split:
-        """The first images of it, or all where there are no more."""
-        return Split(self.images[:count], self.labels[:count])
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at a time."""
@@ -34,27 +22,8 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A data set: two splits, and the mean and standard deviation by which images in [0, 1] are normalised."""
-
-    train: Split
-    test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def count(self) -> int:
-        return len(self.train)
-
-    @property
-    def channels(self) -> int:
-        return self.train.images.shape[1]
-
-    def to(self, device: str | torch.device) -> Labelled:
-        return Labelled(self.train.to(device), self.test.to(device), self.mean, self.std)
-
-    def normalize(self, images: Tensor) -> Tensor:
-        return normalize_bytes(images, self.mean, self.std)
+class Labelled(Held[Split]):
+    """A data set of labelled images."""
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -31,10 +31,6 @@ class Transformed(Labelled):
     kind: str
     halved: bool
 
-    def to(self, device: str | torch.device) -> Transformed:
-        train, test, upright = (split.to(device) for split in (self.train, self.test, self.upright))
-        return Transformed(train, test, self.mean, self.std, upright, self.kind, self.halved)
-
     @property
     def steps(self) -> tuple[float, ...]:
         """Angles in degrees, or scales, that cover what the images went through."""

@@ -49,12 +49,16 @@ def match(found: Found, boxes: Tensor, labels: Tensor, kinds: int, iou: float, s
     Args:
         boxes: (M, 4), the true ones, labels: (M,) int64, kinds: how many kinds there are; iou: the least overlap; size: of the image.
     """
+    return match_by(found, box_iou(found["boxes"], boxes.to(found["boxes"]), size), labels, kinds, iou)
+
+
+def match_by(found: Found, overlaps: Tensor, labels: Tensor, kinds: int, iou: float) -> Matched:
+    """The same of whatever overlaps, boxes or masks: `overlaps` (K, M) of the detections with the true ones, in [0, 1]."""
     order = found["scores"].argsort(descending=True, stable=True)[:MOST]
     scores, named = found["scores"][order], found["labels"][order]
-    overlaps = box_iou(found["boxes"][order], boxes.to(found["boxes"]), size)
-    overlaps[named[:, None] != labels[None]] = -1
+    overlaps = overlaps[order].masked_fill(named[:, None] != labels[None], -1)
     right = torch.zeros(len(order), dtype=torch.bool)
-    for k in range(len(order) if len(boxes) else 0):
+    for k in range(len(order) if len(labels) else 0):
         most, which = overlaps[k].max(0)
         if most >= iou:
             right[k] = True

@@ -20,6 +20,7 @@ from companion.models.antialias import DESCRIPTIONS
 from companion.models.cifar_resnets import CIFAR_NETS
 from companion.models.deeplab import SEGMENTERS
 from companion.models.detectors.dense_detector import DETECTORS
+from companion.models.detectors.mask_rcnn import mask_rcnn
 from companion.models.implicit.ien_nets import IEN_NETS
 from companion.models.implicit.steerable import SteerableNet
 from companion.models.mobilenet import MOBILENETS
@@ -29,7 +30,7 @@ from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.alignment import SelectOrigin
 from mass.nn.blurpool import BlurPool
 
-NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS | DETECTORS
+NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS | DETECTORS | {"mask-rcnn-vias": mask_rcnn}
 
 
 def channels_of(model: nn.Module) -> int:

@@ -17,11 +17,17 @@ from companion.measures.accuracy import Prepare
 class Network:
     """Bytes -> outputs in float32: the network as it is trained, images prepared, in the recipe's precision."""
 
-    run: Callable[[Tensor], Tensor]
+    run: Callable[..., Any]
     model: nn.Module  # whose layers a loss may read
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self.run(images)
+        outputs: Tensor = self.run(images)
+        return outputs.float()
+
+    def losses(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Of a network that is told what is to be found, and computes its own losses."""
+        losses: dict[str, Tensor] = self.run(images, targets)
+        return losses
 
 
 class Loss(NamedTuple):

@@ -7,12 +7,14 @@ from typing import Any
 
 from companion.core.errors import Refusal
 from companion.data.boxed import BoxedSet
+from companion.data.instances import InstanceSet
 from companion.data.labelled import Labelled
 from companion.data.segmented import Segmented
 from companion.data.transformed import Transformed
 from companion.training.classification import Classification
 from companion.training.detection import Detection
 from companion.training.implicit_equivariance import ImplicitEquivariance
+from companion.training.instances import InstanceSegmentation
 from companion.training.recipe import Recipe
 from companion.training.segmentation import Segmentation
 from companion.training.task import Task
@@ -22,6 +24,7 @@ TASKS: dict[type, Callable[[Any, Recipe], Task]] = {
     Transformed: ImplicitEquivariance,
     Segmented: Segmentation,
     BoxedSet: Detection,
+    InstanceSet: InstanceSegmentation,
 }
 
 

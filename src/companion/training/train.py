@@ -117,10 +117,10 @@ class Training:
     def prepare(self, images: Tensor) -> Tensor:
         return self.task.data.normalize(images).contiguous(memory_format=torch.channels_last)
 
-    def outputs(self, images: Tensor) -> Tensor:
-        """The outputs for a batch of bytes, in the recipe's precision, as float32."""
+    def outputs(self, images: Tensor, *told: Any) -> Any:
+        """What the network makes of a batch of bytes, and of what else it is told, in the recipe's precision."""
         with self.autocast():
-            return self.running(self.prepare(images)).float()
+            return self.running(self.prepare(images), *told)
 
     @property
     def done(self) -> int:

@@ -65,7 +65,7 @@ def test_crops_keep_what_they_see_half_of():
 def task(method="mass", **more):
     images = torch.randint(256, (8, 1, 64, 64), generator=torch.Generator().manual_seed(0)).byte()
     split = Boxed(images, torch.cat([boxes(k) for k in range(8)]))
-    data = BoxedSet(split, split, ("a", "b", "c", "d", "e"), (0.5,), (0.25,))
+    data = BoxedSet(split, split, (0.5,), (0.25,), ("a", "b", "c", "d", "e"))
     return Detection(
         data, Recipe(net="detector-vias", method=method, dataset="periodic-boxes", batch=4, size=32, **more)
     )
@@ -85,7 +85,7 @@ def test_shifts_in_training_move_boxes_with_their_pixels():
     image[..., 20:30, 40:52] = 255
     split = Boxed(image.repeat(8, 1, 1, 1), torch.tensor([40.0, 20, 52, 30, 0]).repeat(8, 1, 1))
     recipe = Recipe(net="detector-vias", method="baseline-shifts", dataset="periodic-boxes", batch=4, size=64)
-    for images, rows in Detection(BoxedSet(split, split, ("a",), (0.5,), (0.5,)), recipe).parts(0):
+    for images, rows in Detection(BoxedSet(split, split, (0.5,), (0.5,), ("a",)), recipe).parts(0):
         for one, (x1, y1, x2, y2, _) in zip(images, rows[:, 0].long().tolist(), strict=True):
             inside = one[0][torch.arange(y1, y2) % 64][:, torch.arange(x1, x2) % 64]
             assert (inside == 255).all()
