@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from companion.core.intervals import wilson
 from companion.figures.style import finished
 
 
@@ -60,6 +61,22 @@ def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good:
     if title:
         fig.suptitle(title)
     return finished(fig, despine=False)
+
+
+def changed_by(rows: pd.DataFrame, by: str, label: str, title: str, colour: Callable[[str], str]) -> Figure:
+    """What share changes, by what was done, a point per method with its 95% interval (columns: method, `by`, changed, n)."""
+    kinds, methods = (list(dict.fromkeys(rows[name])) for name in (by, "method"))
+    fig, ax = plt.subplots(figsize=(8, 1.4 + 0.75 * len(kinds)))
+    for kind, method, share, n in rows[[by, "method", "changed", "n"]].itertuples(index=False):
+        place = kinds.index(kind) + 0.18 * (methods.index(method) - (len(methods) - 1) / 2)
+        ax.plot(wilson(share, n), [place, place], color=colour(method), lw=2)
+        ax.plot(share, place, "o", ms=7, color=colour(method), label=method if kind == kinds[0] else None)
+    ax.set_yticks(range(len(kinds)), kinds)
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel=f"{label}, % (95% interval)")
+    ax.set_xlim(left=-1)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
 
 
 def draw_map(axes: Axes, values: Tensor, title: str, grid: int | None = None, start: tuple[int, int] = (0, 0)) -> None:

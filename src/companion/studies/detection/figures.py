@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from companion.core.intervals import wilson
-from companion.figures.common import draw_image
+from companion.figures.common import changed_by, draw_image
 from companion.figures.style import COLOURS, finished, use_style
+from companion.measures.masks import painted
 from companion.models.detectors.detections import Found
 from companion.studies.detection.shifted import CONVERTED
 from mass.detection import split_at_seam
@@ -29,9 +30,12 @@ def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
 
 
 def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], truth: Tensor | None = None) -> None:
-    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet; each with its name and score."""
+    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet, and its masks; each with its name and score."""
     size = (image.shape[1], image.shape[2])
     draw_image(ax, image if image.shape[0] == 3 else image[0])
+    if "masks" in found:
+        kinds = painted(found).numpy()
+        ax.imshow(numpy.ma.masked_equal(kinds, 0), cmap="Set1", vmin=1, vmax=9, alpha=0.6, interpolation="nearest")
     if truth is not None and len(truth):
         _frame(ax, split_at_seam(truth, size)[0], _GREEN, ":")
     if not len(found["boxes"]):
@@ -87,26 +91,7 @@ def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str)
 
 def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
     """Images with other objects after some move, by how they moved, a point per network with its 95% interval."""
-    motions, methods = (list(dict.fromkeys(rows[name])) for name in ("protocol", "method"))
-    fig, ax = plt.subplots(figsize=(8, 1.4 + 0.8 * len(motions)))
-    for row in rows.itertuples():
-        place = motions.index(row.protocol) + 0.18 * (methods.index(row.method) - (len(methods) - 1) / 2)
-        low, high = wilson(row.changed, row.n)
-        ax.plot([low, high], [place, place], color=_COLOURS[row.method], lw=2)
-        ax.plot(
-            row.changed,
-            place,
-            "o",
-            ms=7,
-            color=_COLOURS[row.method],
-            label=row.method if row.protocol == motions[0] else None,
-        )
-    ax.set_yticks(range(len(motions)), motions)
-    ax.invert_yaxis()
-    ax.set(title=title, xlabel="images with other objects after some move, % (95% interval)")
-    ax.set_xlim(left=-2)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finished(fig)
+    return changed_by(rows, "protocol", "images with other objects after some move", title, _COLOURS.__getitem__)
 
 
 def precision(rows: pd.DataFrame, title: str) -> Figure:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 import mass
 from companion.data.published.voc import CLASSES, Voc
-from companion.measures.detection_sets import Change, changes
+from companion.measures.detection_sets import Change, changes, of_something, summary
 from companion.measures.paired_images import compare
 from companion.models.detectors.detections import Found, found_in, read_fastestdet
 from companion.models.pretrained import fastestdet
@@ -137,6 +137,20 @@ def _within(found: Found, frame: Tensor) -> Found:
     boxes = found["boxes"]
     which = (boxes[:, :2] >= frame[:2]).all(1) & (boxes[:, 2:] <= frame[2:]).all(1)
     return {name: value[which] for name, value in found.items()}
+
+
+def fates(
+    networks: Mapping[str, nn.Module], images: Tensor, count: int, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What became of the detections of all images after so many moves of each: a row per way to move and network, and the paired ones."""
+    rows, pairs = [], []
+    for motion in MOTIONS:
+        by = drawn(count, len(images), seed)
+        every = of_something({name: followed(net, images, motion, by, name) for name, net in networks.items()})
+        about = {"model": "fastestdet", "dataset": "voc-subset", "protocol": motion, "size": SIDE}
+        rows += [about | {"method": name} | summary(changed) for name, changed in every.items()]
+        pairs += [about | row for row in paired(every)]
+    return rows, pairs
 
 
 def paired(followed_by: Mapping[str, Sequence[Sequence[Change]]]) -> list[dict[str, Any]]:

@@ -9,5 +9,5 @@ from companion.core.records import Record
 
 def names(records: Sequence[Record]) -> dict[str, list[Record]]:
     """By the names that the notebook gives them."""
-    stages = {"measured": "precision", "fates": "photographs"}
+    stages = {"measured": "precision", "masked": "masks", "fates": "photographs"}
     return {name: [r for r in records if r.get("stage") == stage] for name, stage in stages.items()}

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from companion.core.records import Record
 from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
-from companion.measures.average_precision import extreme_average_precision, mean_average_precision
+from companion.measures.average_precision import Matched, extreme_average_precision, mean_average_precision
 from companion.measures.detect import detect, matched
 from companion.measures.detection_sets import Change, changes, summary
+from companion.measures.paired_images import holm
+from companion.measures.paired_t import paired_gains
 from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
 from companion.training.detection import IOU
@@ -64,7 +67,11 @@ def ask(network: nn.Module, data: BoxedSet, moves: Sequence[Boxed]) -> list[list
 
 def precision_over(found: Sequence[Sequence[Found]], moves: Sequence[Boxed], kinds: int) -> dict[str, Any]:
     """AP at the official IoU, in percent: unmoved, the mean over moves, and the worst and best that a choice for each image makes."""
-    rounds = [matched(one, move, IOU, kinds) for one, move in zip(found, moves, strict=True)]
+    return extremes([matched(one, move, IOU, kinds) for one, move in zip(found, moves, strict=True)])
+
+
+def extremes(rounds: Sequence[Sequence[Matched]]) -> dict[str, Any]:
+    """AP of what was matched after every move, as `precision_over` gives it."""
     by_image = list(zip(*rounds, strict=True))
     each = [mean_average_precision(one) for one in rounds]
     worst, best = (extreme_average_precision(by_image, worst=which)[0] for which in (True, False))
@@ -94,6 +101,29 @@ def true_boxes(test: Boxed, index: int) -> Tensor:
     """The boxes of one image, (M, 4)."""
     rows = test.boxes[index]
     return rows[rows[:, 4] != NOTHING, :4]
+
+
+def examples(
+    networks: Mapping[str, nn.Module], data: BoxedSet, moves: Sequence[Boxed], titles: Sequence[str]
+) -> dict[str, list[tuple[str, Tensor, Found]]]:
+    """The first image after every move: by network, a title, the image and what is found there with confidence."""
+    rows = {}
+    for name, network in networks.items():
+        found = [confident(detect(network, move.images[:1], data.normalize)[0]) for move in moves]
+        rows[name] = list(zip(titles, (seen(move.images)[0] for move in moves), found, strict=True))
+    return rows
+
+
+def paired(measured: Sequence[Record]) -> list[dict[str, Any]]:
+    """MASS against every other method under circular shifts, seed by seed: AP unmoved and at worst, one family; none of one seed."""
+    rows, found, ours = [r for r in measured if r["protocol"] == "circular"], [], METHODS["mass"].printed
+    for field in ("ap", "worst_ap"):
+        for other in dict.fromkeys(r["method"] for r in rows if r["method"] != ours):
+            row = paired_gains(rows, other, field).loc[ours]
+            about = {"input": field, "method": ours, "against": other, "n": int(row["n"])}
+            found.append(about | {"difference": row["gain"]} | {name: row[name] for name in ("low", "high", "p")})
+    found = [row for row in found if row["n"] > 1]
+    return [row | {"p_holm": p} for row, p in zip(found, holm([row["p"] for row in found]), strict=True)]
 
 
 def measure(network: nn.Module, data: BoxedSet, test: Boxed, shifts: Sequence[Pair]) -> list[dict[str, Any]]:

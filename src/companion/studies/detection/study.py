@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.detection.tables import architectures, detectors, fastestdet, fastestdet_paired
+from companion.studies.detection import tables
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Detection(Settings):
     trials: int  # of every piece
     probed: int  # test images
     shifts: int  # of each
+    mask_methods: tuple[str, ...]  # of the Mask R-CNN, keys of METHODS
+    mask_epochs: int
+    mask_images: int  # test images
+    mask_shifts: int  # of each
     images: int  # that FastestDet looks at; 0: it is not run
     image_shifts: int  # of each
 
@@ -36,9 +40,11 @@ STUDY = Study(
     keeps_checkpoints=True,
     benchmarks=("detectors",),
     tables={
-        "detectors": detectors,
-        "fastestdet": fastestdet,
-        "fastestdet_paired": fastestdet_paired,
-        "architectures": architectures,
+        "detectors": tables.detectors,
+        "detectors_paired": tables.detectors_paired,
+        "masks": tables.masks,
+        "fastestdet": tables.fastestdet,
+        "fastestdet_paired": tables.fastestdet_paired,
+        "architectures": tables.architectures,
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
@@ -9,6 +10,7 @@ from companion.core.markdown import difference, p_value, percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, mean_std
 
+Columns = dict[str, Callable[[Record], str]]  # by its head, what a cell of it says of a record
 _SETS = {"deeppcb-boards": "circuit boards", "periodic-boxes": "generated vias"}
 
 
@@ -35,70 +37,103 @@ def detectors(root: Path) -> str:
     return table(columns, rows, records, note)
 
 
+def detectors_paired(root: Path) -> str:
+    """The same, method against method, seed by seed."""
+    columns: Columns = {
+        "AP": lambda r: {"ap": "unmoved", "worst_ap": "worst"}[r["input"]],
+        "Method": lambda r: r["method"],
+        "Against": lambda r: r["against"],
+        "Seeds": lambda r: str(r["n"]),
+        "Difference, points": lambda r: difference(r["difference"], r["low"], r["high"]),
+        "p": lambda r: p_value(r["p"]),
+        "p (Holm)": lambda r: p_value(r["p_holm"]),
+    }
+    note = "Circular shifts. Differences seed by seed, Student's interval; all rows are one family."
+    return _of_stage(root, "precision, paired", columns, note)
+
+
+def masks(root: Path) -> str:
+    """A small Mask R-CNN over shifts: how well masks overlap, and how many of their pixels stay."""
+    columns: Columns = {
+        "Network": lambda r: r["method"],
+        "n": lambda r: f"{r['n']:,}",
+        "IoU of masks, unmoved %": lambda r: f"{r['iou']:.1f}",
+        "at worst %": lambda r: f"{r['worst_iou']:.1f}",
+        "AP unmoved %": lambda r: f"{r['ap']:.1f}",
+        "Worst AP %": lambda r: f"{r['worst_ap']:.1f}",
+        "Best AP %": lambda r: f"{r['best_ap']:.1f}",
+        "Pixels of masks that stay %": lambda r: f"{r['pixels']:.1f}",
+        "Bit-identical sets %": lambda r: percent(r["identical"], r["n"]),
+        "Profile": lambda r: r["profile"],
+    }
+    note = (
+        "A Mask R-CNN of torchvision's, small, trained here on generated vias; shifts that cut no defect. IoU: of each defect with the best mask of its kind, mean "
+        "over defects; at worst: each image at its worst shift. AP of masks at IoU 0.5. Pixels: of those in a mask before or after a shift. Bit-identical: boxes, labels, scores and masks."
+    )
+    return _of_stage(root, "masks", columns, note)
+
+
 def fastestdet(root: Path) -> str:
     """FastestDet's published weights: how often detections change when a photograph moves."""
-    records = [r for r in read_results(root, "detection") if r.get("stage") == "photographs"]
-    rows = [
-        [
-            r["protocol"], r["method"], f"{r['n']:,}", percent(r["identical"], r["n"]), percent(r["changed"], r["n"]), f"{r['lost']:.2f}",
-            f"{r['mean_score']:.3f} ({r['worst_score']:.3f})", f"{r['mean_error']:.1f} ({r['worst_error']:.1f})",
-        ]
-        for r in records
-    ]  # fmt: skip
-    columns = ["Moved", "Network", "n", "Bit-identical sets %", "Other objects %", "Lost or new a move"]
-    columns += ["Score changes by, mean (worst)", "Centre off by, mean (worst) px"]
+    columns: Columns = {
+        "Moved": lambda r: r["protocol"],
+        "Network": lambda r: r["method"],
+        "n": lambda r: f"{r['n']:,}",
+        "Bit-identical sets %": lambda r: percent(r["identical"], r["n"]),
+        "Other objects %": lambda r: percent(r["changed"], r["n"]),
+        "Lost or new a move": lambda r: f"{r['lost']:.2f}",
+        "Score changes by, mean (worst)": lambda r: f"{r['mean_score']:.3f} ({r['worst_score']:.3f})",
+        "Centre off by, mean (worst) px": lambda r: f"{r['mean_error']:.1f} ({r['worst_error']:.1f})",
+    }
     note = (
         "FastestDet, COCO weights, VOC photographs at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
         "appeared, vanished or had another name. A window sees something new: nothing is promised there, and boxes in both views count."
     )
-    return table(columns, rows, records, note)
+    return _of_stage(root, "photographs", columns, note)
 
 
 def fastestdet_paired(root: Path) -> str:
     """The same, network against network, image by image."""
-    records = [r for r in read_results(root, "detection") if r.get("stage") == "photographs, paired"]
-    rows = [
-        [
-            r["protocol"], r["method"], r["against"], f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}",
-            difference(r["difference"], r["low"], r["high"]), p_value(r["p"]), p_value(r["p_holm"]),
-        ]
-        for r in records
-    ]  # fmt: skip
-    columns = [
-        "Moved",
-        "Method",
-        "Against",
-        "n",
-        "In one only, against : method",
-        "Difference, points",
-        "p",
-        "p (Holm)",
-    ]
+    columns: Columns = {
+        "Moved": lambda r: r["protocol"],
+        "Method": lambda r: r["method"],
+        "Against": lambda r: r["against"],
+        "n": lambda r: f"{r['n']:,}",
+        "In one only, against : method": lambda r: f"{r['only_before']} : {r['only_after']}",
+        "Difference, points": lambda r: difference(r["difference"], r["low"], r["high"]),
+        "p": lambda r: p_value(r["p"]),
+        "p (Holm)": lambda r: p_value(r["p_holm"]),
+    }
     note = (
         "Images with other objects after some move. McNemar's exact test; Holm's correction within each kind of move."
     )
-    return table(columns, rows, records, note)
+    return _of_stage(root, "photographs, paired", columns, note)
 
 
 def architectures(root: Path) -> str:
     """torchvision's detectors, converted with random weights: are sets of detections bit-identical under shifts?"""
-    records = read_results(root, "detectors")
-    rows = [
-        [
-            r["model"], "yes" if r["converts"] else "no", f"{r['n']:,}", f"{r['found']:.1f}",
-            *(percent(r[name], r["n"]) if r["converts"] else "–" for name in ("plain_identical", "identical")),
-            f"{r['total_stride']}" if r["converts"] else r["reason"],
-        ]
-        for r in records
-    ]  # fmt: skip
-    columns = [
-        "Detector",
-        "Converts",
-        "n",
-        "Detections an image",
-        "Bit-identical sets, plain %",
-        "Bit-identical sets, converted %",
-        "Total stride",
-    ]
-    note = "Random weights, small; n pairs of an image and a circular shift. Bit-identical: boxes, labels, scores, masks and keypoints, moved back by whole pixels."
-    return table(columns, rows, records, note)
+    columns: Columns = {
+        "Detector": lambda r: r["model"],
+        "Converts": lambda r: "yes" if r["converts"] else f"no: {r['reason']}",
+        "Image, px": lambda r: str(r["size"]),
+        "n": lambda r: f"{r['n']:,}",
+        "Detections an image": lambda r: f"{r['found']:.1f}",
+        "Bit-identical sets, plain %": lambda r: percent(r["plain_identical"], r["n"]),
+        "converted %": lambda r: percent(r["identical"], r["n"]) if "identical" in r else "–",
+        "converted, float64 %": lambda r: percent(r["identical_float64"], r["n"]) if "identical_float64" in r else "–",
+        "Time, of plain": lambda r: f"{r['time_ratio']:.2f}" if "time_ratio" in r else "–",
+        "Total stride": lambda r: r.get("total_stride", "–"),
+    }
+    note = (
+        "Random weights, small; n pairs of an image and a circular shift. Bit-identical: boxes, labels, scores, masks and keypoints, moved back by whole pixels. "
+        "Time: CPU time of a forward pass, the median of five that took turns with the plain detector's."
+    )
+    return _drawn(read_results(root, "detectors"), columns, note)
+
+
+def _of_stage(root: Path, stage: str, columns: Columns, note: str) -> str:
+    return _drawn([r for r in read_results(root, "detection") if r.get("stage") == stage], columns, note)
+
+
+def _drawn(records: list[Record], columns: Columns, note: str) -> str:
+    return table(list(columns), [[cell(r) for cell in columns.values()] for r in records], records, note)

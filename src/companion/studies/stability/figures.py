@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion.core.intervals import wilson
+from companion.figures import common
 from companion.figures.style import COLOURS, finished, use_style
 from companion.studies.stability.networks import BLENDED, MASS
 
@@ -46,20 +47,7 @@ def jumps(table: pd.DataFrame, title: str) -> Figure:
 
 def changed_by(rows: pd.DataFrame, title: str) -> Figure:
     """Labels that change, by change, a point per method with its 95% interval (columns: method, input, changed, n)."""
-    kinds, methods = (list(dict.fromkeys(rows[name])) for name in ("input", "method"))
-    fig, ax = plt.subplots(figsize=(8, 1.4 + 0.7 * len(kinds)))
-    for row in rows.itertuples():
-        place = kinds.index(row.input) + 0.18 * (methods.index(row.method) - (len(methods) - 1) / 2)
-        low, high = wilson(row.changed, row.n)
-        ax.plot([low, high], [place, place], color=_colour(row.method), lw=2)
-        label = row.method if row.input == kinds[0] else None
-        ax.plot(row.changed, place, "o", ms=7, color=_colour(row.method), label=label)
-    ax.set_yticks(range(len(kinds)), kinds)
-    ax.invert_yaxis()
-    ax.set(title=title, xlabel="labels that change, % (95% interval)")
-    ax.set_xlim(left=0)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finished(fig)
+    return common.changed_by(rows, "input", "labels that change", title, _colour)
 
 
 def stability_against(table: pd.DataFrame, title: str) -> Figure:

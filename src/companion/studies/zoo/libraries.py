@@ -17,9 +17,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
@@ -28,10 +28,8 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from companion.core.files import write_json
-from companion.core.paths import find_root
-from companion.core.provenance import peak_memory_mb, provenance
-from companion.core.records import Record, make_record, read_records, record_name
+from companion.core.bench import Absent, Member, run_bench
+from companion.core.records import Record
 
 SHIFTS = 4
 _STAGES: dict[str, Any] = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
@@ -153,22 +151,18 @@ def members() -> Iterator[tuple[str, Callable[[], Built]]]:
     yield "torchaudio/HDemucs", _hdemucs
 
 
-class NotInstalled(Exception):
-    """A package, or one that it needs, is absent."""
-
-
 def measure(name: str, build: Callable[[], Built]) -> Record:
     """One row: what became of a network.
 
     Raises:
-        NotInstalled: if it cannot be built here.
+        Absent: if it cannot be built here, for its package, or one that it needs, is not installed.
     """
     started, library = time.monotonic(), name.partition("/")[0]
     torch.manual_seed(0)
     try:
         model, example = build()
     except (ImportError, RuntimeError) as error:
-        raise NotInstalled(str(error).splitlines()[0]) from error
+        raise Absent(str(error).splitlines()[0]) from error
     row: Record = {"model": name, "library": library, "version": version(library), "seed": 0, "shifts": SHIFTS, "converts": False}  # fmt: skip
     first = example if isinstance(example, Tensor) else next(iter(example.values()))
     row["input_size"] = "x".join(map(str, first.shape[2:]))
@@ -193,24 +187,13 @@ def measure(name: str, build: Callable[[], Built]) -> Record:
 
 
 def main() -> None:
-    root = find_root()
-    folder: Path = root / "runs" / "bench" / "libraries"
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    facts = {"notebook": "libraries", "profile": "bench", "seed": 0} | provenance(root)
-    for name, build in members():
-        path = folder / "records" / f"{record_name({'model': name, 'seed': 0})}.json"
-        if path.exists() or (sys.argv[1:] and name not in sys.argv[1:]):
-            continue
-        try:
-            row = make_record(measure(name, build))
-        except NotInstalled as absent:
-            print(f"{name:34} not installed: {absent}", flush=True)
-            continue
-        write_json(path, row | facts)
-        print(f"{name:34} {row.get('outcome') or row['reason']}  ({row['took']} s)", flush=True)
-    records = read_records(folder / "records")
-    sums = {"seconds": round(sum(r["took"] for r in records), 1), "peak_memory_mb": peak_memory_mb()}
-    write_json(folder / "provenance.json", facts | sums)
+    asked = sys.argv[1:]
+    chosen: Iterator[Member] = (
+        ({"model": name, "seed": 0}, partial(measure, name, build))
+        for name, build in members()
+        if not asked or name in asked
+    )
+    run_bench("libraries", chosen, lambda row: row.get("outcome") or row["reason"])
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
     python -m companion.studies.detection.benchmarks.architectures FCOS MaskRCNN
     make publish PROFILE=bench                                                      # to results/detectors.json and the README
 
-A ResNet-18 with a feature pyramid below all but SSDLite, which has its MobileNetV3; five classes, images of noise. Statistics of the batch normalisations are taken
-from noise, so that something comes of random weights. A row: of n pairs of an image and a circular shift, how many gave a bit-identical set of
-detections, moved back by whole pixels, as torchvision has it and converted. What is there already is not measured again.
+A ResNet-18 with a feature pyramid below all but SSD, which has its VGG16, and SSDLite, which has its MobileNetV3; five classes, images of noise. Statistics
+of the batch normalisations, where there are any, are taken from noise, so that something comes of random weights. A row: of n pairs of an image and a circular shift, how many gave
+a bit-identical set of detections, moved back by whole pixels, as torchvision has it and converted, and converted in float64; and how long a forward pass of
+the converted detector takes, as a multiple of torchvision's, in CPU time, passes taking turns. What is there already is not measured again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from statistics import median
 from typing import Any
 
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")  # before torch is loaded
@@ -28,15 +30,13 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNN
 
 import mass
-from companion.core.files import write_json
-from companion.core.paths import find_root
-from companion.core.provenance import peak_memory_mb, provenance
-from companion.core.records import Record, make_record, read_records, record_name
+from companion.core.bench import run_bench
+from companion.core.records import Record
 from companion.measures.shifts import random_shifts
 from mass.detection import same_detections
 
-CLASSES, SIDE, IMAGES, SHIFTS = 5, 128, 2, 4
-LARGE = {"SSDLite": 512}  # pixels, its total stride; all others take SIDE
+CLASSES, SIDE, IMAGES, SHIFTS, PASSES = 5, 128, 2, 4, 5
+LARGE = {"SSD": 320, "SSDLite": 512}  # pixels, that their six levels need; all others take SIDE
 
 
 def _pyramid(**more: Any) -> nn.Module:
@@ -59,6 +59,7 @@ DETECTORS: dict[str, Callable[[], nn.Module]] = {
         _pyramid(returned_layers=[2, 3, 4]), CLASSES, min_size=SIDE, max_size=SIDE, score_thresh=0.01, detections_per_img=20,
         anchor_generator=_anchors(ratios=(1.0,)),
     ),
+    "SSD": lambda: _of_size(_ssd(), LARGE["SSD"]),
     "SSDLite": lambda: _of_size(
         detection.ssdlite320_mobilenet_v3_large(
             weights=None, weights_backbone=None, num_classes=CLASSES, detections_per_img=20, norm_layer=nn.BatchNorm2d
@@ -75,6 +76,20 @@ def _anchors(ratios: tuple[float, ...] = (0.5, 1.0, 2.0)) -> Any:
     return detection.anchor_utils.AnchorGenerator(tuple((side,) for side in (16, 32, 64, 128)), (ratios,) * 4)
 
 
+def _ssd() -> nn.Module:
+    """torchvision's SSD300, its VGG16's first blocks a quarter as wide: they take most of the time."""
+    model: Any = detection.ssd300_vgg16(
+        weights=None, weights_backbone=None, num_classes=CLASSES, detections_per_img=20, score_thresh=0.001
+    )
+    inputs = 3
+    for k, layer in enumerate(blocks := model.backbone.features):
+        if isinstance(layer, nn.Conv2d):
+            outputs = layer.out_channels // 4 if k < 17 else layer.out_channels
+            blocks[k] = nn.Conv2d(inputs, outputs, 3, padding=1)
+            inputs = outputs
+    return model
+
+
 def _of_size(model: Any, side: int) -> nn.Module:
     """One that takes images of another size as they are."""
     model.transform.fixed_size, model.transform.min_size, model.transform.max_size = (side, side), (side,), side
@@ -84,10 +99,11 @@ def _of_size(model: Any, side: int) -> nn.Module:
 def calibrated(model: nn.Module) -> nn.Module:
     """In eval mode, statistics of its batch normalisations taken from noise."""
     backbone: Any = model.backbone
-    backbone.train()
-    with torch.no_grad():
-        for _ in range(5):
-            backbone(torch.randn(2, 3, SIDE, SIDE))
+    if any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules()):
+        backbone.train()
+        with torch.no_grad():
+            for _ in range(5):
+                backbone(torch.randn(2, 3, SIDE, SIDE))
     return model.eval()
 
 
@@ -106,11 +122,31 @@ def measure(name: str) -> Record:
         took = round(time.monotonic() - started, 1)
         return row | {"converts": False, "reason": str(refusal), "plain_identical": plain, "found": 0.0, "took": took}
     identical, found = _identical(converted, images)
-    stride = "x".join(map(str, converted.total_stride))
-    about = {"converts": True, "reason": "", "total_stride": stride, "found": found}
-    return (
-        row | about | {"plain_identical": plain, "identical": identical, "took": round(time.monotonic() - started, 1)}
-    )
+    ratio = _time_ratio(converted, model, images)
+    double, _ = _identical(converted.double(), images.double())
+    return row | {
+        "converts": True,
+        "reason": "",
+        "total_stride": "x".join(map(str, converted.total_stride)),
+        "found": found,
+        "plain_identical": plain,
+        "identical": identical,
+        "identical_float64": double,
+        "time_ratio": ratio,
+        "took": round(time.monotonic() - started, 1),
+    }
+
+
+def _time_ratio(converted: nn.Module, plain: nn.Module, images: Tensor) -> float:
+    """Of median CPU times of forward passes that take turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    with torch.no_grad():
+        for _ in range(PASSES):
+            for model, own in zip((converted, plain), times, strict=True):
+                began = time.process_time()
+                model(list(images))
+                own.append(time.process_time() - began)
+    return median(times[0]) / median(times[1])
 
 
 def _identical(model: nn.Module, images: Tensor) -> tuple[float, float]:
@@ -126,25 +162,15 @@ def _identical(model: nn.Module, images: Tensor) -> tuple[float, float]:
     return 100 * sum(same) / len(same), sum(len(one["scores"]) for one in still) / len(still)
 
 
+def _told(row: Record) -> str:
+    told = f"{row.get('identical', 0):.0f}% identical, plain {row['plain_identical']:.0f}%, {row['found']:.1f} found"
+    return row["reason"] or told
+
+
 def main() -> None:
-    root = find_root()
-    folder: Path = root / "runs" / "bench" / "detectors"
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    facts = {"notebook": "detectors", "profile": "bench", "seed": 0} | provenance(root)
-    for name in sys.argv[1:] or DETECTORS:
-        path = folder / "records" / f"{record_name({'model': name, 'size': LARGE.get(name, SIDE), 'seed': 0})}.json"
-        if path.exists():
-            continue
-        row = make_record(measure(name))
-        write_json(path, row | facts)
-        told = (
-            row["reason"]
-            or f"{row['identical']:.0f}% identical, plain {row['plain_identical']:.0f}%, {row['found']:.1f} found"
-        )
-        print(f"{name:14} {told}  ({row['took']} s)", flush=True)
-    records = read_records(folder / "records")
-    sums = {"seconds": round(sum(r["took"] for r in records), 1), "peak_memory_mb": peak_memory_mb()}
-    write_json(folder / "provenance.json", facts | sums)
+    names = sys.argv[1:] or DETECTORS
+    keys = {name: {"model": name, "size": LARGE.get(name, SIDE), "seed": 0} for name in names}
+    run_bench("detectors", ((key, partial(measure, name)) for name, key in keys.items()), _told)
 
 
 if __name__ == "__main__":
