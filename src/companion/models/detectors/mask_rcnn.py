@@ -46,7 +46,7 @@ def mask_rcnn(
         Body(filtering, place), min_size=SIDE, max_size=SIDE, image_mean=[0.0], image_std=[1.0],
         rpn_anchor_generator=AnchorGenerator(((8,), (16,)), ((1.0,),) * 2),
         rpn_pre_nms_top_n_train=100, rpn_post_nms_top_n_train=50, rpn_pre_nms_top_n_test=100, rpn_post_nms_top_n_test=30,
-        rpn_batch_size_per_image=64, box_batch_size_per_image=32, box_detections_per_img=10, box_score_thresh=_SCORE,
+        rpn_batch_size_per_image=64, box_batch_size_per_image=32, box_detections_per_img=10, box_score_thresh=_SCORE, box_nms_thresh=0.3,
         box_roi_pool=windows(5), box_head=TwoMLPHead(_WIDTH * 25, 64), box_predictor=FastRCNNPredictor(64, classes),
         mask_roi_pool=windows(10), mask_head=MaskRCNNHeads(_WIDTH, (_WIDTH, _WIDTH), 1),
         mask_predictor=MaskRCNNPredictor(_WIDTH, _WIDTH, classes),
