@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -53,8 +53,9 @@ class Held(Generic[Split]):
         return self.train.images.shape[1]
 
     def to(self, device: str | torch.device) -> Self:
-        splits = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: split.to(device) for name, split in splits.items() if isinstance(split, Rows)})
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: part.to(device) for name, part in parts.items() if isinstance(part, Rows)}
+        return replace(self, **moved)
 
     def normalize(self, images: Tensor) -> Tensor:
         return normalize_bytes(images, self.mean, self.std)
