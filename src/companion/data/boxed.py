@@ -70,19 +70,19 @@ def _areas(boxes: Tensor) -> Tensor:
 
 
 @cache
-def deeppcb_boards(root: Path) -> BoxedSet:
-    """The official split of DeepPCB, 1,000 and 500 boards at half their size: template, board, and how they differ."""
-    train, test = (_boards(DeepPcb(root, split)) for split in ("trainval", "test"))
+def deeppcb_boards(root: Path, shrunk: int = 2) -> BoxedSet:
+    """The official split of DeepPCB, 1,000 and 500 boards, 640 px / `shrunk` a side: template, board, and how they differ."""
+    train, test = (_boards(DeepPcb(root, split), shrunk) for split in ("trainval", "test"))
     return BoxedSet(train, test, (0.5, 0.5, 0.05), (0.45, 0.45, 0.2), PCB_KINDS)
 
 
-def _boards(boards: DeepPcb) -> Boxed:
+def _boards(boards: DeepPcb, shrunk: int) -> Boxed:
     images, found = [], []
     for index in range(len(boards)):
         template, test, corners, kinds = boards[index]
-        pair = F.avg_pool2d(torch.stack((template, test)).float(), 2).round()[:, 0]
+        pair = F.avg_pool2d(torch.stack((template, test)).float(), shrunk).round()[:, 0]
         images.append(torch.cat((pair, (pair[:1] - pair[1:]).abs())).byte())
-        found.append(torch.cat((corners / 2, kinds[:, None]), 1).float())
+        found.append(torch.cat((corners / shrunk, kinds[:, None]), 1).float())
     return Boxed(torch.stack(images), padded(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -54,6 +55,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "deeppcb-pairs": deeppcb.pairs,
     "deeppcb-differences": deeppcb.differences,
     "deeppcb-boards": boxed.deeppcb_boards,
+    "deeppcb-boards-640": partial(boxed.deeppcb_boards, shrunk=1),
     "periodic-boxes": boxed.periodic_boxes,
     "periodic-instances": instances.periodic_instances,
 }

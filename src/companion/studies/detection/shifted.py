@@ -26,7 +26,10 @@ _SHOWN = 0.3  # the least score of a detection whose fate is followed
 
 
 CONVERTED = "Baseline, converted"
-VIEWS = {"deeppcb-boards": (20, 85, 130)}  # of the first board, what is drawn: top, left, side
+VIEWS = {
+    "deeppcb-boards": (20, 85, 130),
+    "deeppcb-boards-640": (40, 170, 260),
+}  # of the first board, what is drawn: top, left, side
 
 
 def with_converted(networks: Mapping[Recipe, nn.Module]) -> dict[tuple[str, int], nn.Module]:

@@ -11,7 +11,11 @@ from companion.core.published import read_results
 from companion.core.records import Record, mean_std
 
 Columns = dict[str, Callable[[Record], str]]  # by its head, what a cell of it says of a record
-_SETS = {"deeppcb-boards": "circuit boards", "periodic-boxes": "generated vias"}
+_SETS = {
+    "deeppcb-boards": "circuit boards",
+    "deeppcb-boards-640": "circuit boards, full size",
+    "periodic-boxes": "generated vias",
+}
 
 
 def detectors(root: Path) -> str:
