@@ -160,7 +160,7 @@ Markdown(tables.detectors_paired(run.root))
 #
 # Mask R-CNN finds boxes and paints each object's pixels. Torchvision's, with two small levels and narrow heads, learns
 # here to segment the defects of vias, one or two an image, wherever the camera stands. The shifts are those of its
-# total stride, and no border cuts a defect under any of them, so that the images are as easy after a shift as before.
+# total stride, and no border cuts a defect under any of them: the images are as easy after a shift as before.
 
 # %%
 vias = DATASETS["periodic-instances"](run.root)
@@ -180,8 +180,8 @@ pd.DataFrame(masked).set_index("method")[columns].round(1)
 
 # %% [markdown]
 # `iou`: of each defect with the best mask of its kind, and at each image's worst shift; AP of masks at an IoU of 0.5;
-# `pixels`: of those in some mask before or after a shift, the share that stays; `identical`: images whose boxes, labels,
-# scores and masks are bit-identical under all shifts, moved back.
+# `pixels`: of those in some mask before or after a shift, the share that stays; `identical`: images whose boxes,
+# labels, scores and masks are bit-identical under all shifts, moved back.
 
 # %%
 shown = [(0, 0), (1, 0), (2, 5), (7, 3)]
@@ -310,5 +310,5 @@ Markdown(tables.detectors(run.root))
 # * **A window that slides sees something else**, and nothing is promised: there, FastestDet is not steadier for being
 #   converted.
 #
-# Not measured here: more than one seed on circuit boards and their full size, longer training (accuracies are those
-# of minutes), instance segmentation, and what conversion costs or gains of AP on a benchmark.
+# Not measured here: circuit boards at their full size (the profile `paper`), longer training (accuracies are those of
+# minutes), more than one seed of the Mask R-CNN, and what conversion costs or gains of AP on a benchmark.
