@@ -215,10 +215,10 @@ fig
 # %% [markdown]
 # ## Tracking
 #
-# A minimal Siamese tracker on generated sequences: a digit wanders, turns and grows among others, over a
-# photograph. OTB and VOT are out of reach here; a loader for OTB's layout is there
-# (`companion.data.generated.sequences.otb`), and was tried on a generated sequence alone. If maps turned with the object, its
-# template could be turned as a map: four templates for the price of one pass ('template turned').
+# A minimal Siamese tracker on generated sequences: a digit wanders, turns and grows among others, over a photograph.
+# OTB and VOT are out of reach here; a loader for OTB's layout is there (`companion.data.generated.sequences.otb`),
+# and was tried on a generated sequence alone. If maps turned with the object, its template could be turned as a map:
+# four templates for the price of one pass ('template turned').
 
 # %% tags=["measures"]
 plans = [

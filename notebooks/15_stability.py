@@ -294,8 +294,8 @@ Markdown(run.published("stability_masks_paired"))
 # * Training brings most of the stability back, at a consistency of 100%: a hundred steps, and on the small network
 #   fewer labels change than before, beyond chance, with circular padding, MASS and blending alike. Blended it is not
 #   told apart from the plain network that took the same steps (the interval leaves room for more changes, not for
-#   fewer), but its accuracy stays below. Noise in training changes nothing that could be told. Training with blending ends near where blending
-#   afterwards does (untested).
+#   fewer), but its accuracy stays below. Noise in training changes nothing that could be told. Training with blending
+#   ends near where blending afterwards does (untested).
 # * With origins frozen to the clean image's most of the changes stay, before tuning and after: on the small network
 #   the borders' share is larger than that of the choice.
 # * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
