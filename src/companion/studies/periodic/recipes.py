@@ -28,10 +28,10 @@ def recipes(
     )
 
 
-def fine_tuned(settings: Any, methods: Iterable[str]) -> list[Recipe]:
-    """MobileNetV2 on solar cells, from its published weights: the very runs of notebook 09 in `reduced`."""
+def fine_tuned(settings: Any) -> list[Recipe]:
+    """MobileNetV2 on solar cells, from its published weights, by the recipe of notebook 09 in `reduced`."""
     return every(
-        methods,
+        settings.tuned_methods,
         range(settings.seed, settings.seed + settings.tuned_seeds),
         net=TUNED,
         dataset="solar-cells",

@@ -13,7 +13,6 @@ from companion.training.sweep import run_all
 
 _SMALL = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "mass")
 _FEW = ("baseline", "baseline-shifts", "mass")
-_TUNED = ("baseline-zero", "baseline-zero-shifts", "mass", "mass-blur")
 _TUNED_STRIDE = 32
 _MEASURED = {"in place": "top1", "shifted at random": "shifted_top1", "consistency": "consistency"}
 
@@ -45,7 +44,7 @@ def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
     """
     if not settings.tuned_epochs:
         return [], []
-    made = recipes_fine_tuned(settings, _TUNED)
+    made = recipes_fine_tuned(settings)
     runs = run_all(made, root, folder)
     rows = [
         {"stage": "fine-tuned"} | about(recipe) | {name: run[name] for name in ("n", *_MEASURED.values())}
@@ -59,5 +58,5 @@ def exhaustive(settings: Any, root: Path, folder: Path) -> Asked:
     """The first seed's answers about the first test images at all 1,024 residues; nothing where this is not run."""
     if not settings.tuned_epochs:
         return Asked({})
-    first = [recipe for recipe in recipes_fine_tuned(settings, _TUNED) if recipe.seed == settings.seed]
+    first = [recipe for recipe in recipes_fine_tuned(settings) if recipe.seed == settings.seed]
     return asked(first, root, folder, settings.tuned_probed, _TUNED_STRIDE, batch=50)

@@ -30,6 +30,7 @@ class Periodic(Settings):
     solar_few: tuple[int, ...]  # training images
     solar_few_seeds: int
     tuned_epochs: int  # on solar cells, from published weights; 0: not run
+    tuned_methods: tuple[str, ...]
     tuned_seeds: int
     tuned_probed: int  # test images that are asked about at all 1,024 residues
     pair_epochs: int  # on circuit boards; 0: not run
