@@ -304,6 +304,10 @@ fig
 figures.differences(compared_all)
 
 # %%
+columns = ["top1", "shifted_top1", "consistency"]
+pd.DataFrame(tuned).groupby("method", sort=False)[columns].mean().round(1) if tuned else "not run"
+
+# %%
 figures.differences(gains)
 
 # %% [markdown]

@@ -185,7 +185,7 @@ def pairs(rows: pd.DataFrame) -> Figure:
 def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
     """Paired comparisons as a table: differences in points with their 95% intervals, and p-values (Holm), over images and over seeds."""
     if not rows:
-        return "not run"
+        return "not run, or of one seed"
     table = pd.DataFrame(rows).set_index(["input", "against"])
     shown = {}
     for over, start in {"images": "", "seeds": "seed_"}.items():

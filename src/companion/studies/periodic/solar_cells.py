@@ -40,7 +40,8 @@ def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
     """MobileNetV2 from its published weights; nothing where this is not run.
 
     Returns:
-        What the runs of all seeds were found to do (companion.training.record_run), and MASS against the others over seeds.
+        What the runs of all seeds were found to do (companion.training.record_run), and MASS against the others over seeds,
+        where these are several.
     """
     if not settings.tuned_epochs:
         return [], []
@@ -51,7 +52,7 @@ def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
         for recipe, run in zip(made, runs, strict=True)
     ]
     gains = over_seeds(rows, METHODS["mass"].printed, _MEASURED)
-    return rows, [{"stage": "fine-tuned, paired"} | row for row in gains]
+    return rows, [{"stage": "fine-tuned, paired"} | row for row in gains if row["seeds"] > 1]
 
 
 def exhaustive(settings: Any, root: Path, folder: Path) -> Asked:
