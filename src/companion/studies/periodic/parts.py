@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from companion.studies.periodic import solar_cells, whole, whole_memory
-from companion.studies.periodic.asked import Rows
+from companion.studies.periodic.asked import Rows, asked
+from companion.studies.periodic.recipes import recipes
+
+
+def _vias(settings: Any, root: Path, folder: Path) -> Rows:
+    return asked(recipes(settings, settings.methods, seeds=settings.seeds), root, folder, settings.probed).records()
 
 
 def _fine_tuned(settings: Any, root: Path, folder: Path) -> Rows:
@@ -25,6 +30,7 @@ def _memory(settings: Any, root: Path, folder: Path) -> Rows:
 
 
 PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
+    "vias": _vias,
     "from_nothing": lambda *given: solar_cells.from_nothing(*given).records(),
     "few_images": solar_cells.few_images,
     "fine_tuned": _fine_tuned,
