@@ -379,7 +379,7 @@ Markdown(tables.worst_cases_paired(run.root))
 #   they cost no accuracy, while MASS loses some: its borders wrap, which these weights have never seen. At the worst
 #   of 1,024 residues the plain network is right about hardly an image, random shifts leave a part of theirs behind,
 #   and MASS none, bit-identical; so few images were asked about that MASS and random shifts are not told apart there,
-#   nor either from one answer to all.
+#   and one answer to all of them is right about as many.
 # * Between template and board, registering the two and taking their difference is what serves. MASS does not: one
 #   image moves against the other, and that is no shift of both.
 # * What was trained on tiles of 64 x 64 runs on 2048 x 2048 as it is: bit-identical under shifts with MASS, in no more
