@@ -30,11 +30,11 @@ def _memory(settings: Any, root: Path, folder: Path) -> Rows:
 
 
 PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
-    "vias": _vias,
     "from_nothing": lambda *given: solar_cells.from_nothing(*given).records(),
     "few_images": solar_cells.few_images,
     "fine_tuned": _fine_tuned,
     "exhaustive": lambda *given: solar_cells.exhaustive(*given).records(),
     "whole": _whole,
     "memory": _memory,
+    "vias": _vias,
 }
