@@ -49,7 +49,11 @@ def test_the_loss_is_paired_and_has_a_range() -> None:
         (row,) = records("weight_transfer", stage="top-1, paired", input=view, method="MASS", against="plain", n=1300)
         assert row["p_holm"] < 0.05 and low < row["difference"] < -2
         assert difference(row["difference"], row["low"], row["high"]) in README
-    assert "2.4 points on 1,300 squashed" in README and "3.2 on cropped ones" in README and "EfficientNet-Lite0 11.5" in README
+    assert (
+        "2.4 points on 1,300 squashed" in README
+        and "3.2 on cropped ones" in README
+        and "EfficientNet-Lite0 11.5" in README
+    )
 
 
 def test_noise_has_four_arms_and_rules_are_compared() -> None:
