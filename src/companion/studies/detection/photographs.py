@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import resize
 from tqdm.auto import tqdm
 
 import mass
+from companion.data.images import labelled_images
 from companion.data.published.voc import CLASSES, Voc
 from companion.measures.detection_sets import Change, changes, of_something, summary
 from companion.measures.paired_images import compare
@@ -45,6 +46,16 @@ def photographs(root: Path, count: int) -> Tensor:
     last = min(_FIRST + count, len(voc))
     images = [resize(voc[k][0], side, antialias=True).flip(0) for k in range(_FIRST, last)]
     return torch.stack(images).float() / 255
+
+
+def of_imagenet(count: int) -> Tensor:
+    """The first ImageNet validation images at hand, 227 x 227, enlarged to the same size: as `photographs`.
+
+    Raises:
+        Refusal: where they were not fetched.
+    """
+    images, _ = labelled_images(count, 224)
+    return resize(torch.stack([images[k][0] for k in range(count)]), [SIDE + REACH] * 2, antialias=True).flip(1)
 
 
 def classes() -> list[str]:
@@ -140,14 +151,14 @@ def _within(found: Found, frame: Tensor) -> Found:
 
 
 def fates(
-    networks: Mapping[str, nn.Module], images: Tensor, count: int, seed: int
+    networks: Mapping[str, nn.Module], images: Tensor, count: int, seed: int, dataset: str = "voc-subset"
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What became of the detections of all images after so many moves of each: a row per way to move and network, and the paired ones."""
     rows, pairs = [], []
     for motion in MOTIONS:
         by = drawn(count, len(images), seed)
         every = of_something({name: followed(net, images, motion, by, name) for name, net in networks.items()})
-        about = {"model": "fastestdet", "dataset": "voc-subset", "protocol": motion, "size": SIDE}
+        about = {"model": "fastestdet", "dataset": dataset, "protocol": motion, "size": SIDE}
         rows += [about | {"method": name} | summary(changed) for name, changed in every.items()]
         pairs += [about | row for row in paired(every)]
     return rows, pairs

@@ -15,6 +15,8 @@ _SETS = {
     "deeppcb-boards": "circuit boards",
     "deeppcb-boards-640": "circuit boards, full size",
     "periodic-boxes": "generated vias",
+    "voc-subset": "VOC",
+    "imagenet-val-1300": "ImageNet",
 }
 
 
@@ -97,6 +99,7 @@ def masks(root: Path) -> str:
 def fastestdet(root: Path) -> str:
     """FastestDet's published weights: how often detections change when a photograph moves."""
     columns: Columns = {
+        "Images": lambda r: _SETS[r["dataset"]],
         "Moved": lambda r: r["protocol"],
         "Network": lambda r: r["method"],
         "n": lambda r: f"{r['n']:,}",
@@ -107,7 +110,7 @@ def fastestdet(root: Path) -> str:
         "Centre off by, mean (worst) px": lambda r: f"{r['mean_error']:.1f} ({r['worst_error']:.1f})",
     }
     note = (
-        "FastestDet, COCO weights, VOC photographs at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
+        "FastestDet, COCO weights, photographs of VOC, and of ImageNet enlarged from 227 px, at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
         "appeared, vanished or had another name. A window sees something new: nothing is promised there, and boxes in both views count."
     )
     return _of_stage(root, "photographs", columns, note)
@@ -116,6 +119,7 @@ def fastestdet(root: Path) -> str:
 def fastestdet_paired(root: Path) -> str:
     """The same, network against network, image by image."""
     columns: Columns = {
+        "Images": lambda r: _SETS[r["dataset"]],
         "Moved": lambda r: r["protocol"],
         "Method": lambda r: r["method"],
         "Against": lambda r: r["against"],
@@ -125,9 +129,7 @@ def fastestdet_paired(root: Path) -> str:
         "p": lambda r: p_value(r["p"]),
         "p (Holm)": lambda r: p_value(r["p_holm"]),
     }
-    note = (
-        "Images with other objects after some move. McNemar's exact test; Holm's correction within each kind of move."
-    )
+    note = "Images with other objects after some move. McNemar's exact test; Holm's correction within each set and kind of move."
     return _of_stage(root, "photographs, paired", columns, note)
 
 
