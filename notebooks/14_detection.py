@@ -261,7 +261,7 @@ if fates:
 fig
 
 # %% [markdown]
-# As published:
+# As published, with images of ImageNet's validation set beside VOC's (`companion.studies.detection.parts`):
 
 # %%
 Markdown(tables.fastestdet(run.root))
