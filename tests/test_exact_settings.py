@@ -40,3 +40,16 @@ def test_settings_are_put_back_after_an_error_too(monkeypatch):
         assert _settings() == (False, True)
         raise ZeroDivisionError
     assert _settings() == before
+
+
+def test_no_hash_decides_on_a_device_then(monkeypatch):
+    """The device's own kernels, which break ties by hashes, are not asked inside."""
+    asked = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("mass.native.device_origin", lambda *given: asked.append(given))
+    x = torch.rand(1, 1, 4, 4)
+    expected = mass.select_origin(x, 2)
+    assert len(asked) == 1
+    with mass.exact():
+        assert torch.equal(mass.select_origin(x, 2), expected)
+    assert len(asked) == 1

@@ -26,7 +26,7 @@ from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
 from mass.functional.exact import power_of_two_scale
 from mass.functional.position_hash import mix, pixel_hash
-from mass.functional.position_rank import compares_layouts, read_layout
+from mass.functional.position_rank import compared_everywhere, compares_layouts, read_layout
 from mass.functional.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
@@ -158,7 +158,7 @@ def _choose(
     x: Tensor, period_h: int, period_w: int, rule: str, source: Tensor | None, source_origin: Tensor | None
 ) -> Tensor:
     period = period_h, period_w
-    if rule == "l2" and not compares_layouts(x.device):
+    if rule == "l2" and not compared_everywhere():
         chosen = native.device_origin(x, period, source, source_origin)  # by hashes
         if chosen is not None:
             return chosen

@@ -31,6 +31,11 @@ def on_every_device() -> Iterator[None]:
         _every_device = before
 
 
+def compared_everywhere() -> bool:
+    """Whether that was asked for."""
+    return _every_device
+
+
 def compares_layouts(device: torch.device) -> bool:
     """Whether hashes that coincide on this device are looked into."""
     return _every_device or device.type == "cpu"
