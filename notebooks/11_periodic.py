@@ -27,19 +27,10 @@ from IPython.display import Markdown
 from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS
 from companion.pipeline.run import Run
-from companion.studies.periodic import boards as circuit_boards
-from companion.studies.periodic import (
-    equal_objects,
-    figures,
-    misregistration,
-    questions,
-    solar_cells,
-    tables,
-    whole,
-    whole_memory,
-)
+from companion.studies.periodic import boards, equal_objects, figures, misregistration, questions, solar_cells, whole
 from companion.studies.periodic.asked import asked, networks
 from companion.studies.periodic.recipes import recipes
+from companion.studies.periodic.whole_memory import peak_memory
 
 run = Run("11_periodic", profile)
 settings = run.settings
@@ -214,7 +205,7 @@ pd.DataFrame(located).set_index("method").round(1)
 # tiles are trained on. (Not measured in every profile.)
 
 # %% tags=["measures"]
-memory = whole_memory.peak_memory(settings.weighed)
+memory = peak_memory(settings.weighed)
 for row in memory:
     run.record(stage="memory", **row)
 
@@ -317,12 +308,12 @@ figures.differences(gains)
 # the pair: MASS moves both together, and promises nothing. What helps is to register. (Not run in every profile.)
 
 # %% tags=["measures"]
-boards = circuit_boards.boards(settings, run.root, run.checkpoints)
-for row in boards:
+pairs = boards.boards(settings, run.root, run.checkpoints)
+for row in pairs:
     run.record(**row)
 
 # %%
-fig = figures.pairs(pd.DataFrame(boards)) if boards else None
+fig = figures.pairs(pd.DataFrame(pairs)) if pairs else None
 if fig:
     run.figure(fig, "boards")
 fig
@@ -331,10 +322,10 @@ fig
 # ## The worst cases, as published
 
 # %%
-Markdown(tables.worst_cases(run.root))
+Markdown(run.published("worst_cases"))
 
 # %%
-Markdown(tables.worst_cases_paired(run.root))
+Markdown(run.published("worst_cases_paired"))
 
 # %% [markdown]
 # ## Try this

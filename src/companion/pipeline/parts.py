@@ -31,9 +31,12 @@ def run_parts(notebook: str, profile: str, parts: list[str]) -> None:
     """
     root = find_root()
     settings = load_config(root).of(notebook, profile)
+    module = f"companion.studies.{topic_of(notebook)}.parts"
     try:
-        known = importlib.import_module(f"companion.studies.{topic_of(notebook)}.parts").PARTS
-    except ModuleNotFoundError:
+        known = importlib.import_module(module).PARTS
+    except ModuleNotFoundError as missing:
+        if missing.name != module:
+            raise
         raise Refusal(f"Notebook {notebook} has no parts: run it whole, `make repro PROFILE={profile}`.") from None
     if unknown := [part for part in parts if part not in known]:
         raise Refusal(f"Notebook {notebook} has no part named {unknown[0]!r}; known: {', '.join(known)}.")

@@ -18,7 +18,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from companion.data.boxed import NOTHING, BoxedSet, cut, shifted_boxes
 from companion.measures.accuracy import Prepare
-from companion.measures.detect import average_precision_of, detect
+from companion.measures.detection.detect import average_precision_of, detect
 from companion.models.detectors.dense_detector import STRIDE
 from companion.models.detectors.detections import grid_origins, positions
 from companion.models.methods import METHODS

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from companion.data.instances import InstanceSet, objects
 from companion.data.labelled import Split
 from companion.measures.accuracy import Prepare
-from companion.measures.average_precision import mean_average_precision
-from companion.measures.masks import matched_masks, object_ious, segment
+from companion.measures.detection.average_precision import mean_average_precision
+from companion.measures.detection.masks import matched_masks, object_ious, segment
 from companion.training.classification import parts_of
 from companion.training.recipe import Recipe
 from companion.training.task import Loss, Network

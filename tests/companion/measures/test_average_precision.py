@@ -7,7 +7,7 @@ import numpy
 import pytest
 import torch
 
-from companion.measures.average_precision import (
+from companion.measures.detection.average_precision import (
     average_precisions,
     extreme_average_precision,
     match,

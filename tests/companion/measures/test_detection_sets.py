@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from companion.measures.detection_sets import change, of_something, summary
+from companion.measures.detection.detection_sets import change, of_something, summary
 from mass.detection import shift_detections
 
 SIZE = (64, 64)

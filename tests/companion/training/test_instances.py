@@ -7,7 +7,7 @@ import torch
 
 from companion.data.datasets import DATASETS
 from companion.data.instances import REACH, Instances, InstanceSet, objects
-from companion.measures.masks import kept_pixels, matched_masks, object_ious, painted, segment
+from companion.measures.detection.masks import kept_pixels, matched_masks, object_ious, painted, segment
 from companion.models.methods import METHODS
 from companion.studies.detection import segmented
 from companion.training.instances import InstanceSegmentation

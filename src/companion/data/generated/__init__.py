@@ -1,1 +1,1 @@
-"""Images that are made here: awkward ones, scenes, periodic structures, sequences, transformed digits."""
+"""Images that are made here: awkward ones, scenes, periodic structures, sequences."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from companion.figures.common import changed_by, draw_image
 from companion.figures.style import COLOURS, finished, use_style
-from companion.measures.masks import painted
+from companion.measures.detection.masks import painted
 from companion.models.detectors.detections import Found
 from companion.studies.detection.shifted import CONVERTED
 from mass.detection import split_at_seam

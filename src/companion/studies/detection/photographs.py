@@ -13,9 +13,10 @@ from torchvision.transforms.v2.functional import resize
 from tqdm.auto import tqdm
 
 import mass
-from companion.data.images import labelled_images
+from companion.core.errors import Refusal
+from companion.data.images import imagenet_subset
 from companion.data.published.voc import CLASSES, Voc
-from companion.measures.detection_sets import Change, changes, of_something, summary
+from companion.measures.detection.detection_sets import Change, changes, of_something, summary
 from companion.measures.paired_images import compare
 from companion.models.detectors.detections import Found, found_in, read_fastestdet
 from companion.models.pretrained import fastestdet
@@ -49,13 +50,20 @@ def photographs(root: Path, count: int) -> Tensor:
 
 
 def of_imagenet(count: int) -> Tensor:
-    """The first ImageNet validation images at hand, 227 x 227, enlarged to the same size: as `photographs`.
+    """The first ImageNet validation images at hand, their middle 224 x 224 pixels, enlarged to the same size: as `photographs`.
 
     Raises:
-        Refusal: where they were not fetched.
+        Refusal: where they were not fetched, or none is asked for.
     """
-    images, _ = labelled_images(count, 224)
-    return resize(torch.stack([images[k][0] for k in range(count)]), [SIDE + REACH] * 2, antialias=True).flip(1)
+    images = imagenet_subset(count, 224)
+    if images is None or not count:
+        why = (
+            "the images were not fetched: `make fetch DATA=imagenet-val-1300`"
+            if count
+            else "this profile asks for none"
+        )
+        raise Refusal(f"FastestDet cannot be shown ImageNet's images: {why}.")
+    return resize(torch.stack([images[k][0] for k in range(len(images))]), [SIDE + REACH] * 2, antialias=True).flip(1)
 
 
 def classes() -> list[str]:

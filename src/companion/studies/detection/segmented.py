@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from companion.data.instances import REACH, Instances, InstanceSet
-from companion.measures.masks import kept_pixels, matched_masks, object_ious, segment
+from companion.measures.detection.masks import kept_pixels, matched_masks, object_ious, segment
 from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
 from companion.studies.detection.shifted import extremes

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from companion.core.records import Record
 from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
-from companion.measures.average_precision import Matched, extreme_average_precision, mean_average_precision
-from companion.measures.detect import detect, matched
-from companion.measures.detection_sets import Change, changes, summary
+from companion.measures.detection.average_precision import Matched, extreme_average_precision, mean_average_precision
+from companion.measures.detection.detect import detect, matched
+from companion.measures.detection.detection_sets import Change, changes, summary
 from companion.measures.paired_images import holm
 from companion.measures.paired_t import paired_gains
 from companion.models.detectors.detections import Found

@@ -110,7 +110,7 @@ def fastestdet(root: Path) -> str:
         "Centre off by, mean (worst) px": lambda r: f"{r['mean_error']:.1f} ({r['worst_error']:.1f})",
     }
     note = (
-        "FastestDet, COCO weights, photographs of VOC, and of ImageNet enlarged from 227 px, at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
+        "FastestDet, COCO weights, photographs of VOC, and of ImageNet enlarged from 224 px, at 352 px, scores from 0.65; several moves of up to 31 pixels each way. Other objects: after some move one "
         "appeared, vanished or had another name. A window sees something new: nothing is promised there, and boxes in both views count."
     )
     return _of_stage(root, "photographs", columns, note)

@@ -40,5 +40,5 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
         "gains": of("fine-tuned, paired"),
         "asked_all": about("solar-cells", "worst case"),
         "compared_all": about("solar-cells", "worst case, paired"),
-        "boards": of("boards"),
+        "pairs": of("boards"),
     }

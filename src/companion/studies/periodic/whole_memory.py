@@ -23,7 +23,7 @@ _TILES = 16
 
 
 def peak_memory(sides: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Rows: method, input ("16 tiles", "2048 x 2048"), megapixels, peak_mb, of the pass alone; none for no sides."""
+    """Rows: method, input ("training step, 16 tiles", "heat map, 2048 x 2048"), megapixels, peak_mb, of the pass alone; none for no sides."""
     rows = []
     for method in _METHODS if sides else ():
         for side in (0, *sides):

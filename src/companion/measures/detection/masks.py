@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from companion.data.instances import Instances, objects
 from companion.measures.accuracy import Prepare
-from companion.measures.average_precision import Matched, match_by
+from companion.measures.detection.average_precision import Matched, match_by
 from companion.models.detectors.detections import Found
 from mass.nn.evaluating import evaluating
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from companion.data.boxed import NOTHING, Boxed
 from companion.measures.accuracy import Prepare
-from companion.measures.average_precision import Matched, match, mean_average_precision
+from companion.measures.detection.average_precision import Matched, match, mean_average_precision
 from companion.models.detectors.detections import Found, Read, found_in, read_dense
 from mass.nn.evaluating import evaluating
 
