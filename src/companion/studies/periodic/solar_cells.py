@@ -11,7 +11,7 @@ from companion.studies.periodic.recipes import fine_tuned as recipes_fine_tuned
 from companion.studies.periodic.recipes import recipes
 from companion.training.sweep import run_all
 
-_SMALL = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "mass")
+_SMALL = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "aps", "mass", "mass-lpf3")
 _FEW = ("baseline", "baseline-shifts", "mass")
 _TUNED_STRIDE = 32
 _MEASURED = {"in place": "top1", "shifted at random": "shifted_top1", "consistency": "consistency"}
