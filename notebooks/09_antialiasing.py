@@ -23,10 +23,8 @@ import torch
 import torchvision
 
 import mass
-from companion.data.datasets import DATASETS
 from companion.data.generated.hard_images import centred_photograph
 from companion.figures.style import use_style
-from companion.measures.moves import agreement, small_moves
 from companion.models.methods import METHODS
 from companion.paper.antialiasing import FILTERS, IMAGENET, TRIAL
 from companion.pipeline.run import Run
@@ -39,11 +37,10 @@ use_style()
 # What it measures by, and shows:
 
 # %%
-from companion.studies.antialiasing import claims, corrupted, figures, generation
+from companion.studies.antialiasing import claims, figures, generation, trial
 from companion.studies.antialiasing.distance import WEIGHTS, distances
 from companion.studies.antialiasing.layers import against_float64, layer_errors
 from companion.studies.antialiasing.recipes import recipes
-from companion.training.record_run import trained
 from companion.training.sweep import run_all
 
 # %% [markdown]
@@ -232,11 +229,10 @@ plans = recipes(settings)
 records = run_all(plans, run.root, run.checkpoints)
 for record in records:
     run.record(**record)
-data = DATASETS[settings.dataset](run.root)
-print(f"{len(data.train):,} images of {settings.dataset} to train on, {len(data.test):,} to test, {len(records)} runs")
-print("the seed's:", ", ".join(f"{name} {value}%" for name, value in TRIAL.items()))
 
 # %%
+print(f"{len(records)} runs on {settings.dataset}, {records[0]['n']:,} images to test")
+print("the seed's:", ", ".join(f"{name} {value}%" for name, value in TRIAL.items()))
 fig = figures.accuracy_and_consistency(records, f"{settings.net} on {settings.dataset}, {settings.epochs} epochs")
 run.figure(fig, "trial")
 fig
@@ -246,12 +242,11 @@ fig
 # method promises anything about. Agreement of the two labels, in percent, of the first seed's networks.
 
 # %% tags=["measures"]
-networks = {r.method: trained(run.checkpoints / r.name)[0] for r in plans if r.seed == settings.seed}
-compared = {METHODS[m].printed: model for m, model in networks.items() if not METHODS[m].shifts}
-batches, moves = data.test.batches(100), small_moves(settings.reach)
-agree = agreement(compared, batches, data.normalize, settings.probed, settings.seed, moves)
+agree = trial.moved(settings, plans, run.root, run.checkpoints)
 for row in agree:
     run.record(stage="moved", dataset=settings.dataset, **row)
+
+# %%
 pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreement", sort=False).round(1)
 
 # %% [markdown]
@@ -262,13 +257,7 @@ pd.DataFrame(agree).pivot_table(index="method", columns="input", values="agreeme
 # in percent of the plain network's, averaged over kinds.
 
 # %% tags=["measures"]
-wrong = []
-for seed in dict.fromkeys(r.seed for r in plans):
-    chosen = [r for r in plans if r.seed == seed and not METHODS[r.method].shifts]
-    networks = {METHODS[r.method].printed: trained(run.checkpoints / r.name)[0] for r in chosen}
-    errors = corrupted.errors(networks, data, settings.probed, settings.severities)
-    wrong += [{"seed": seed, **row} for row in errors]
-relative = corrupted.relative(wrong, METHODS["baseline-zero"].printed)
+wrong, relative = trial.corruption_errors(settings, plans, run.root, run.checkpoints)
 for row in wrong:
     run.record(stage="corrupted", dataset=settings.dataset, **row)
 for row in relative:

@@ -42,6 +42,21 @@ def test_settings_are_put_back_after_an_error_too(monkeypatch):
     assert _settings() == before
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a machine with a GPU")
+@pytest.mark.parametrize("kind", ["photographs", "ties"])
+def test_a_gpu_keeps_bits_where_its_own_settings_do_not(kind):
+    """A ResNet's 3 x 3 convolutions of 64 channels at 56 x 56: cuDNN chooses an FFT for them, in float32, channels last."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(64, 64, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    x = torch.randn(8, 64, 56, 56) if kind == "photographs" else torch.randn(8, 64, 8, 8).repeat(1, 1, 7, 7)
+    model = mass.convert(network, x[:1]).cuda().to(memory_format=torch.channels_last)
+    x = x.cuda().contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), mass.exact() as told:
+        assert len(told) == 2
+        pooled = [model(mass.shift(x, (k, 3 * k))).amax((2, 3)) for k in range(8)]
+    assert all(torch.equal(one, pooled[0]) for one in pooled)
+
+
 def test_no_hash_decides_on_a_device_then(monkeypatch):
     """The device's own kernels, which break ties by hashes, are not asked inside."""
     asked = []

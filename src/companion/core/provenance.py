@@ -21,8 +21,7 @@ def provenance(root: Path) -> dict[str, object]:
     """The flat facts known when a run starts; the runner adds its seconds and its peak memory."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git(root, "rev-parse", "HEAD"),
-        "modified": None if (changes := _git(root, "status", "--porcelain", "--", *_CODE)) is None else bool(changes),
+        **_commit(root),
         "python": platform.python_version(),
         **{package: _version(package) for package in _PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -31,6 +30,14 @@ def provenance(root: Path) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "MKL_CBWR": os.environ.get("MKL_CBWR"),
     }
+
+
+def _commit(root: Path) -> dict[str, object]:
+    """Of this tree; where it came without its git, what the environment says (`MASS_COMMIT`)."""
+    commit, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", *_CODE)
+    if commit is None and (told := os.environ.get("MASS_COMMIT")):
+        return {"commit": told, "modified": False}
+    return {"commit": commit, "modified": None if changes is None else bool(changes)}
 
 
 def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:

@@ -110,8 +110,12 @@ def agreement(
     limit: int,
     seed: int = 0,
     moves: Moves | None = None,
+    device: torch.device | str = "cpu",
 ) -> list[dict[str, Any]]:
     """How well two views of an image agree, per method and move (`MOVES`), over the first `limit` images.
+
+    Args:
+        device: where the models are; images are moved, the same ones whatever it is, on the CPU.
 
     Returns:
         Rows of method, input (the move), n, agreement (labels, in percent) and cosine (of the logits, mean).
@@ -128,7 +132,7 @@ def agreement(
             for move, pair in moves.items():
                 views = pair(x, generator)
                 for method, model in models.items():
-                    first, second = (model(view) for view in views)
+                    first, second = (model(view.to(device)) for view in views)
                     sums[method, move][0] += (first.argmax(1) == second.argmax(1)).sum().item()
                     sums[method, move][1] += F.cosine_similarity(first.double(), second.double()).sum().item()
             total += len(x)

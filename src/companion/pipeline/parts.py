@@ -4,7 +4,7 @@
     make publish RECORDS=runs/parts
     python -m companion.publishing.redraw 11_periodic
 
-A part's records are those that the notebook makes of it; its study has them in `parts.py`.
+On a GPU machine whose code came without its git, MASS_COMMIT in the environment says what it is. A part's records are those that the notebook makes of it; its study has them in `parts.py`.
 """
 
 from __future__ import annotations

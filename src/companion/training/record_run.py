@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from torch import nn
 
+from companion.core.device import at_hand
 from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
@@ -55,9 +55,9 @@ def record_trained(
     model: nn.Module, recipe: Recipe, data: DataSet, folder: Path, root: Path, **more: Any
 ) -> dict[str, Any]:
     """Measure a trained network and write record.json beside its curve; `more` is recorded as well."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = at_hand()
     task = task_of(data.to(device), recipe)
-    numbers = task.measure(model.to(device), device)
+    numbers = task.measure(model.to(device), str(device))
     curve = read_json(folder / "curve.json")
     record = {
         **{name: value for name, value in asdict(recipe).items() if name != "start"},

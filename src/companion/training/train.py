@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
+from companion.core.device import at_hand
 from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
 from companion.core.paths import find_root
@@ -236,8 +237,7 @@ def _require_same(recipe: Recipe, made: dict[str, Any], folder: Path) -> None:
 
 def _place() -> tuple[int, int, torch.device]:
     """How many processes, which of them this is, and its device; under torchrun the process group is started."""
-    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    world, device = int(os.environ.get("WORLD_SIZE", "1")), at_hand()
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -13,14 +14,20 @@ from companion.data.labelled import Labelled, Split
 from companion.measures.accuracy import right_labels
 
 
-def errors(models: dict[str, nn.Module], data: Labelled, limit: int, severities: Sequence[int]) -> list[dict[str, Any]]:
-    """Percent of wrong labels by method and corruption, over the first test images at every severity."""
+def errors(
+    models: dict[str, nn.Module],
+    data: Labelled,
+    limit: int,
+    severities: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> list[dict[str, Any]]:
+    """Percent of wrong labels by method and corruption, over the first test images at every severity; models are on `device`."""
     images, labels = data.test.images[:limit], data.test.labels[:limit]
     rows = []
     for kind in tqdm(COMMON, desc="corruptions", leave=False, disable=None):
         wrong = dict.fromkeys(models, 0.0)
         for severity in severities:
-            split = Split(corrupt_commonly(images, kind, severity), labels)
+            split = Split(corrupt_commonly(images, kind, severity), labels).to(device)
             for method, model in models.items():
                 wrong[method] += 100 * (~right_labels(model, split.batches(100), data.normalize)).double().mean().item()
         n = len(labels) * len(severities)

@@ -24,6 +24,7 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
         "records": stages.get("run", []),
         "found": found,
         "stable": {record["method"]: record["stability"] for record in stages.get("generation", [])},
+        "agree": stages.get("moved", []),
         "wrong": stages.get("corrupted", []),
         "relative": stages.get("mean corruption error", []),
     }

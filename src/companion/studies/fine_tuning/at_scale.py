@@ -23,6 +23,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import mass
+from companion.core.device import at_hand
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
 from companion.models.pretrained import resnet18
@@ -98,7 +99,7 @@ def _tune(options: argparse.Namespace) -> None:
     tuning = Tuning(options.epochs, options.batch, options.lr)
     epochs = streamed(options.folder / "train", tuning, options.workers)
     plain = resnet18()
-    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    device = str(at_hand())
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("gloo" if device == "cpu" else "nccl")
     model = mass.convert(plain, torch.zeros(1, 3, _CROP, _CROP)).to(device)

@@ -5,9 +5,10 @@
     python -m companion.studies.gpu --minutes 5 --out FOLDER --parts training --epochs 13 --seeds 0 1 2 --methods aps-lpf3-cifar lps-annealed
     python -m companion.studies.gpu --minutes 1 --out FOLDER --device cpu --tiny # a rehearsal
 
-Exactness, speed of passes and of selection, and the trainings of Table 2 (ResNet-20, 250 epochs; `make fetch DATA=cifar10`
-first). Killed at any moment, FOLDER holds what was finished: records under runs/, weights under checkpoints/;
-`make publish RECORDS=FOLDER/runs` publishes them. --bundle writes the same as a few archives, each below 16 MB.
+Exactness, as the machine is and inside `mass.exact`, speed of passes and of selection, images per second by precision, and the
+trainings of Table 2 (ResNet-20, 250 epochs; `make fetch DATA=cifar10` first). Killed at any moment, FOLDER holds what was
+finished: records under runs/, weights under checkpoints/; `make publish RECORDS=FOLDER/runs` publishes them. --bundle writes the
+same as a few archives, each below 16 MB. Code that came without its git is told its commit by MASS_COMMIT in the environment.
 Needs torch, torchvision, scikit-learn, Pillow, numpy and tqdm alone.
 """
 
@@ -45,7 +46,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=processors(), help="measurements that prepare at once")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--tiny", action="store_true", help="a rehearsal: a small network, small images")
-    parser.add_argument("--commit", default=None, help="of this code, where it came without its git")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise Refusal("There is no GPU here: `--device cpu --tiny` rehearses.")
@@ -55,10 +55,7 @@ def main() -> None:
         torch.set_num_threads(1)  # a rehearsal shares its machine
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # streams beyond 8 would wait for each other
     root = find_root()
-    facts = provenance(root)
-    if options.commit:
-        facts |= {"commit": options.commit, "modified": False}
-    book = Book(options.out, facts, options.bundle)
+    book = Book(options.out, provenance(root), options.bundle)
     if options.resume:
         book.resume(options.resume)
     methods = options.methods or (["baseline", "mass"] if options.tiny else [m for group in GROUPS for m in group])

@@ -8,8 +8,8 @@ those that do are named; then settings are tried in turn until one restores the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 import mass
-from companion.data.generated.hard_images import centred_photograph
+from companion.data.generated.hard_images import awkward_images, centred_photograph
+from companion.studies.gpu.arithmetic import arithmetic
 from companion.studies.gpu.contest import Calls, Tell
 from companion.studies.gpu.speed import LAYOUTS, network
 from mass.nn.conv import CircularConv2d
@@ -36,21 +37,6 @@ CELLS = (
 )
 SETTINGS = ("cudnn.deterministic", "cudnn.benchmark", "no cudnn")
 _MOST_NAMED = 4  # convolutions whose kernels are named
-
-
-@contextmanager
-def arithmetic(precision: str, setting: str = "") -> Iterator[None]:
-    """Inside it, float32 products are in TF32 if so called, and cuDNN is set so."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark, cudnn.enabled
-    cudnn.allow_tf32 = matmul.allow_tf32 = precision == "tf32"
-    cudnn.deterministic = setting == "cudnn.deterministic"
-    cudnn.benchmark = setting == "cudnn.benchmark"
-    cudnn.enabled = setting != "no cudnn"
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark, cudnn.enabled = before
 
 
 def images(count: int, height: int, width: int) -> Tensor:
@@ -164,4 +150,48 @@ def measure(given: dict[str, Any], tell: Tell) -> Calls:
                     if first:
                         calls[f"{name}, {setting}"] = partial(call, setting)
                     break
+    return calls
+
+
+def measure_settings(given: dict[str, Any], tell: Tell) -> Calls:
+    """The same of a network as the machine is and inside `mass.exact`: of photographs, and of images that are built to tie.
+
+    What it leaves to be timed are passes of the photographs: calls '<precision>, <layout>, <setting>'.
+    """
+    torch.set_num_threads(1)
+    device, (height, width) = given["device"], given["size"]
+    converted = network(given["net"], "MASS", 64).to(device)
+    inputs = {
+        "photographs": images(given["batch"], height, width),
+        "awkward images": torch.cat(list(awkward_images(height, width).values())),
+    }
+    calls: dict[str, Callable[[], object]] = {}
+    for precision, layout in given["cells"]:
+        model: Any = copy.deepcopy(converted)
+        model = model.to(dtype=getattr(torch, precision), memory_format=LAYOUTS[layout])
+        settings: dict[str, Any] = {"as it is": nullcontext, "mass.exact": mass.exact}
+        for setting, context in settings.items():
+            for name, x in inputs.items():
+                read = x.to(device, getattr(torch, precision)).contiguous(memory_format=LAYOUTS[layout])
+
+                def call(
+                    model: nn.Module = model, read: Tensor = read, precision: str = precision, context: Any = context
+                ) -> Tensor:
+                    with torch.no_grad(), arithmetic(precision), context():
+                        return model(read)
+
+                with torch.no_grad(), arithmetic(precision), context():
+                    found = identical(model, read, given["rounds"])
+                tell(
+                    {
+                        "dtype": precision,
+                        "layer": layout,
+                        "size": f"{height}x{width}",
+                        "input": name,
+                        "setting": setting,
+                    }
+                    | found
+                )
+                if name == "photographs":
+                    calls[f"{precision}, {layout}, {setting}"] = call
     return calls

@@ -28,9 +28,10 @@ from companion.studies.gpu.contest import Contestant, Quiet, contest
 from companion.training.recipe import Recipe
 from companion.training.side_by_side import SideBySide
 
-PARTS = ("exactness", "speed", "training")
+PARTS = ("exactness", "settings", "speed", "rates", "training")
 NETWORKS = ("resnet50", "resnet18", "mobilenet_v2", "convnext_tiny", "densenet121", "efficientnet_b0")  # by value
 TRAINED = ("resnet50", "resnet18")
+PRECISIONS = ("bfloat16", "tf32", "float32")  # PyTorch's own float32 convolutions are in TF32
 # Trained by value: MASS beside APS first, each group for all seeds before the next.
 GROUPS = (("aps", "mass"), ("baseline",), ("aps-lpf3", "mass-lpf3"), ("lpf3",), ("aps-ddac3", "mass-ddac3"), ("ddac3",))
 TURNS = 5  # of the times that say what exactness costs: tens of milliseconds each
@@ -138,6 +139,16 @@ class Queue:
                 given = common | {"net": net, "sizes": scale.sizes, "cells": scale.cells, "batch": 8, "rounds": 4,
                                   "repeated": 1, "turns": TURNS}  # fmt: skip
                 made.append(Contestant(f"exactness {net}", net, exactness.measure, given))
+        for net in scale.networks:
+            if "settings" in parts and missing(stage="settings timed", net=net):
+                given = common | {"net": net, "size": scale.sizes[0], "cells": [c for c in scale.cells if c[0] != "tf32"],
+                                  "batch": 8, "rounds": 4, "repeated": 1, "turns": TURNS}  # fmt: skip
+                made.append(Contestant(f"settings {net}", net, exactness.measure_settings, given))
+        for net in scale.networks:
+            if "rates" in parts and missing(stage="rate", net=net):
+                given = common | {"net": net, "variants": scale.variants, "size": scale.sizes[0][0], "batch": scale.batch,
+                                  "precisions": PRECISIONS if scale.device == "cuda" else ("float32",)}  # fmt: skip
+                made.append(Contestant(f"rates {net}", net, speed.rates, given))
         if "speed" in parts and missing(stage="bandwidth"):
             made.append(Contestant("bandwidth", "maps", speed.bandwidth, common | {"maps": scale.maps, "repeated": 20}))
         for stage, networks in (("forward", scale.networks), ("training", TRAINED)):
@@ -154,7 +165,9 @@ class Queue:
         told: dict[tuple[str, str], dict[str, Any]] = {}
 
         def row(c: Contestant, found: dict[str, Any]) -> None:
-            if "identical" in found:
+            if "setting" in found:
+                self._settings(c.given["net"], found)
+            elif "identical" in found:
                 self._exact(c.given["net"], found)
             else:
                 told.setdefault((c.group, c.name), {}).update(found)
@@ -167,6 +180,10 @@ class Queue:
                 self._speed(stage, net, times, {name: told.get((group, name), {}) for name in self.scale.variants})
             elif stage == "bandwidth":
                 self._bandwidth(times)
+            elif stage == "settings":
+                self._settings_times(net, times)
+            elif stage == "rates":
+                self._rates(net, times)
             else:
                 self._exact_times(net, times)
 
@@ -194,6 +211,37 @@ class Queue:
             self.book.add("speed", "bench", {"net": net, "stage": "exactness timed", "batch": 8} | found
                           | {"method": "MASS", "dtype": precision, "layer": layer, "input": setting})  # fmt: skip
             self.say(f"exactness {net} {precision} {layer} {setting}: {found['milliseconds']:.2f} ms")
+
+    def _settings(self, net: str, found: dict[str, Any]) -> None:
+        self.book.add("speed", "bench", {"net": net, "method": _within(found["setting"]), "stage": "settings"} | found)
+        what = " ".join(str(found[key]) for key in ("dtype", "layer", "input", "setting"))
+        self.say(f"settings {net} {what}: {found['identical']} of {found['n']}")
+
+    def _settings_times(self, net: str, times: Times) -> None:
+        """What `mass.exact` costs, cell by cell."""
+        cells: dict[tuple[str, str], Times] = {}
+        for name, took in times.items():
+            precision, layer, setting = name.split(": ")[-1].split(", ")
+            cells.setdefault((precision, layer), {})[setting] = took
+        for (precision, layer), of_cell in cells.items():
+            for found in compared(of_cell, "as it is"):
+                fields = {"net": net, "stage": "settings timed", "batch": 8, "dtype": precision, "layer": layer} | found
+                self.book.add("speed", "bench", fields | {"method": _within(found["method"])})
+                self.say(f"settings {net} {precision} {layer} {found['method']}: {found['ratio']:.2f} x")
+
+    def _rates(self, net: str, times: Times) -> None:
+        """Images per second, and the time beside the plain network's in the same precision."""
+        precisions: dict[str, Times] = {}
+        for name, took in times.items():
+            precision, variant = name.split(": ")[-1].split(", ")
+            precisions.setdefault(precision, {})[variant] = took
+        for precision, of_precision in precisions.items():
+            for found in compared(of_precision, "plain"):
+                rate = 1000 * self.scale.batch / found["milliseconds"]
+                fields = {"net": net, "stage": "rate", "dtype": precision, "batch": self.scale.batch, "images_per_s": rate,
+                          "size": self.scale.sizes[0][0]}  # fmt: skip
+                self.book.add("speed", "bench", fields | found)
+                self.say(f"rate {net} {precision} {found['method']}: {rate:,.0f} images/s")
 
     def _speed(self, stage: str, net: str, times: Times, told: dict[str, dict[str, Any]]) -> None:
         scale = self.scale
@@ -268,6 +316,10 @@ class Queue:
         self.book.pack()
         if unfinished:
             self.say(f"not finished: {', '.join(r.name for r in unfinished)}")
+
+
+def _within(setting: str) -> str:
+    return "MASS" if setting == "as it is" else f"MASS, {setting}"
 
 
 def processors() -> int:

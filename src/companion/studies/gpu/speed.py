@@ -7,6 +7,7 @@ in automatic mixed precision, compiled, one graph. Each network and variant prep
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from torch import nn
 
 import mass
 from companion.models.random_weights import calibrated
+from companion.studies.gpu.arithmetic import arithmetic
 from companion.studies.gpu.contest import Calls, Tell
 from mass import native
 from mass.baselines.aps import convert_to_aps
@@ -107,6 +109,27 @@ def forward(given: dict[str, Any], tell: Tell) -> Calls:
             calls["compiled"] = replayed(lambda: compiled(x), device)
     else:
         calls["eager"]()
+    return calls
+
+
+def rates(given: dict[str, Any], tell: Tell) -> Calls:
+    """Eager forward passes of a network, channels last, by precision and variant: calls '<precision>, <variant>'."""
+    _settle(given)
+    device, size = given["device"], given["size"]
+    x = torch.randn(given["batch"], 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+
+    def call(model: nn.Module, read: torch.Tensor, precision: str) -> object:
+        with torch.no_grad(), arithmetic(precision):
+            return model(read)
+
+    calls: dict[str, Callable[[], object]] = {}
+    for variant in given["variants"]:
+        converted = network(given["net"], variant, size)
+        for precision in given["precisions"]:
+            dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
+            model: Any = copy.deepcopy(converted)
+            model = model.to(device, dtype, memory_format=torch.channels_last)
+            calls[f"{precision}, {variant}"] = partial(call, model, x.to(dtype), precision)
     return calls
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from companion.core.device import at_hand
 from companion.core.errors import Refusal
 from companion.core.files import write_json
 from companion.core.intervals import wilson
@@ -59,7 +60,7 @@ class Processes:
         self.world, self.rank = (
             int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"))
         )
-        self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+        self.device = str(at_hand())
 
 
 def measure(

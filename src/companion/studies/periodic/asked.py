@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from companion.core.device import at_hand
 from companion.data.datasets import DATASETS
 from companion.data.labelled import Labelled
 from companion.fetching.catalogue import fingerprint
@@ -123,6 +124,8 @@ def asked(
         data = labelled(recipe.dataset, root)
         split = data.test.first(count or len(data.test))
         place = folder / recipe.name / f"residues-{stride}-of-{len(split)}.pt"
-        answers[recipe] = Attacked.load(place) or attack(network, split, data.normalize, stride, batch)
+        answers[recipe] = Attacked.load(place) or attack(
+            network.to(at_hand()), split.to(at_hand()), data.normalize, stride, batch
+        )
         answers[recipe].save(place)
     return Asked(answers)

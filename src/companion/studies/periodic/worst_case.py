@@ -70,7 +70,10 @@ def attack(model: nn.Module, split: Split, prepare: Prepare, stride: int = STRID
     """Ask a network of all images at all residues of `stride`.
 
     Args:
-        model: normalised images -> logits (B, 2); split: bytes and labels.
+        model: normalised images -> logits (B, 2); split: bytes and labels, where the model is.
+
+    Returns:
+        On the CPU, whatever the device.
     """
     said, identical = [], []
     with evaluating(model):
@@ -79,4 +82,4 @@ def attack(model: nn.Module, split: Split, prepare: Prepare, stride: int = STRID
             logits = torch.stack([model(x.roll((i, j), (2, 3))) for i in range(stride) for j in range(stride)])
             said.append(logits.argmax(2))
             identical.append((logits == logits[0]).flatten(2).all(2).all(0))
-    return Attacked(split.labels, torch.cat(said, 1), torch.cat(identical))
+    return Attacked(split.labels.cpu(), torch.cat(said, 1).cpu(), torch.cat(identical).cpu())

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import mass
+from companion.core.device import at_hand
 from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
@@ -102,7 +103,7 @@ def main() -> None:
     root = find_root()
     folder: Path = root / "runs" / "bench" / "speed"
     (folder / "records").mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = at_hand().type
     facts = {"notebook": "speed", "profile": "bench", "seed": 0} | provenance(root)
     started = time.monotonic()
     for name in options.networks:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from companion.core.device import at_hand
 from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = root / "runs" / "bench" / "training"
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": "training", "profile": "bench", "seed": 0} | provenance(root)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = at_hand().type
     for net in options.nets:
         x, labels = (
             torch.randn(options.batch, 3, 32, 32, device=device),
