@@ -141,12 +141,13 @@ class Queue:
                 made.append(Contestant(f"exactness {net}", net, exactness.measure, given))
         for net in scale.networks:
             if "settings" in parts and missing(stage="settings timed", net=net):
-                given = common | {"net": net, "size": scale.sizes[0], "cells": [c for c in scale.cells if c[0] != "tf32"],
+                given = common | {"net": net, "size": scale.sizes[0], "cells": [c for c in scale.cells if c[0] in ("float32", "bfloat16")],
                                   "batch": 8, "rounds": 4, "repeated": 1, "turns": TURNS}  # fmt: skip
                 made.append(Contestant(f"settings {net}", net, exactness.measure_settings, given))
-        for net in scale.networks:
+        for net in [n for n in scale.networks if n != "efficientnet_b0"]:
             if "rates" in parts and missing(stage="rate", net=net):
                 given = common | {"net": net, "variants": scale.variants, "size": scale.sizes[0][0], "batch": scale.batch,
+                                  "turns": TURNS,
                                   "precisions": PRECISIONS if scale.device == "cuda" else ("float32",)}  # fmt: skip
                 made.append(Contestant(f"rates {net}", net, speed.rates, given))
         if "speed" in parts and missing(stage="bandwidth"):

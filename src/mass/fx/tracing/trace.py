@@ -104,7 +104,7 @@ class _Tracer(SizedTracer):
 
     def _moment(self) -> Moment:
         self._ticks += 1
-        return Moment(next(reversed(self.graph.nodes)).name, self._ticks)
+        return Moment(next(iter(reversed(self.graph.nodes))).name, self._ticks)  # no iterator itself in PyTorch 2.11
 
 
 def _is_plain(structure: Any) -> bool:
@@ -216,6 +216,8 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         raise
     except Exception as error:
         stack = traceback.extract_tb(error.__traceback__)
+        if stack[-1].filename == __file__:  # the tracer's own mistake, and nothing about the model
+            raise
         frames = [f for f in stack if "/torch/" not in f.filename and f.filename != size_guards.__file__]
         line = f" at `{frames[-1].line}`" if len(frames) > 1 else ""
         said = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
