@@ -56,8 +56,9 @@ def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
 
 
 def exhaustive(settings: Any, root: Path, folder: Path) -> Asked:
-    """The first seed's answers about the first test images at all 1,024 residues; nothing where this is not run."""
+    """The first seeds' answers about the first test images at all 1,024 residues; nothing where this is not run."""
     if not settings.tuned_epochs:
         return Asked({})
-    first = [recipe for recipe in recipes_fine_tuned(settings) if recipe.seed == settings.seed]
-    return asked(first, root, folder, settings.tuned_probed, _TUNED_STRIDE, batch=50)
+    seeds = range(settings.seed, settings.seed + settings.tuned_probed_seeds)
+    made = [recipe for recipe in recipes_fine_tuned(settings) if recipe.seed in seeds]
+    return asked(made, root, folder, settings.tuned_probed, _TUNED_STRIDE, batch=50)

@@ -33,6 +33,7 @@ class Periodic(Settings):
     tuned_methods: tuple[str, ...]
     tuned_seeds: int
     tuned_probed: int  # test images that are asked about at all 1,024 residues
+    tuned_probed_seeds: int  # of how many seeds' networks
     pair_epochs: int  # on circuit boards; 0: not run
 
 
