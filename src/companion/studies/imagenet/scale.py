@@ -63,11 +63,8 @@ def decoding() -> dict[str, Any]:
 
 def page(root: Path) -> str | None:
     """docs/scale.md; None while no speed of a GPU or of decoding is published."""
-    speeds = [
-        r
-        for r in read_results(root, "speed")
-        if r.get("dtype") == "bfloat16" and r.get("batch") == 64 and r["device"] != "cpu"
-    ]
+    on_gpus = [r for r in read_results(root, "speed") if r.get("batch") == 64 and r["device"] != "cpu"]
+    speeds = [r for r in on_gpus if r.get("dtype") == "bfloat16"]
     decode = next((r for r in read_results(root, "imagenet") if r["stage"] == "decode"), None)
     if not speeds or decode is None:
         return None
@@ -85,10 +82,12 @@ def page(root: Path) -> str | None:
         rows=len(ROWS), methods=len(METHODS), decode=decode["images_per_s"], cpu=decode["cpu"], cores=CORES, storage=STORAGE / 1e9,
         price=PRICE, row_bytes=3 * VALIDATION_BYTES / 1e9, evaluation=_evaluation(whole, len(nets), decode["images_per_s"]),
         tuning=_tuning(train, decode["images_per_s"]), train_bytes=3 * TRAINING_BYTES / 1e9,
+        precisions=_precisions([r for r in on_gpus if r.get("stage") == "rate"]),
     )  # fmt: skip
 
 
 _MEASURED = ("plain", "circular padding", "MASS")
+_PRECISIONS = ("bfloat16", "tf32", "float32")
 _GPUS = (1, 8, 64)
 
 
@@ -98,6 +97,16 @@ def _rate(record: Mapping[str, Any]) -> float:
 
 def _hours(forward: Mapping[tuple[str, str], Mapping[str, Any]], net: str) -> float:
     return sum(IMAGES * PASSES / _rate(forward[net, method]) for method in _MEASURED) / 3600
+
+
+def _precisions(records: list[dict[str, Any]]) -> str:
+    """Images per second by precision, of the networks and methods that were measured in all."""
+    rates = {(r["net"], r["method"], r["dtype"]): r["images_per_s"] for r in records}
+    kinds = dict.fromkeys((net, method) for net, method, _ in rates)
+    rows = [[*kind, *(f"{rates[*kind, dtype]:,.0f}" for dtype in _PRECISIONS)] for kind in kinds]
+    slower = [rates[*kind, "bfloat16"] / rates[*kind, "float32"] for kind in kinds if kind[1] == "plain"]
+    told = f"\n\nFloat32 takes {min(slower):.1f} to {max(slower):.1f} times bfloat16's time, in the plain networks."
+    return _table(["Network", "Method", *(f"{dtype}, images/s" for dtype in _PRECISIONS)], rows) + told
 
 
 def _evaluation(gpu_hours: float, nets: int, decoded: float) -> str:
@@ -155,6 +164,14 @@ All {nets} of them in three methods take {whole:.2f} GPU-hours; APS's speed on a
 table has {rows} rows (weights) in {methods} methods. A row reads the validation set once a method, {row_bytes:.0f} GB for three.
 
 {evaluation}
+
+## By precision
+
+Images per second of forward passes, channels last, uncompiled, in a run of their own: a network as small as MobileNetV2 waits for the
+processor, whose times differ from run to run (the table above has another one), and converted, uncompiled, it does so in every precision.
+PyTorch's own convolutions of float32 are in TF32; here float32 is float32, as `--precision float32` sets it.
+
+{precisions}
 
 ## Table 4: ResNet-18, 3 epochs of the training set, MASS
 
