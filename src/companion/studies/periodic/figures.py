@@ -75,7 +75,9 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
             ax.plot([place, place], wilson(mean, int(rows["n"].max())), color="#222222", lw=1.2)
         ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
     _majority(ax, rows)
-    ax.set_xticks(range(len(methods)), [m.replace(", ", ",\n") for m in methods], fontsize=9.5)
+    ax.set_xticks(
+        range(len(methods)), [m.replace(", ", ",\n").replace(" over ", "\nover ") for m in methods], fontsize=9.5
+    )
     ax.set(title=title, ylabel="images right, %", ylim=(0, 104))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
