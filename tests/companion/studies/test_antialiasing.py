@@ -8,6 +8,7 @@ from torch import nn
 
 import mass
 from companion.core.paths import find_root
+from companion.core.published import write_results
 from companion.data.generated.hard_images import centred_photograph
 from companion.models.restorer import Restorer
 from companion.studies.antialiasing import claims, generation, published
@@ -134,9 +135,9 @@ def runs(plain, ours):
         ([], [99.0], claims.OPEN),
     ],
 )
-def test_verdicts_go_by_intervals(plain, ours, verdict):
+def test_verdicts_go_by_tests(plain, ours, verdict):
     claim = claims.judged("it rises", "top-1", claims.difference(runs(plain, ours), "ours", "plain"))
-    assert claim.verdict == verdict
+    assert claims.decided([claim])[0].verdict == verdict
 
 
 def test_comparisons_without_intervals_hold_for_all_cases_or_none():
@@ -145,9 +146,9 @@ def test_comparisons_without_intervals_hold_for_all_cases_or_none():
     assert claims.by_comparison("", "", {"a": (1, 1), "b": (1, 2)}).verdict == claims.NOT
 
 
-def test_the_table_of_claims_follows_from_published_records():
+def test_the_table_of_claims_follows_from_published_records(tmp_path):
     """A claim about shifts in training is open without such runs, and told by them where there are some."""
-    about = {"notebook": "09_antialiasing", "profile": "reduced", "epochs": 6}
+    about = {"notebook": "09_antialiasing", "profile": "reduced", "dataset": "cells", "net": "net", "epochs": 6}
     kinds = {"anti-aliased": 85.0, claims.PLAIN: 77.0, f"{claims.PLAIN}, shifts in training": 80.0}
     made = [
         about | {"row": seed, "method": method, "seed": seed, "top1": 80.0, "consistency": value + 0.1 * seed}
@@ -162,6 +163,17 @@ def test_the_table_of_claims_follows_from_published_records():
         {"row": 10, "stage": "generation", "method": m, "stability": 30.0} for m in ("circular padding", "anti-aliased")
     ]
     for records, verdict in ((made, claims.CONFIRMED), (made[:6] + made[9:], claims.OPEN)):
-        told = {claim.said: claim.verdict for claim in published.claims(records, [])}
+        told = {claim.said: claim.verdict for claim in published.claims(records, tmp_path)}
         assert told["Shift augmentation is no longer required"] == verdict
         assert told["Internal features keep shift-equivariance better"] == claims.CONFIRMED
+
+
+def test_further_seeds_are_those_of_the_same_network_on_the_same_images(tmp_path):
+    ours = {"dataset": "cells", "net": "net", "epochs": 6, "method": "MASS", "seed": 0}
+    theirs = [ours | {"stage": "fine-tuned"} | change for change in ({}, {"seed": 1}, {"seed": 2, "epochs": 7})]
+    write_results(
+        tmp_path,
+        "periodic",
+        [record | {"profile": "reduced", "device": "cpu", "platform": "", "cpu": ""} for record in theirs],
+    )
+    assert [record["seed"] for record in claims.further_seeds(tmp_path, [ours])] == [1]

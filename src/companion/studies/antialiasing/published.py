@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from companion.core.records import Record
-from companion.studies.antialiasing.claims import Claim, of_the_seed
+from companion.studies.antialiasing.claims import Claim, cifar10_runs, further_seeds, of_the_seed
 
 
 def names(records: Sequence[Record]) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def claims(records: Sequence[Record], cifar10: Sequence[Record]) -> list[Claim]:
-    """The seed's claims against one profile's records, and notebook 05's runs."""
+def claims(records: Sequence[Record], root: Path) -> list[Claim]:
+    """The seed's claims against one profile's records, and notebooks 05's and 11's published runs."""
     made = names(records)
-    return of_the_seed(made["records"], cifar10, made["found"], made["stable"], made["relative"])
+    runs = [*made["records"], *further_seeds(root, made["records"])]
+    return of_the_seed(runs, cifar10_runs(root), made["found"], made["stable"], made["relative"])
