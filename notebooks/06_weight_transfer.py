@@ -165,9 +165,9 @@ Markdown(tables.loss(run.root))
 # * The loss is real: it is significant on the images as they are, and larger on cropped ones, whose borders cut
 #   through what is shown. Borders that wrap cause nearly all of it; between the fixed grid and MASS's, and
 #   between MASS and APS, no difference is measurable.
-# * It is not a constant of the method. On photographs cropped as usual, of which an independent check had two sets of
-#   1,000, it was 10.1 and 6.6 points. What fine-tuning recovers is notebook 07's; on CIFAR-10, three epochs recover
-#   most of it and not all (notebook 05).
+# * It is not a constant of the method: on the same images EfficientNet-Lite0 loses several times as much
+#   (`docs/results.md`, Table 3's rows), nearly all of it to borders as well. What fine-tuning recovers is notebook
+#   07's; on CIFAR-10, three epochs recover most of it and not all (notebook 05).
 
 # %% [markdown]
 # ## Consistency is not stability
