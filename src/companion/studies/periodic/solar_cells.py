@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.models.methods import METHODS
-from companion.studies.periodic.asked import Asked, Rows, about, asked, over_seeds
+from companion.studies.periodic.asked import Asked, Rows, about, asked, labelled, over_seeds
 from companion.studies.periodic.recipes import fine_tuned as recipes_fine_tuned
 from companion.studies.periodic.recipes import recipes
 from companion.training.sweep import run_all
@@ -27,12 +27,15 @@ def from_nothing(settings: Any, root: Path, folder: Path) -> Asked:
 
 def few_images(settings: Any, root: Path, folder: Path) -> Rows:
     """The same by the number of training images, in as many steps, all of them included; none where this is not run."""
-    rows = []
-    for images in (*settings.solar_few, 0) if settings.solar_few else ():
-        name = f"solar-cells-64-{images}-images" if images else "solar-cells-64"
+    rows: Rows = []
+    if not settings.solar_few:
+        return rows
+    everything = labelled("solar-cells-64", root).count
+    for images in (*settings.solar_few, everything):
+        name = f"solar-cells-64-{images}-images" if images < everything else "solar-cells-64"
         made = recipes(settings, _FEW, name, epochs=settings.solar_epochs, seeds=settings.solar_few_seeds)
         found = asked(made, root, folder)
-        rows += [{"stage": "few images", "images": images or 1968} | row for row in found.rows]
+        rows += [{"stage": "few images", "images": images} | row for row in found.rows]
     return rows
 
 
