@@ -74,7 +74,7 @@ class _OnTheFrame(TIPS):
 
 
 @rule(modules=[_OnTheFrame])
-def tips_on_the_frame(site: Site) -> Effect:
+def tips_on_the_fixed_grid(site: Site) -> Effect:
     return Effect(site.map, site.argument("stride"), breaks=FRAME)
 
 

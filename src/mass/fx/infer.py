@@ -20,7 +20,12 @@ from mass.fx.outputs import from_whole_map
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
 from mass.fx.rules.tokens import without_positions
-from mass.fx.rules.whole_map import follow_frame, in_frame, leave_frame, whole_map
+from mass.fx.rules.whole_map import (
+    follow_canonical_position,
+    in_canonical_position,
+    leave_canonical_position,
+    whole_map,
+)
 
 
 def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
@@ -113,7 +118,9 @@ def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
         plan.uniform.add(node)
     value = _sample(site, effect, plan) if effect.period != (1, 1) else effect.value
     if effect.cells == (1, 1) and effect.value is None:
-        plan.flattened[node] = (in_frame((*site.map.lattice, plan.digits[node]), plan),) if node in plan.digits else ()
+        plan.flattened[node] = (
+            (in_canonical_position((*site.map.lattice, plan.digits[node]), plan),) if node in plan.digits else ()
+        )
     if effect.up != (1, 1):
         return _rise(site, effect, plan)
     return value
@@ -138,7 +145,7 @@ def _check_sizes(site: Site, effect: Effect, plan: Plan) -> None:
     if not isinstance(site.map, Grid):
         return
     divides = all(p and size % p == 0 for size, p in zip(site.sizes, effect.period, strict=True))
-    if plan.frame is not None and not divides:
+    if plan.canonical is not None and not divides:
         raise site.refuse(f"its map of {site.sizes} is no multiple of its period {effect.period}")
     if plan.keep_sizes and isinstance(effect.value, Grid) and isinstance(after, tuple):
         rows, columns = (size * up // p for size, up, p in zip(site.sizes, effect.up, effect.period, strict=True))
@@ -188,9 +195,9 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
     for n in node.all_input_nodes:
         shape = n.meta["shape"] or ()
         if n in plan.flattened and len(shape) > 1 + len(plan.dims) and min(shape[-len(plan.dims) :]) > 1:
-            if leave_frame(n, plan):
+            if leave_canonical_position(n, plan):
                 continue
-            cause = next((r for kept, r in plan.kept_in_frame.items() if kept is n or kept in _behind(n)), None)
+            cause = next((r for kept, r in plan.kept_canonical.items() if kept is n or kept in _behind(n)), None)
             if cause is not None:
                 raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
@@ -258,8 +265,8 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
         return _coarser(site, effect)
     digit = Digit((effect.period[0] // site.map.fine[0], effect.period[1] // site.map.fine[1]))  # whole pixels
     plan.digits[site.node] = digit
-    if plan.frame is not None and effect.cells is None:
-        follow_frame((*site.map.lattice, digit), plan)
+    if plan.canonical is not None and effect.cells is None:
+        follow_canonical_position((*site.map.lattice, digit), plan)
     if effect.value is None:
         return None
     if isinstance(effect.value, tuple):

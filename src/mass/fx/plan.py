@@ -34,10 +34,10 @@ class Plan:
             a digit whose period is the whole map.
         rigid: digits that are taken off by a factor of its own: if their period follows the map's size, it must not change.
         indivisible: operations whose period does not divide their map: node, axis, size, period.
-        frame: the first lattice that ends in a digit whose period is the whole map; all others share its origin.
+        canonical: the first lattice that ends in a digit whose period is the whole map; all others share its origin.
         from_whole_map: outputs without positions that depend on where in the image things lay: by path, the lattice whose
             origin that was, or None where there are several.
-        kept_in_frame: operations that left it no rows and columns, with what their rules said of them.
+        kept_canonical: operations that left it no rows and columns, with what their rules said of them.
     """
 
     graph: Converted
@@ -55,9 +55,9 @@ class Plan:
     flattened: dict[fx.Node, tuple[Lattice, ...]] = field(default_factory=dict)
     rigid: list[Digit] = field(default_factory=list)
     indivisible: list[tuple[fx.Node, int, int, int]] = field(default_factory=list)
-    frame: Lattice | None = None
+    canonical: Lattice | None = None
     from_whole_map: dict[str, Lattice | None] = field(default_factory=dict)
-    kept_in_frame: dict[fx.Node, NotEquivariantError] = field(default_factory=dict)
+    kept_canonical: dict[fx.Node, NotEquivariantError] = field(default_factory=dict)
 
 
 def total_stride(plan: Plan) -> Pair:

@@ -23,20 +23,20 @@ from mass.fx.rule import Effect, Outright, Site, UnequalWindows
 CHANGE = "the whole map starts at its origin"
 
 
-def in_frame(lattice: Lattice, plan: Plan) -> Lattice:
+def in_canonical_position(lattice: Lattice, plan: Plan) -> Lattice:
     """The lattice, its origin shared with the network's canonical position where that is possible."""
-    if plan.frame is None:
-        plan.frame = lattice
+    if plan.canonical is None:
+        plan.canonical = lattice
     else:
-        unify(plan.frame, lattice)
+        unify(plan.canonical, lattice)
     return lattice
 
 
-def follow_frame(lattice: Lattice, plan: Plan) -> None:
+def follow_canonical_position(lattice: Lattice, plan: Plan) -> None:
     """What is sampled once there is a canonical position is sampled from there, where that is possible."""
     total = stride(lattice)
-    if plan.frame is not None and not (plan.image[0] % total[0] or plan.image[1] % total[1]):
-        unify(plan.frame, (*lattice, Digit((plan.image[0] // total[0], plan.image[1] // total[1]))))
+    if plan.canonical is not None and not (plan.image[0] % total[0] or plan.image[1] % total[1]):
+        unify(plan.canonical, (*lattice, Digit((plan.image[0] // total[0], plan.image[1] // total[1]))))
 
 
 def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivariantError) -> Effect | None:
@@ -63,14 +63,14 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     fine = values[0].fine
     digit = Digit((site.sizes[0] // fine[0], site.sizes[1] // fine[1]))  # whole pixels
     lattice = (*values[0].lattice, digit)
-    if plan.frame is not None:
-        joins.unify(plan.frame, lattice)
+    if plan.canonical is not None:
+        joins.unify(plan.canonical, lattice)
     for other in node.all_input_nodes:
         beside = plan.flattened.get(other)
         if beside and all(joins.unify(lattice, known) for known in beside):
             return None  # what it is combined with lies in another position
     joins.commit()
-    plan.frame = lattice if plan.frame is None else plan.frame
+    plan.canonical = lattice if plan.canonical is None else plan.canonical
     plan.digits[node] = digit
     before, after = maps[0].meta["shape"], node.meta["shape"]
     effect = Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks=refusal.reason)
@@ -80,7 +80,7 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         plan.rises[node] = (digit,), fine
     else:
         plan.flattened[node] = (lattice,)
-        plan.kept_in_frame[node] = refusal
+        plan.kept_canonical[node] = refusal
     plan.effects[node] = effect
     return effect
 
@@ -91,7 +91,7 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) 
     )
 
 
-def leave_frame(node: fx.Node, plan: Plan) -> bool:
+def leave_canonical_position(node: fx.Node, plan: Plan) -> bool:
     """Shift a dense output that was computed in the canonical position back to where the image lies; False if it cannot be told how.
 
     That can only be told of the input's own rows and columns: of others nobody knows which axes they are.
