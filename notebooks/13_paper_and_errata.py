@@ -75,8 +75,9 @@ beside.beside_aps(root)
 # disadvantage. With three seeds a difference of the paper's size (0.24 without a filter) could not be seen either.
 #
 # What would decide more takes a GPU and has not had one: five seeds, the baseline and the filters at 250 epochs,
-# ResNet-18; LPS with its temperature annealed and APS-LPF-3 with the index before the filter, as their authors'
-# CIFAR-10 code has them (here `lps-annealed` and `aps-lpf3-cifar`: written, tested, not trained).
+# ResNet-18; LPS with its temperature annealed, as its authors have it (here `lps-annealed`: written, tested, not
+# trained). APS-LPF-3 with the index before the filter, as APS's CIFAR-10 code has it, was trained for 13 epochs
+# (notebook 05): level with the other placement.
 
 # %% [markdown]
 # The printed accuracies as a figure. The dotted line is plain MASS:
