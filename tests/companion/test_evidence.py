@@ -34,10 +34,11 @@ def trainings() -> list[dict]:
 
 
 def test_mass_stands_beside_aps_at_every_scale(trainings) -> None:
-    """Point 1: below APS after 13 epochs, level after 250; told apart nowhere."""
+    """Point 1: below APS after 13 epochs where both read their index off the same map, level after 250; told apart nowhere."""
     rows = mass_against_aps(trainings)
     assert {13, 250} <= set(rows["epochs"]) and (rows["verdict"] == "not told apart").all()
-    assert (rows[rows["epochs"] == 13]["gain"] < 0).all()
+    before = rows["against"].str.contains("index before")
+    assert before.any() and (rows[(rows["epochs"] == 13) & ~before]["gain"] < 0).all()
     for row in cells(trainings):
         assert f"| {row[5]} | {row[6]} | {row[7]} |" in README
     assert "No advantage of MASS over APS in accuracy is measurable here" in notebook("13")
@@ -65,17 +66,19 @@ def test_noise_has_four_arms_and_rules_are_compared() -> None:
     assert {"l2", "random", "seam"} <= set(rules) and rules["random"]["p_holm"] < 0.05 < rules["seam"]["p_holm"]
 
 
-def test_no_gain_survives_the_correction(trainings) -> None:
-    """Point 4."""
+def test_no_gain_of_table_2_survives_the_correction(trainings) -> None:
+    """Point 4; the filter before zero padding is notebook 09's."""
     gains = paired_gains([r for r in trainings if r["epochs"] == 13])
-    assert len(gains) == 11 and (gains["p_holm"] >= 0.05).all() and (gains["p"] < 0.05).any()
+    assert len(gains) == 13 and gains.loc["anti-aliased, Rect-2", "verdict"] == "better"
+    gains = gains.drop("anti-aliased, Rect-2")
+    assert (gains["p_holm"] >= 0.05).all() and (gains["p"] < 0.05).any()
 
 
 def test_what_is_missing_is_said_where_it_is_missed() -> None:
     """Point 6: what takes a GPU."""
     assert "What is missing takes a GPU" in " ".join(README.split()) and "What is missing takes a GPU" in notebook("05")
     assert "What would decide more takes a GPU" in notebook("13")
-    assert "both of these are written and tested, and not trained: that takes a GPU" in README
+    assert "(`lps-annealed` does neither: written and tested, and not trained)" in README
 
 
 def test_the_table_of_segmentation_shows_what_it_can() -> None:

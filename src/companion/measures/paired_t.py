@@ -36,7 +36,7 @@ def paired_gains(
 
 
 def mass_against_aps(records: list[Record]) -> pd.DataFrame:
-    """MASS beside APS with the same filter: a row per network, number of epochs and filter, one family.
+    """MASS beside APS with the same filter, wherever APS reads its index: a row per network, number of epochs and filter, one family.
 
     Returns:
         As `paired_gains`; method is MASS's, against that of APS, which has the same seeds.
@@ -46,12 +46,13 @@ def mass_against_aps(records: list[Record]) -> pd.DataFrame:
     for net, epochs in scales:
         of_scale = [r for r in records if (r["net"], r["epochs"]) == (net, epochs)]
         for ours in dict.fromkeys(r["method"] for r in of_scale if r["method"] in _FILTERS):
-            theirs = ours.replace("MASS", "APS")
-            both = [r for r in of_scale if r["method"] in (ours, theirs)]
-            if {r["method"] for r in both} == {ours, theirs}:
-                row = paired_gains(both, theirs).reset_index().assign(net=net, epochs=epochs, against=theirs)
-                if row["n"].item():
-                    found.append(row)
+            same = ours.replace("MASS", "APS")
+            for theirs in (same, f"{same}, index before the filter"):
+                both = [r for r in of_scale if r["method"] in (ours, theirs)]
+                if {r["method"] for r in both} == {ours, theirs}:
+                    row = paired_gains(both, theirs).reset_index().assign(net=net, epochs=epochs, against=theirs)
+                    if row["n"].item():
+                        found.append(row)
     columns = ["net", "epochs", "method", "against", "n", "gain", "low", "high", "p", "p_holm", "verdict"]
     return _judged(pd.concat(found, ignore_index=True))[columns] if found else pd.DataFrame(columns=columns)
 

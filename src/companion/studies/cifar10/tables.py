@@ -25,7 +25,10 @@ def cifar10(root: Path) -> str:
     """Table 2's methods trained for fewer epochs than the paper's: to be compared with each other."""
     records = [r for r in trainings(root) if r["profile"] != "paper"]
     rows = [[*key, *_means(group), where(group[0], records)] for key, group in _by_method(records).items()]
-    note = f"Mean ± standard deviation over n seeds, of the 10,000 test images. {_precision(records)} {_BASELINES} {_hours(records)}"
+    note = (
+        f"Mean ± standard deviation over n seeds, of the 10,000 test images. {_precision(records)} {_BASELINES} {_hours(records)}"
+        f"{_elsewhere(records)}"
+    )
     return table([*_COLUMNS, "Profile"], rows, records, note)
 
 
@@ -67,6 +70,12 @@ def _by_method(records: list[Record]) -> dict[tuple[str, ...], list[Record]]:
     for r in records:
         groups.setdefault((r["net"], r["method"], str(r["epochs"])), []).append(r)
     return groups
+
+
+def _elsewhere(records: list[Record]) -> str:
+    """Where runs were trained that were measured on another machine."""
+    told = [f"{r['method']}, seed {r['seed']}: {r['trained_on']}" for r in records if "trained_on" in r]
+    return f" Trained elsewhere than measured: {'; '.join(told)}." if told else ""
 
 
 def _means(group: list[Record]) -> list[str]:
