@@ -143,9 +143,9 @@ differences.round(3)
 Markdown(tables.against_aps(run.root))
 
 # %% [markdown]
-# After 13 epochs MASS is below APS at every filter, where both read the same map; without a filter by more than chance alone would explain, were it
-# the only comparison. After 250 epochs the two are level. An advantage of either is not measurable with so few seeds
-# (see the intervals), and one as small as the paper's would not be either.
+# After 13 epochs MASS is below APS at every filter, where both read the same map; without a filter by more than chance
+# alone would explain, were it the only comparison. After 250 epochs the two are level. An advantage of either is not
+# measurable with so few seeds (see the intervals), and one as small as the paper's would not be either.
 
 # %% [markdown]
 # ## Would augmentation have done?
