@@ -316,5 +316,5 @@ with pd.option_context("display.max_colwidth", None):
 #   with zero padding. So are APS and circular padding alone: it is the wrapped borders that cost, which the official
 #   weights have never seen.
 # * Shift augmentation, which the seed says is no longer required: the plain network that was shown shifts keeps more
-#   labels than the anti-aliased one that was not, in every seed, and beyond chance after correction. Beside MASS it has
-#   nothing left to do: all labels are kept without it.
+#   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction the test just fails to
+#   decide). Beside MASS it has nothing left to do: all labels are kept without it.
