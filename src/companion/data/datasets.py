@@ -12,6 +12,7 @@ from torch import Tensor
 
 from companion.data import boxed, instances, segmented
 from companion.data.generated import periodic_sets
+from companion.data.labelled import Labelled
 from companion.data.published import cifar10, deeppcb, digits, folders, mnist, mnist_scale, solar_cells
 
 
@@ -60,3 +61,10 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "periodic-boxes": boxed.periodic_boxes,
     "periodic-instances": instances.periodic_instances,
 }
+
+
+def labelled(name: str, root: Path) -> Labelled:
+    """A data set of labelled images, by name."""
+    data = DATASETS[name](root)
+    assert isinstance(data, Labelled)
+    return data

@@ -9,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from companion.core.device import at_hand
-from companion.data.datasets import DATASETS
-from companion.data.labelled import Labelled
+from companion.data.datasets import labelled
 from companion.measures.moves import agreement, small_moves
 from companion.models.methods import METHODS
 from companion.studies.antialiasing import corrupted
@@ -28,22 +27,16 @@ def networks(plans: Sequence[Recipe], seed: int, folder: Path) -> dict[str, nn.M
 
 def moved(settings: Any, plans: Sequence[Recipe], root: Path, folder: Path) -> Rows:
     """Agreement of two labels under moves that no circular method promises anything about, of the first seed's networks."""
-    data, compared = _data(settings, root), networks(plans, settings.seed, folder)
+    data, compared = labelled(settings.dataset, root), networks(plans, settings.seed, folder)
     batches, moves = data.test.batches(100), small_moves(settings.reach)
     return agreement(compared, batches, data.normalize, settings.probed, settings.seed, moves, at_hand())
 
 
 def corruption_errors(settings: Any, plans: Sequence[Recipe], root: Path, folder: Path) -> tuple[Rows, Rows]:
     """Errors of every seed's networks by corruption, and their mean corruption errors, relative to the plain network's."""
-    data, rows = _data(settings, root), []
+    data, rows = labelled(settings.dataset, root), []
     for seed in dict.fromkeys(plan.seed for plan in plans):
         of_seed = networks(plans, seed, folder)
         errors = corrupted.errors(of_seed, data, settings.probed, settings.severities, at_hand())
         rows += [{"seed": seed} | row for row in errors]
     return rows, corrupted.relative(rows, METHODS["baseline-zero"].printed)
-
-
-def _data(settings: Any, root: Path) -> Labelled:
-    data = DATASETS[settings.dataset](root)
-    assert isinstance(data, Labelled)
-    return data

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from companion.data.datasets import DATASETS
-from companion.data.labelled import Labelled
+from companion.data.datasets import labelled
 from companion.fetching.catalogue import fingerprint
 from companion.measures.timing import Times, compared
 from companion.models.methods import METHODS
@@ -283,8 +282,7 @@ class Queue:
 
     def _train(self, methods: tuple[str, ...], seeds: tuple[int, ...]) -> None:
         scale = self.scale
-        data = DATASETS[scale.dataset](self.root)
-        assert isinstance(data, Labelled)
+        data = labelled(scale.dataset, self.root)
         rows = {"row": 0}
 
         def done(record: dict[str, Any]) -> None:

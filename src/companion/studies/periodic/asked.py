@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from companion.core.device import at_hand
-from companion.data.datasets import DATASETS
-from companion.data.labelled import Labelled
+from companion.data.datasets import labelled
 from companion.fetching.catalogue import fingerprint
 from companion.measures.paired_images import holm, mcnemar
 from companion.measures.paired_t import paired_gains
@@ -35,13 +34,6 @@ def about(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "epochs": recipe.epochs,
     }
-
-
-def labelled(name: str, root: Path) -> Labelled:
-    """A data set of labelled images, by name."""
-    data = DATASETS[name](root)
-    assert isinstance(data, Labelled)
-    return data
 
 
 def networks(made: Sequence[Recipe], root: Path, folder: Path) -> dict[Recipe, nn.Module]:

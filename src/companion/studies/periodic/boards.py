@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from companion.data.datasets import labelled
 from companion.data.labelled import Labelled, Split
 from companion.data.published.deeppcb import DeepPcb, crops, difference
 from companion.measures.accuracy import accuracy
 from companion.models.methods import METHODS
-from companion.studies.periodic.asked import Rows, labelled, networks
+from companion.studies.periodic.asked import Rows, networks
 from companion.studies.periodic.recipes import recipes
 
 APART = (0, 2, 4, 8, 16, 32)  # pixels of the board; half as many of a crop

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from companion.data.datasets import labelled
 from companion.data.generated.periodic_sets import SIDE, TRAINED
 from companion.models.methods import METHODS
 from companion.studies.periodic import selection
-from companion.studies.periodic.asked import Rows, asked, labelled, networks
+from companion.studies.periodic.asked import Rows, asked, networks
 from companion.studies.periodic.recipes import recipes
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from companion.data.datasets import labelled
 from companion.models.methods import METHODS
-from companion.studies.periodic.asked import Asked, Rows, about, asked, labelled, over_seeds
+from companion.studies.periodic.asked import Asked, Rows, about, asked, over_seeds
 from companion.studies.periodic.recipes import fine_tuned as recipes_fine_tuned
 from companion.studies.periodic.recipes import recipes
 from companion.training.sweep import run_all

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mass
+from companion.data.datasets import labelled
 from companion.data.generated.periodic import Photographs, draw
 from companion.data.generated.periodic_sets import VIAS
 from companion.data.labelled import Labelled
 from companion.models.cifar_resnets import SmallResNet
 from companion.models.methods import METHODS
-from companion.studies.periodic.asked import labelled, networks
+from companion.studies.periodic.asked import networks
 from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.worst_case import STRIDE
 
