@@ -312,9 +312,9 @@ with pd.option_context("display.max_colwidth", None):
 # * MASS makes them exact with or without a filter; over an anti-aliased network it keeps the filter and adds the
 #   exactness.
 # * Whether a filter also makes a network more accurate, or more robust, is a question of seeds: see the table.
-# * On solar cells, fine-tuned briefly (`reduced`), MASS is exact, and unmoved it is less accurate than the plain network
-#   with zero padding. So are APS and circular padding alone: it is the wrapped borders that cost, which the official
-#   weights have never seen.
+# * On solar cells, fine-tuned briefly (`reduced`), MASS is exact, and unmoved it is less accurate than the plain
+#   network with zero padding. So are APS and circular padding alone: it is the wrapped borders that cost, which the
+#   official weights have never seen.
 # * Shift augmentation, which the seed says is no longer required: the plain network that was shown shifts keeps more
 #   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction the test just fails to
 #   decide). Beside MASS it has nothing left to do: all labels are kept without it.

@@ -374,8 +374,8 @@ Markdown(run.published("worst_cases_paired"))
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
-#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS is level with MASS. A filter alone
-#   helps half way; circular padding alone does so more or less, by seed.
+#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS is level with MASS. A filter
+#   alone helps half way; circular padding alone does so more or less, by seed.
 # * Between template and board, registering the two and taking their difference is what serves. MASS does not: one
 #   image moves against the other, and that is no shift of both.
 # * What was trained on tiles of 64 x 64 runs on 2048 x 2048 as it is: bit-identical under shifts with MASS, in no more

@@ -70,9 +70,10 @@ beside.fewer_epochs(root)
 beside.beside_aps(root)
 
 # %% [markdown]
-# After 13 epochs MASS is below APS at every filter (read off the same map), without a filter by more than chance would
-# do if that were the only comparison; after 250 epochs the two are level. No advantage of MASS over APS in accuracy is
-# measurable here, nor a disadvantage. With three seeds a difference of the paper's size (0.24 without a filter) could not be seen either.
+# After 13 epochs MASS is below APS at every filter (read off the same map), without a filter by more than chance
+# would do if that were the only comparison; after 250 epochs the two are level. No advantage of MASS over APS in
+# accuracy is measurable here, nor a disadvantage. With three seeds a difference of the paper's size (0.24 without a
+# filter) could not be seen either.
 #
 # What would decide more takes a GPU and has not had one: five seeds, the baseline and the filters at 250 epochs,
 # ResNet-18; LPS with its temperature annealed, as its authors have it (here `lps-annealed`: written, tested, not
