@@ -102,9 +102,12 @@ def _hours(forward: Mapping[tuple[str, str], Mapping[str, Any]], net: str) -> fl
 def _precisions(records: list[dict[str, Any]]) -> str:
     """Images per second by precision, of the networks and methods that were measured in all."""
     rates = {(r["net"], r["method"], r["dtype"]): r["images_per_s"] for r in records}
-    kinds = dict.fromkeys((net, method) for net, method, _ in rates)
-    rows = [[*kind, *(f"{rates[*kind, dtype]:,.0f}" for dtype in _PRECISIONS)] for kind in kinds]
+    measured = dict.fromkeys((net, method) for net, method, _ in rates)
+    kinds = [kind for kind in measured if all((*kind, dtype) in rates for dtype in _PRECISIONS)]
     slower = [rates[*kind, "bfloat16"] / rates[*kind, "float32"] for kind in kinds if kind[1] == "plain"]
+    if not slower:
+        return "Not measured."
+    rows = [[*kind, *(f"{rates[*kind, dtype]:,.0f}" for dtype in _PRECISIONS)] for kind in kinds]
     told = f"\n\nFloat32 takes {min(slower):.1f} to {max(slower):.1f} times bfloat16's time, in the plain networks."
     return _table(["Network", "Method", *(f"{dtype}, images/s" for dtype in _PRECISIONS)], rows) + told
 
