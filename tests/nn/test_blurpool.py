@@ -150,6 +150,26 @@ def test_gradients_pass_and_the_memory_format_stays():
         assert x.grad.isfinite().all() and y.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_outputs_and_gradients_are_those_of_float64(dtype, autocast):
+    """They are computed densely, then sampled (`mass.functional.kernels`): oneDNN has no vector code for the strided gradient."""
+    exact = torch.randn(2, 4, 12, 18, generator=torch.Generator().manual_seed(0)).to(dtype).double().requires_grad_()
+    for mode, size, stride in itertools.product(MODES, (2, 3, 5), ((2, 2), (1, 2), (3, 3))):
+        x = exact.detach().to(torch.float32 if autocast else dtype).to(memory_format=torch.channels_last)
+        x.requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=autocast):
+            y = BlurPool(4, size, stride, mode)(x)
+        double = BlurPool(4, size, stride, mode).double()(exact)
+        (expected,) = torch.autograd.grad(double.sum(), exact)
+        y.sum().backward()
+        assert y.dtype == dtype and y.is_contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(
+            y.double(), double, rtol=0, atol=4 * torch.finfo(dtype).eps * float(exact.detach().abs().max())
+        )
+        assert torch.allclose(x.grad.double(), expected, rtol=0, atol=8 * torch.finfo(dtype).eps)
+
+
 X = torch.randn(2, 4, 8, 8)
 
 
