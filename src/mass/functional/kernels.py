@@ -8,9 +8,9 @@ Float32 on the CPU has two that do not (measured; docs/design.md, "Exactness"):
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
 Float64 on the CPU is a matrix product throughout, of channels by positions, whose blocks round by position. Products of sixteen positions
-by channels do not, where no thread is given a part of one (none of 300 convolutions drawn at random, with 1 to 12 threads; PyTorch's
-own: two in five): those of images and signals are computed as such, in up to 2.5 times the time, and those of videos are not. What is
-compiled or exported keeps PyTorch's own. Grouped convolutions of few
+by channels do not, where no thread is given a part of one and each begins at a vector's boundary (none of 300 convolutions drawn at
+random, with 1 to 12 threads; PyTorch's own: two in five): those of images and signals are computed as such, in up to 3 times the
+time, depthwise ones tap by tap, and those of videos are not. What is compiled or exported keeps PyTorch's own. Grouped convolutions of few
 positions, in oneDNN, round their last columns otherwise: they get scrap for last columns.
 
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
@@ -19,6 +19,7 @@ only where PyTorch was built without oneDNN.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ from mass.axes import Pair, Triple
 from mass.functional.padding import is_channels_last
 
 _SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
+
+_VECTOR = 8  # float64 of AVX-512, and of a cache line
 
 _LANES = 64  # elements of the longest unrolled vector loop: 2 vectors of 32 bfloat16 in AVX-512
 # Elements that ATen gives a thread at least: of most operations (at::internal::GRAIN_SIZE), and of those from MKL's
@@ -64,7 +67,7 @@ def conv2d(
     Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
     """
     if _is_double(x):
-        return _laid_out_as(x, _as_products(x, weight, bias, stride, dilation, groups))
+        return _laid_out_as(x, _in_double(x, weight, bias, stride, dilation, groups))
     if x.device.type == "cpu" and _rounds_by_position(weight, groups):
         return _with_scrap(x, weight, bias, stride, dilation, groups)
     return _conv2d(x, weight, bias, stride, dilation, groups)
@@ -80,28 +83,48 @@ def _is_double(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float64 and not torch.compiler.is_compiling()
 
 
-def _as_products(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
-    """A convolution in float64, image by image and group by group."""
-    if groups == weight.shape[0] > 1 and weight.shape[1] == 1:  # a matrix by a vector, clean in this layout
-        return F.conv2d(x.contiguous(), weight.contiguous(), bias, stride, 0, dilation, groups)
-    kernel = weight.shape[2:]
-    height, width = (
-        (x.shape[2 + axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1 for axis in (0, 1)
-    )
-    by_channels = weight.reshape(groups, -1, weight[0].numel()).transpose(1, 2)  # (groups, C kH kW, C')
-    made = []
-    for image in x.split(1):
-        windows = F.unfold(image, kernel, dilation, 0, stride).unflatten(1, (groups, -1))[0]
-        made.append(torch.cat([_products(own.T, to).T for own, to in zip(windows, by_channels, strict=True)]))
-    out = torch.stack(made).unflatten(2, (height, width))
+def _in_double(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    """A convolution in float64, image by image."""
+    one = _as_taps if groups == weight.shape[0] > 1 and weight.shape[1] == 1 else _as_products
+    out = torch.cat([one(image, weight, stride, dilation, groups) for image in x.split(1)])
     return out if bias is None else out + bias.view(-1, 1, 1)
 
 
+def _as_taps(image: Tensor, weight: Tensor, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    """Depthwise, element by element: a product of a matrix by a vector rounds by where its rows begin in memory."""
+    kernel, size = weight.shape[2:], _output_size(image, weight, stride, dilation)
+    out = torch.zeros((), dtype=image.dtype)
+    for row, column in itertools.product(*map(range, kernel)):
+        first = row * dilation[0], column * dilation[1]
+        last = [start + step * (count - 1) + 1 for start, step, count in zip(first, stride, size, strict=True)]
+        read = image[:, :, first[0] : last[0] : stride[0], first[1] : last[1] : stride[1]]
+        out = out + read * weight[:, 0, row, column, None, None]
+    return out
+
+
+def _as_products(image: Tensor, weight: Tensor, stride: Pair, dilation: Pair, groups: int) -> Tensor:
+    """Group by group, its windows by its weights."""
+    by_channels = weight.reshape(groups, -1, weight[0].numel()).transpose(1, 2)  # (groups, C kH kW, C')
+    windows = F.unfold(image, weight.shape[2:], dilation, 0, stride).unflatten(1, (groups, -1))[0]
+    made = torch.cat([_products(own.T, to).T for own, to in zip(windows, by_channels, strict=True)])
+    return made.unflatten(1, _output_size(image, weight, stride, dilation))[None]
+
+
+def _output_size(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Pair:
+    """Rows and columns of a convolution's output."""
+    reach = [step * (count - 1) for step, count in zip(dilation, weight.shape[2:], strict=True)]
+    return (x.shape[2] - reach[0] - 1) // stride[0] + 1, (x.shape[3] - reach[1] - 1) // stride[1] + 1
+
+
 def _products(rows: Tensor, by: Tensor) -> Tensor:
-    """rows @ by, sixteen rows at a time: enough products, of scrap if need be, for every thread to have whole ones."""
-    scrap = max(-len(rows) % _SCRAP, _SCRAP * torch.get_num_threads() - len(rows))
-    blocks = F.pad(rows, (0, 0, 0, scrap)).unflatten(0, (-1, _SCRAP))
-    return torch.bmm(blocks, by.expand(len(blocks), -1, -1)).flatten(0, 1)[: len(rows)]
+    """rows @ by, sixteen rows at a time: enough products, of scrap if need be, for every thread to have whole ones.
+
+    Both sides of `by` are filled up with zeros to whole vectors: MKL computes products by where they begin in memory.
+    """
+    (inner, columns), scrap = by.shape, max(-len(rows) % _SCRAP, _SCRAP * torch.get_num_threads() - len(rows))
+    blocks = F.pad(rows, (0, -inner % _VECTOR, 0, scrap)).unflatten(0, (-1, _SCRAP))
+    filled = F.pad(by, (0, -columns % _VECTOR, 0, -inner % _VECTOR))
+    return torch.bmm(blocks, filled.expand(len(blocks), -1, -1)).flatten(0, 1)[: len(rows), :columns]
 
 
 def _rounds_by_position(weight: Tensor, groups: int) -> bool:
@@ -116,7 +139,7 @@ def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, di
     Measured on maps of 1 to 160 positions: with 4 n channels in and out of a group, and several rows, the tail is as the rest.
     """
     more = 0
-    count = (x.shape[3] - dilation[1] * (weight.shape[3] - 1) - 1) // stride[1] + 1
+    count = _output_size(x, weight, stride, dilation)[1]
     if x.shape[2] == 1 or weight.shape[1] % 4 or weight.shape[0] // groups % 4:
         more = _SCRAP - count % _SCRAP + _SCRAP
     wide = F.pad(x.contiguous(), (0, stride[1] * more)) if more else x.contiguous()
