@@ -38,7 +38,7 @@ def run_bench(topic: str, members: Iterable[Member], told: Callable[[Record], st
         except Absent as absent:
             print(f"{key['model']:34} absent: {absent}", flush=True)
             continue
-        write_json(path, row | facts)
+        write_json(path, facts | row)
         print(f"{key['model']:34} {told(row)}  ({row['took']} s)", flush=True)
     records = read_records(folder / "records")
     sums = {"seconds": round(sum(r["took"] for r in records), 1), "peak_memory_mb": peak_memory_mb()}

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from companion.core.published import read_results
 from companion.core.records import Record
+from companion.studies.antialiasing.benchmarks.filters import AGREEMENT, TOPIC
 from companion.studies.antialiasing.claims import Claim, cifar10_runs, further_seeds, of_the_seed
 
 
@@ -29,6 +32,16 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
         "wrong": stages.get("corrupted", []),
         "relative": stages.get("mean corruption error", []),
     }
+
+
+def filters_moved(root: Path) -> pd.DataFrame:
+    """ResNet-20 on CIFAR-10 with filters of every size: percentages of labels that agree, a column a way to move; means over seeds."""
+    frame = pd.DataFrame(read_results(root, TOPIC))
+    ways = [name for name in frame if name.startswith(AGREEMENT)]
+    table = frame.groupby("method", sort=False)[["top1", *ways]].mean().sort_values(ways[0])
+    return table.assign(seeds=frame.groupby("method")["seed"].nunique()).rename(
+        columns=lambda name: name.removeprefix(AGREEMENT).strip()
+    )
 
 
 def claims(records: Sequence[Record], root: Path) -> list[Claim]:

@@ -41,6 +41,6 @@ STUDY = Study(
         "which is no dependency."
     ),
     keeps_checkpoints=True,
-    benchmarks=("antialiased",),
+    benchmarks=("antialiased", "antialiased_cifar10"),
     tables={"antialiasing": antialiasing},
 )

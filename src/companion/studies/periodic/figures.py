@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from companion.core.intervals import wilson
+from companion.core.intervals import of_seeds, wilson
 from companion.core.markdown import difference, p_value
 from companion.data.generated.defects import boxes
 from companion.data.generated.periodic import draw
@@ -59,7 +60,7 @@ def _frame(ax: Axes, box: tuple[int, int, int, int], pad: float = 2) -> None:
 
 
 def worst(rows: pd.DataFrame, title: str) -> Figure:
-    """Right unmoved, on average and always, a group of bars per method, means over seeds with 95% intervals (Wilson, n images)."""
+    """Right unmoved, on average and always, a group of bars per method, means over seeds with 95% intervals (`of_seeds`)."""
     kinds = {
         "top1": "camera in its place",
         "shifted_top1": "mean of all residues",
@@ -68,11 +69,17 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
     methods = list(dict.fromkeys(rows["method"]))
     fig, ax = plt.subplots(figsize=(9.5, 4))
     for k, (field, label) in enumerate(kinds.items()):
-        means = [rows.loc[rows["method"] == method, field].mean() for method in methods]
+        shares = [list(rows.loc[rows["method"] == method, field]) for method in methods]
         places = [m + 0.27 * (k - 1) for m in range(len(methods))]
-        ax.bar(places, means, 0.25, color=[COLOURS[m] for m in methods], alpha=(0.35, 0.65, 1.0)[k])
-        for place, mean in zip(places, means, strict=True):
-            ax.plot([place, place], wilson(mean, int(rows["n"].max())), color="#222222", lw=1.2)
+        ax.bar(
+            places,
+            [mean(of_method) for of_method in shares],
+            0.25,
+            color=[COLOURS[m] for m in methods],
+            alpha=(0.35, 0.65, 1.0)[k],
+        )
+        for place, of_method in zip(places, shares, strict=True):
+            ax.plot([place, place], of_seeds(of_method, int(rows["n"].max())), color="#222222", lw=1.2)
         ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
     _majority(ax, rows)
     ax.set_xticks(
@@ -84,7 +91,7 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def against_misregistration(rows: pd.DataFrame) -> Figure:
-    """Accuracy against misregistration, a panel a view, a curve a method with 95% intervals (Wilson)."""
+    """Accuracy against misregistration, a panel a view, a curve a method with 95% intervals."""
     views = {"wraps": "the image wraps", "window": "a window slides"}
     fig, axes = plt.subplots(1, 2, figsize=(11.5, 3.9), sharey=True)
     for ax, (view, title) in zip(axes, views.items(), strict=True):
@@ -96,7 +103,7 @@ def against_misregistration(rows: pd.DataFrame) -> Figure:
 
 
 def against_length(rows: pd.DataFrame) -> Figure:
-    """Worst case against training steps, a curve a method with 95% intervals (Wilson)."""
+    """Worst case against training steps, a curve a method with 95% intervals."""
     fig, ax = plt.subplots(figsize=(7, 3.8))
     _in_doublings(ax, rows, "steps")
     ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %")
@@ -105,7 +112,7 @@ def against_length(rows: pd.DataFrame) -> Figure:
 
 
 def against_images(sets: Mapping[str, pd.DataFrame]) -> Figure:
-    """Worst case against the number of training images, a panel a set that was run, a curve a method with 95% intervals (Wilson)."""
+    """Worst case against the number of training images, a panel a set that was run, a curve a method with 95% intervals."""
     fig, axes = plt.subplots(1, len(sets), figsize=(5.4 * len(sets) + 1.4, 3.8), sharey=True, squeeze=False)
     for ax, (title, rows) in zip(axes[0], sets.items(), strict=True):
         _in_doublings(ax, rows, "images")
@@ -135,11 +142,13 @@ def against_cells(rows: pd.DataFrame) -> Figure:
 
 
 def _curves(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
-    """Means over seeds, with the 95% interval of a share of n images."""
+    """Means over seeds, with their 95% intervals."""
     for method, part in rows.groupby("method", sort=False):
         means = part.groupby(x)[y].mean()
-        bounds = [wilson(mean, int(part["n"].max())) for mean in means]
-        below, above = ([abs(mean - pair[side]) for mean, pair in zip(means, bounds, strict=True)] for side in (0, 1))
+        bounds = [of_seeds(list(shares), int(part["n"].max())) for _, shares in part.groupby(x)[y]]
+        below, above = (
+            [abs(middle - pair[side]) for middle, pair in zip(means, bounds, strict=True)] for side in (0, 1)
+        )
         ax.errorbar(
             means.index,
             means,
@@ -175,8 +184,10 @@ def pairs(rows: pd.DataFrame) -> Figure:
     """Circuit boards: accuracy against the misregistration of template and test."""
     fig, ax = plt.subplots(figsize=(7.5, 3.8))
     for way, part in rows.groupby("way", sort=False):
-        bounds = [wilson(mean, int(part["n"].max())) for mean in part["top1"]]
-        errors = [[abs(mean - pair[side]) for mean, pair in zip(part["top1"], bounds, strict=True)] for side in (0, 1)]
+        bounds = [wilson(share, int(part["n"].max())) for share in part["top1"]]
+        errors = [
+            [abs(share - pair[side]) for share, pair in zip(part["top1"], bounds, strict=True)] for side in (0, 1)
+        ]
         ax.errorbar(part["pixels"], part["top1"], yerr=errors, fmt="o-", ms=4, capsize=2, label=way)
     ax.axhline(50, color="#999999", lw=0.8, ls=":")
     ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")

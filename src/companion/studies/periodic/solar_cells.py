@@ -12,8 +12,7 @@ from companion.studies.periodic.recipes import fine_tuned as recipes_fine_tuned
 from companion.studies.periodic.recipes import recipes
 from companion.training.sweep import run_all
 
-_SMALL = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "aps", "mass", "mass-lpf3")
-_FEW = ("baseline", "baseline-shifts", "mass")
+_FROM_NOTHING = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "aps", "mass", "mass-lpf3")
 _TUNED_STRIDE = 32
 _MEASURED = {"in place": "top1", "shifted at random": "shifted_top1", "consistency": "consistency"}
 
@@ -22,7 +21,7 @@ def from_nothing(settings: Any, root: Path, folder: Path) -> Asked:
     """The small network, several seeds, all test images at all 64 residues; nothing where this is not run."""
     if not settings.solar_epochs:
         return Asked({})
-    made = recipes(settings, _SMALL, "solar-cells-64", epochs=settings.solar_epochs, seeds=settings.solar_seeds)
+    made = recipes(settings, _FROM_NOTHING, "solar-cells-64", epochs=settings.solar_epochs, seeds=settings.solar_seeds)
     return asked(made, root, folder)
 
 
@@ -34,7 +33,7 @@ def few_images(settings: Any, root: Path, folder: Path) -> Rows:
     everything = labelled("solar-cells-64", root).count
     for images in (*settings.solar_few, everything):
         name = f"solar-cells-64-{images}-images" if images < everything else "solar-cells-64"
-        made = recipes(settings, _FEW, name, epochs=settings.solar_epochs, seeds=settings.solar_few_seeds)
+        made = recipes(settings, _FROM_NOTHING, name, epochs=settings.solar_epochs, seeds=settings.solar_few_seeds)
         found = asked(made, root, folder)
         rows += [{"stage": "few images", "images": images} | row for row in found.rows]
     return rows
