@@ -24,15 +24,16 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def of_seeds(shares: Sequence[float], n: int) -> tuple[float, float]:
-    """The 95% interval of the mean of percentages, one a seed: Student's from three seeds on, otherwise Wilson's for n images.
+    """The 95% interval of the mean of percentages of n images, one a seed: Wilson's, or Student's over three seeds or more where it is wider.
 
     >>> tuple(round(bound, 1) for bound in of_seeds([50, 60, 70], 100))
     (35.2, 84.8)
-    >>> of_seeds([50], 100) == wilson(50, 100)
+    >>> of_seeds([50, 50, 50], 100) == wilson(50, 100)
     True
     """
     centre = mean(shares)
+    low, high = wilson(centre, n)
     if len(shares) < 3:
-        return wilson(centre, n)
+        return low, high
     width = float(t.ppf(0.975, len(shares) - 1)) * stdev(shares) / math.sqrt(len(shares))
-    return max(centre - width, 0.0), min(centre + width, 100.0)
+    return max(min(low, centre - width), 0.0), min(max(high, centre + width), 100.0)
