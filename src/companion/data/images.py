@@ -115,3 +115,15 @@ def digit(index: int = 3, channels: int = 1) -> Tensor:
     x = torch.tensor(load_digits().images[index], dtype=torch.float32)[None, None]
     edges = (x - x.roll(1, 3)).abs()
     return torch.cat((x, edges), 1)[:, :channels]
+
+
+def in_bytes(limit: int, size: int) -> tuple[Tensor, Tensor, str]:
+    """Images (N, 3, size, size) in bytes, labels (N,), and what their set is called; the two photographs where it is not there."""
+    data, dataset = labelled_images(limit, size)
+    count = len(data)  # type: ignore[arg-type]
+    images = torch.empty(count, 3, size, size, dtype=torch.uint8)
+    labels = torch.empty(count, dtype=torch.int64)
+    for k in range(count):
+        image, labels[k] = data[k]
+        images[k] = (image * 255).round().to(torch.uint8)
+    return images, labels, dataset

@@ -20,11 +20,11 @@ from torch import nn
 
 import mass
 from companion.core.errors import Refusal
+from companion.data.folds import stratified
 from companion.studies.fine_tuning.answers import answers, outcomes, shares
 from companion.studies.fine_tuning.at_scale import streamed
 from companion.studies.fine_tuning.compared import comparisons
 from companion.studies.fine_tuning.figures import before_and_after
-from companion.studies.fine_tuning.folds import stratified
 from companion.studies.fine_tuning.run_folds import run_folds
 from companion.training.tune import Tuning, fine_tune, freeze_statistics, in_memory
 

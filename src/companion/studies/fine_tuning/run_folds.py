@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from companion.core.errors import Refusal
+from companion.data.folds import stratified
 from companion.studies.fine_tuning.answers import Answers, answers
-from companion.studies.fine_tuning.folds import stratified
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.tune import Tuning, fine_tune, in_memory
 

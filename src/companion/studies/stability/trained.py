@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from companion.data.labelled import Split
 from companion.measures.noise import Noisy, add_noise
-from companion.measures.paired_images import compare
+from companion.measures.paired_images import compare, mcnemar
 from companion.studies.stability.answers import ONE_LEVEL, Answers
 from companion.studies.stability.measures import share
 from companion.studies.stability.networks import BLENDED, CIRCULAR, MASS, PLAIN
@@ -80,9 +80,11 @@ def rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
 
 
 def frozen_row(found: Noisy) -> dict[str, Any]:
-    """What noise changes where the origins stay those of the clean image: what is left is not the choice's doing."""
+    """What noise changes where the origins stay those of the clean image: what is left is not the choice's doing; and a paired test."""
     assert found.moved is not None
-    return {"moved_origins": share(found.moved), "changed_when_frozen": share(found.changed_when_frozen)}
+    paired = mcnemar(found.changed, found.changed_when_frozen)
+    shares = {"moved_origins": share(found.moved), "changed_when_frozen": share(found.changed_when_frozen)}
+    return shares | {f"frozen_{name}": paired[name] for name in ("difference", "low", "high", "p")}
 
 
 def pairs(noise: float) -> list[tuple[str, str]]:
@@ -105,5 +107,5 @@ def compared(said: Mapping[str, Answers], noise: float) -> list[dict[str, Any]]:
     return [
         {"stage": stage} | row
         for stage, outcomes in (("changed by noise, paired", changed), ("top-1, paired", right))
-        for row in compare(outcomes, pairs(noise))
+        for row in compare(outcomes, [pair for pair in pairs(noise) if set(pair) <= said.keys()])
     ]

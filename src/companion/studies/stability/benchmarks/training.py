@@ -25,20 +25,17 @@ from companion.data.labelled import Split
 from companion.data.normalisation import normalize
 from companion.data.published.cifar10 import cifar10
 from companion.measures.accuracy import accuracy
-from companion.measures.noise import labels_under_noise
 from companion.models.cifar_resnets import CIFAR_NETS
-from companion.studies.stability import answers, networks, trained
+from companion.studies.stability import networks, trained
+from companion.studies.stability.benchmarks.arms import NOISE, PATHS, SHARE, before_and_after
 from companion.studies.stability.benchmarks.recording import Bench
 from companion.training.checkpoint import load_weights
 from companion.training.tune import Tuning
 
 TOPIC = "stability_training"
 NET, WEIGHTS = "resnet20a", "data/resnet20/resnet20-12fca82f.th"
-SHARE, PATHS, NOISE = 0.005, 8, 2.0
 RATES, PROBED = (0.0003, 0.001, 0.003), 20  # steps of each
 HELD_OUT = 1000  # training images that choose the rate
-CHANGES = {name: change for name, change in answers.SHIFTS.items() if name.startswith("circular")}
-CHANGES |= {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVEL)}
 
 
 def main() -> None:
@@ -55,13 +52,10 @@ def main() -> None:
     plain = CIFAR_NETS[NET](weights=load_weights(root / WEIGHTS)).eval()
     four = networks.versions(plain, normalize(test[0][0][:2]), SHARE, PATHS)
 
-    def tune(method: str, steps: int, tuning: Tuning, noise: float) -> tuple[nn.Module, list[float]]:
-        network = copy.deepcopy(four[method])
-        return network, trained.tuned(network, train, steps, tuning, noise)
-
     def probe(method: str, tuning: Tuning) -> dict[str, float]:
+        network = copy.deepcopy(four[method])
         try:
-            network, losses = tune(method, PROBED, tuning, 0.0)
+            losses = trained.tuned(network, train, PROBED, tuning, 0.0)
         except Refusal:  # the loss is no longer finite
             return {"top1": 0.0}
         batches = [(images.float() / 255, labels) for images, labels in held_out.batches(250)]
@@ -81,38 +75,14 @@ def main() -> None:
     bench.say(f"rate {best:g}")
 
     made = {"images": options.images, "share": SHARE, "paths": PATHS}
-    said, frozen = {}, {}
+    how = made | asdict(tuning) | {"steps": options.steps}
 
-    def ask(name: str, network: nn.Module, made: dict[str, Any]) -> None:
-        said[name] = bench.answered(name, made, lambda: answers.answers(network, test, normalize, CHANGES, 0, name))
+    def tune_one(network: nn.Module, noise: float) -> list[float]:
+        return trained.tuned(network, train, options.steps, tuning, noise)
 
-    def freeze(name: str, network: nn.Module, made: dict[str, Any]) -> None:
-        def under_noise() -> dict[str, Any]:
-            return trained.frozen_row(labels_under_noise(network, test, normalize, NOISE, 1, 0, freeze=True))
-
-        frozen[name] = bench.once(f"frozen origins of {name}", made, under_noise)
-
-    for name, network in four.items():
-        ask(name, network, made)
-    freeze(networks.MASS, four[networks.MASS], made)
-    took: list[dict[str, Any]] = []
-    for arm in trained.arms(NOISE):
-        how = made | asdict(tuning) | {"steps": options.steps}
-
-        def weights(arm: trained.Arm = arm) -> dict[str, Any]:
-            network, losses = tune(arm.method, options.steps, tuning, arm.noise)
-            return {"state": network.state_dict(), "loss": losses[-1]}
-
-        kept = bench.once(f"weights of {arm.used()}", how, weights)
-        took.append({"stage": "steps", "method": arm.used(), "loss": kept["loss"], "steps": options.steps, "lr": best})
-        for method in (arm.method, *[networks.BLENDED] * (arm.method == networks.MASS)):
-            network = copy.deepcopy(four[method])
-            network.load_state_dict(kept["state"])
-            ask(arm.used(method), network, how)
-            if method == networks.MASS:
-                freeze(arm.used(), network, how)
-    rows = [row | {"stage": "tuned"} | frozen.get(row["method"], {}) for row in trained.rows(said)]
-    bench.write(rows + trained.compared(said, NOISE) + rates + took, model=NET, dataset="cifar10", size=32)
+    rows, took = before_and_after(bench, four, trained.arms(NOISE), tune_one, test, made, how)
+    took = [row | {"steps": options.steps, "lr": best} for row in took]
+    bench.write(rows + rates + took, model=NET, dataset="cifar10", size=32)
 
 
 if __name__ == "__main__":
