@@ -31,11 +31,12 @@ import pandas as pd
 from IPython.display import Markdown
 
 import mass
+from companion.data.images import in_bytes
 from companion.data.normalisation import normalize
 from companion.figures.style import use_style
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
-from companion.studies.fine_tuning import answers, compared, figures, images, run_folds, tables
+from companion.studies.fine_tuning import answers, compared, figures, run_folds, tables
 from companion.training import tune
 
 run = Run("07_fine_tuning", profile)
@@ -50,7 +51,7 @@ use_style()
 # show that everything runs: two images measure nothing, and the tables of the 1,300, as published, stand below.
 
 # %%
-pixels, labels, dataset = images.in_bytes(settings.images, settings.size)  # (N, 3, H, W) in bytes, (N,)
+pixels, labels, dataset = in_bytes(settings.images, settings.size)  # (N, 3, H, W) in bytes, (N,)
 folds = min(settings.folds, len(labels))
 print(f"{len(labels):,} images of {dataset}, {len(labels.unique()):,} classes, {folds} folds")
 
