@@ -63,7 +63,7 @@ def test_a_linear_layer_over_pixels_in_float64_commutes_with_shifts(rows, column
     )
 
 
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("groups", [1, 3, 6])
 def test_its_gradients(groups):
     x, weight = (
         torch.randn(2, 6, 5, 4).double().requires_grad_(),

@@ -1,5 +1,7 @@
 """Notebook 15: every network is asked the same, and rows say what was asked."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from companion.core.published import records_of
 from companion.data.segmented import Segmented
 from companion.measures.origins import origin_maps
 from companion.studies.stability import answers, continuity, figures, masks, measures, networks, trained
+from companion.studies.stability.benchmarks.arms import before_and_after
 from companion.studies.stability.benchmarks.recording import Bench
 from companion.studies.stability.study import STUDY
 from companion.training.tune import Tuning, in_memory
@@ -191,6 +194,39 @@ def test_what_a_benchmark_has_finished_is_not_made_again(tmp_path):
     assert len(calls) == 2
     bench.write([{"stage": "s", "method": "m", "n": 2}, {"stage": "s", "method": "k", "n": 2}], model="x")
     assert [record["method"] for record in records_of(tmp_path / "runs" / "bench" / "topic")] == ["m", "k"]
+
+
+def test_networks_are_asked_before_and_after_each_training(tmp_path):
+    """What comes back of a rehearsal: all networks, the paired tests of those that were asked, p-values of frozen origins corrected."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    four = networks.versions(nn.Sequential(*layers, nn.Linear(8, 2)).eval(), torch.rand(1, 3, 40, 40), 0.005, 4)
+    before = {name: copy.deepcopy(network.state_dict()) for name, network in four.items()}
+    arms = [trained.Arm(networks.PLAIN, 0.0), trained.Arm(networks.MASS, 2.0)]
+
+    def tune(network, noise):
+        with torch.no_grad():
+            network[0].weight.mul_(0.5) if isinstance(network, nn.Sequential) else next(network.parameters()).mul_(0.5)
+        return [noise]
+
+    rows, took = before_and_after(Bench(tmp_path, "topic"), four, arms, tune, batches(), {"images": 6}, {"steps": 1})
+    tuned = {row["method"]: row for row in rows if row["stage"] == "tuned"}
+    with_noise = "MASS, tuned with noise"
+    assert list(tuned) == [*four, "plain, tuned", with_noise, f"{with_noise}, used blended"]
+    assert all(row["consistency"] == 100 for name, row in tuned.items() if "MASS" in name)
+    assert [name for name, row in tuned.items() if row.get("frozen_p_holm", -1) >= row.get("frozen_p", 0)] == [
+        "MASS",
+        with_noise,
+    ]
+    assert {(row["method"], row["against"]) for row in rows if row["stage"] == "top-1, paired"} == {
+        ("plain, tuned", "plain"), (f"{with_noise}, used blended", with_noise),
+    }  # fmt: skip
+    assert [row["loss"] for row in took] == [0.0, 2.0]
+    assert all(
+        torch.equal(a, b)
+        for name in four
+        for a, b in zip(before[name].values(), four[name].state_dict().values(), strict=True)
+    )
 
 
 def test_tables_are_refused_by_nobody_before_anything_is_published(tmp_path):

@@ -10,22 +10,40 @@ from companion.core.records import Record
 from companion.studies.stability.networks import PLAIN
 
 TRAINING, CHEAPER, MASKS, WAYS = (f"stability_{name}" for name in ("training", "cheaper", "segmentation", "ways"))
+MOBILENET = "stability_training_mobilenet"
 _PAIRED = ["Method", "Against", "n", "In one only, against : method", "Difference", "p", "p (Holm)"]
 
 
 def tuned_records(root: Path) -> list[Record]:
-    """Networks as published and tuned, with noise and without."""
+    """The small network as published and tuned, with noise and without."""
     return _stage(root, TRAINING, "tuned")
 
 
 def tuned(root: Path) -> str:
     """The same as a table: accuracy, consistency, stability."""
-    records = tuned_records(root)
+    steps = next((r for r in _stage(root, TRAINING, "steps")), None)
+    how = (
+        ""
+        if steps is None
+        else f" Tuned: {steps['steps']} steps of SGD on training images, rate {steps['lr']:g}, batch statistics frozen."
+    )
+    about = f"noise of 2 grey levels, in training too where it says so.{how}"
+    return _tuned(root, TRAINING, "The published ResNet-20 of CIFAR-10, {n:,} test images; " + about)
+
+
+def tuned_mobilenet(root: Path) -> str:
+    """MobileNetV2 as published and tuned, likewise."""
+    about = "MobileNetV2, official weights; tuned as in notebook 07 on half of the images at hand, asked about the other half, "
+    how = "{n:,} images; noise of 2 grey levels. p: McNemar's exact test of origins frozen against chosen anew, Holm's correction."
+    return _tuned(root, MOBILENET, about + how)
+
+
+def _tuned(root: Path, topic: str, note: str) -> str:
+    records = _stage(root, topic, "tuned")
     rows = [
         [
             r["method"], percent(r["top1"], r["n"]), f"{r['consistency']:.1f}", percent(r["changed_by_noise"], r["n"]),
-            f"{r['changed_when_frozen']:.1f}" if "changed_when_frozen" in r else "–",
-            f"{r['mean_jump']:.2f}", f"{r['largest_jump']:.2f}",
+            _frozen(r), f"{r['mean_jump']:.2f}", f"{r['largest_jump']:.2f}",
         ]
         for r in records
     ]  # fmt: skip
@@ -37,21 +55,29 @@ def tuned(root: Path) -> str:
         "The same, origins frozen %",
     ]
     columns += ["Mean logit change, 1 grey level", "Largest"]
-    steps = next((r for r in _stage(root, TRAINING, "steps")), None)
-    how = (
-        ""
-        if steps is None
-        else f" Tuned: {steps['steps']} steps of SGD on training images, rate {steps['lr']:g}, batch statistics frozen."
-    )
-    n = records[0]["n"] if records else 0
-    note = f"The published ResNet-20 of CIFAR-10, {n:,} test images; noise of 2 grey levels, in training too where it says so.{how}"
-    return table(columns, rows, records, note)
+    return table(columns, rows, records, note.format(n=records[0]["n"] if records else 0))
+
+
+def _frozen(record: Record) -> str:
+    if "changed_when_frozen" not in record:
+        return "–"
+    tested = f" (p {p_value(record['frozen_p_holm'])})" if "frozen_p_holm" in record else ""
+    return f"{record['changed_when_frozen']:.1f}{tested}"
 
 
 def tuned_paired(root: Path) -> str:
-    """What tuning, noise in it and blending do to stability, image by image."""
-    records = _stage(root, TRAINING, "changed by noise, paired")
-    shares = {r["method"]: r["changed_by_noise"] for r in _stage(root, TRAINING, "tuned")}
+    """What tuning, noise in it and blending do to the small network's stability, image by image."""
+    return _tuned_paired(root, TRAINING)
+
+
+def tuned_mobilenet_paired(root: Path) -> str:
+    """The same of MobileNetV2."""
+    return _tuned_paired(root, MOBILENET)
+
+
+def _tuned_paired(root: Path, topic: str) -> str:
+    records = _stage(root, topic, "changed by noise, paired")
+    shares = {r["method"]: r["changed_by_noise"] for r in _stage(root, topic, "tuned")}
     note = "Labels changed by noise of 2 grey levels (in brackets, %). McNemar's exact test; Holm's correction for all rows."
     return table(_PAIRED, [_pair(r, shares) for r in records], records, note)
 

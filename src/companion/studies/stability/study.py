@@ -8,6 +8,7 @@ from companion.core.study import Settings, Study
 from companion.studies.stability.bench_tables import (
     CHEAPER,
     MASKS,
+    MOBILENET,
     TRAINING,
     WAYS,
     before_the_norm,
@@ -16,6 +17,8 @@ from companion.studies.stability.bench_tables import (
     masks,
     masks_paired,
     tuned,
+    tuned_mobilenet,
+    tuned_mobilenet_paired,
     tuned_paired,
 )
 from companion.studies.stability.tables import blending, blending_cifar10, stability, stability_cifar10
@@ -39,7 +42,7 @@ STUDY = Study(
     description="Exact and stable - blending over near ties, and the other ways to be exact",
     settings=Stability,
     inputs=("data/imagenet-val", "data/imagenet-val-1300", "data/mobilenet_v2/mobilenet_v2-b0353104.pth"),
-    benchmarks=("stability_cifar10", TRAINING, CHEAPER, MASKS, WAYS),
+    benchmarks=("stability_cifar10", TRAINING, MOBILENET, CHEAPER, MASKS, WAYS),
     tables={
         "stability": stability,
         "blending": blending,
@@ -47,6 +50,8 @@ STUDY = Study(
         "blending_cifar10": blending_cifar10,
         "stability_tuned": tuned,
         "stability_tuned_paired": tuned_paired,
+        "stability_tuned_mobilenet": tuned_mobilenet,
+        "stability_tuned_mobilenet_paired": tuned_mobilenet_paired,
         "stability_cheaper": cheaper,
         "stability_cheaper_paired": cheaper_paired,
         "stability_masks": masks,
