@@ -310,8 +310,8 @@ Markdown(run.published("stability_masks_paired"))
 # * With origins frozen to the clean image's most of the changes stay, before tuning and after: on the small network
 #   the borders' share is larger than that of the choice. On MobileNetV2, before tuning, freezing takes away about half
 #   of what MASS changes more than the plain network, beyond chance, and leaves about as many changes as circular padding
-#   has. After the few steps of notebook 07 it points the same way, within chance; the tuning itself changes nothing that
-#   could be told there.
+#   has. After the few steps of notebook 07 it points the same way, within chance; the tuning itself, with noise or
+#   without, changes nothing that could be told there.
 # * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
 # * Moving the whole image to a place of its own is exact at the plain network's cost, as long as the place holds: the
 #   seam serves photographs that were shifted circularly, and each of the four places jumps farther under one grey level
@@ -319,5 +319,4 @@ Markdown(run.published("stability_masks_paired"))
 #
 # Single logits stay nervous. It was hoped that the largest change under one grey level would fall to a fifth: on the
 # small network it falls, tuned and used blended, but not that far; on MobileNetV2 it falls by less, for the plain
-# network's own is almost as large. Not measured: tuning of MobileNetV2 with blending or with
-# noise.
+# network's own is almost as large. Not measured: tuning of MobileNetV2 with blending.
