@@ -11,7 +11,8 @@ import torch
 
 from companion.core.published import read_results
 from companion.core.records import Record
-from companion.studies.antialiasing.benchmarks.filters import AGREEMENT, TOPIC
+from companion.models.methods import METHODS
+from companion.studies.antialiasing.benchmarks.filters import AGREEMENT, FILTERED, TOPIC
 from companion.studies.antialiasing.claims import Claim, cifar10_runs, further_seeds, of_the_seed
 
 
@@ -38,10 +39,10 @@ def filters_moved(root: Path) -> pd.DataFrame:
     """ResNet-20 on CIFAR-10 with filters of every size: percentages of labels that agree, a column a way to move; means over seeds."""
     frame = pd.DataFrame(read_results(root, TOPIC))
     ways = [name for name in frame if name.startswith(AGREEMENT)]
-    table = frame.groupby("method", sort=False)[["top1", *ways]].mean().sort_values(ways[0])
-    return table.assign(seeds=frame.groupby("method")["seed"].nunique()).rename(
-        columns=lambda name: name.removeprefix(AGREEMENT).strip()
-    )
+    by_method = frame.groupby("method")
+    table = by_method[["top1", *ways]].mean().assign(seeds=by_method["seed"].nunique())
+    by_size = [METHODS[method].printed for method in FILTERED]
+    return table.reindex(by_size).rename(columns=lambda name: name.removeprefix(AGREEMENT).strip())
 
 
 def claims(records: Sequence[Record], root: Path) -> list[Claim]:
