@@ -68,8 +68,8 @@ data = DATASETS["periodic"](run.root)
 #
 # $$\min_{t \in [0, S)^2} \mathbf{1}\bigl[y(S_t\,x) = c\bigr] = 1.$$
 #
-# For MASS the 64 are one, $y(S_t\,x) = y(x)$: the worst case is the mean. Bars here and points below are means over seeds;
-# their 95% intervals are Wilson's for n images, or Student's over seeds, of three or more, where that is wider.
+# For MASS the 64 are one, $y(S_t\,x) = y(x)$: the worst case is the mean. Bars here and points below are means over
+# seeds; their 95% intervals are Wilson's for n images, or Student's over seeds, of three or more, where that is wider.
 
 # %% tags=["measures"]
 vias = asked(made, run.root, run.checkpoints, settings.probed)

@@ -309,9 +309,9 @@ Markdown(run.published("stability_masks_paired"))
 #   ends near where blending afterwards does (untested).
 # * With origins frozen to the clean image's most of the changes stay, before tuning and after: on the small network
 #   the borders' share is larger than that of the choice. On MobileNetV2, before tuning, freezing takes away about half
-#   of what MASS changes more than the plain network, beyond chance, and leaves about as many changes as circular padding
-#   has. After the few steps of notebook 07 it points the same way, within chance; the tuning itself, with noise or
-#   without, changes nothing that could be told there.
+#   of what MASS changes more than the plain network, beyond chance, and leaves about as many changes as circular
+#   padding has. After the few steps of notebook 07 it points the same way, within chance; the tuning itself, with noise
+#   or without, changes nothing that could be told there.
 # * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
 # * Moving the whole image to a place of its own is exact at the plain network's cost, as long as the place holds: the
 #   seam serves photographs that were shifted circularly, and each of the four places jumps farther under one grey level
