@@ -229,8 +229,8 @@ run.figure(fig, "cifar10")
 fig
 
 # %% [markdown]
-# The four with zero padding in the ways that images really move: by half a pixel, with zeros moving in, as windows of an
-# enlarged image (BlurPool's protocol). Of all 10,000 test images, those whose two labels agree, in percent.
+# The four with zero padding in the ways that images really move: by half a pixel, with zeros moving in, as windows of
+# an enlarged image (BlurPool's protocol). Of all 10,000 test images, those whose two labels agree, in percent.
 
 # %%
 published.filters_moved(run.root).round(1)
