@@ -25,7 +25,6 @@ import torchvision
 import mass
 from companion.data.generated.hard_images import centred_photograph
 from companion.figures.style import use_style
-from companion.models.methods import METHODS
 from companion.paper.antialiasing import FILTERS, IMAGENET, TRIAL
 from companion.pipeline.run import Run
 
@@ -206,25 +205,8 @@ pd.DataFrame.from_dict(rows, orient="index", columns=list(FILTERS))
 
 # %%
 cifar10 = claims.cifar10_runs(run.root)
-chosen = [
-    METHODS[m].printed
-    for m in (
-        "baseline-zero",
-        "blur2",
-        "blur",
-        "blur5",
-        "baseline",
-        "lpf3",
-        "baseline-shifts",
-        "aps",
-        "mass",
-        "mass-lpf3",
-    )
-]
-fig = figures.accuracy_and_consistency(
-    sorted((r for r in cifar10 if r["method"] in chosen), key=lambda r: chosen.index(r["method"])),
-    "ResNet-20 on CIFAR-10, notebook 05's runs: 13 epochs",
-)
+title = "ResNet-20 on CIFAR-10, notebook 05's runs: 13 epochs"
+fig = figures.accuracy_and_consistency(published.beside_filters(cifar10), title)
 run.figure(fig, "cifar10")
 fig
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import mass
+from companion.core.files import write_json
 from companion.core.published import records_of
 from companion.data.segmented import Segmented
 from companion.measures.origins import origin_maps
@@ -192,6 +193,8 @@ def test_what_a_benchmark_has_finished_is_not_made_again(tmp_path):
     assert len(calls) == 1
     bench.once("a network, tuned", {"steps": 2}, make)  # other settings
     assert len(calls) == 2
+    write_json(bench.kept / "spent.json", {"seconds": 1000.0})
+    assert Bench(tmp_path, "topic").seconds >= 1000  # what earlier calls took counts as well
     bench.write([{"stage": "s", "method": "m", "n": 2}, {"stage": "s", "method": "k", "n": 2}], model="x")
     assert [record["method"] for record in records_of(tmp_path / "runs" / "bench" / "topic")] == ["m", "k"]
 

@@ -12,8 +12,12 @@ import torch
 from companion.core.published import read_results
 from companion.core.records import Record
 from companion.models.methods import METHODS
-from companion.studies.antialiasing.benchmarks.filters import AGREEMENT, FILTERED, TOPIC
 from companion.studies.antialiasing.claims import Claim, cifar10_runs, further_seeds, of_the_seed
+
+FILTERED = ("baseline-zero", "blur2", "blur", "blur5")  # zero padding, behind filters of every size
+CIRCULAR = ("baseline", "lpf3", "baseline-shifts", "aps", "mass", "mass-lpf3")  # what stands beside them
+MOVED = "antialiased_cifar10"  # the topic of companion.studies.antialiasing.benchmarks.filters
+AGREEMENT = "agreement:"  # begins the names of what its records say of moves
 
 
 def names(records: Sequence[Record]) -> dict[str, Any]:
@@ -35,9 +39,15 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
+def beside_filters(records: Sequence[Record]) -> list[Record]:
+    """Of `cifar10_runs` those with a filter of every size, and what they are compared with, method by method."""
+    chosen = [METHODS[method].printed for method in (*FILTERED, *CIRCULAR)]
+    return sorted((r for r in records if r["method"] in chosen), key=lambda r: chosen.index(r["method"]))
+
+
 def filters_moved(root: Path) -> pd.DataFrame:
     """ResNet-20 on CIFAR-10 with filters of every size: percentages of labels that agree, a column a way to move; means over seeds."""
-    frame = pd.DataFrame(read_results(root, TOPIC))
+    frame = pd.DataFrame(read_results(root, MOVED))
     ways = [name for name in frame if name.startswith(AGREEMENT)]
     by_method = frame.groupby("method")
     table = by_method[["top1", *ways]].mean().assign(seeds=by_method["seed"].nunique())

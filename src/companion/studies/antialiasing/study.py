@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
+from companion.studies.antialiasing.published import MOVED
 from companion.studies.antialiasing.tables import antialiasing
 
 
@@ -41,6 +42,6 @@ STUDY = Study(
         "which is no dependency."
     ),
     keeps_checkpoints=True,
-    benchmarks=("antialiased", "antialiased_cifar10"),
+    benchmarks=("antialiased", MOVED),
     tables={"antialiasing": antialiasing},
 )

@@ -50,7 +50,7 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     for method, convert in (("APS", convert_to_aps), ("LPS", convert_to_lps)):
         try:
             found[method] = convert(model, x).eval()
-        except (mass.NotEquivariantError, NotImplementedError) as refusal:
+        except mass.NotEquivariantError as refusal:
             print(f"{name:14} {method}: {refusal}")
     if name in ("resnet18", "resnet50", "mobilenet_v2"):
         found["BlurPool"] = antialias(network(name, size), "lpf3").eval()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from companion.core.files import write_json
+from companion.core.files import read_json, write_json
 from companion.core.provenance import peak_memory_mb, provenance
 from companion.core.records import make_record, record_name
 from companion.fetching.catalogue import fingerprint
@@ -26,9 +26,16 @@ class Bench:
         self.topic, self.started = topic, time.monotonic()
         self.kept = root / "checkpoints" / "bench" / topic
         self.folder, self.facts = root / "runs" / "bench" / topic, provenance(root)
+        spent = self.kept / "spent.json"
+        self.before: float = read_json(spent)["seconds"] if spent.exists() else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent in this call, and in earlier ones until what they have finished."""
+        return self.before + time.monotonic() - self.started
 
     def say(self, what: str) -> None:
-        print(f"{what}: {time.monotonic() - self.started:.0f} s", flush=True)
+        print(f"{what}: {self.seconds:.0f} s", flush=True)
 
     def once(self, name: str, made: dict[str, Any], make: Callable[[], Any]) -> Any:
         """What `make` gives (tensors and numbers in dicts and lists), or gave by the same settings `made` in an earlier run."""
@@ -39,6 +46,7 @@ class Bench:
                 return found["value"]
         value = make()
         save_tensors(path, {"made": made, "value": value})
+        write_json(self.kept / "spent.json", {"seconds": self.seconds})
         self.say(name)
         return value
 
@@ -54,7 +62,7 @@ class Bench:
             record |= {"dataset_sha256": known} if known else {}
             path = self.folder / "records" / f"{record_name(record)}.json"
             write_json(path, make_record(record) | self.facts | {"row": number})
-        took = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mb": peak_memory_mb()}
+        took = {"seconds": round(self.seconds, 1), "peak_memory_mb": peak_memory_mb()}
         write_json(
             self.folder / "provenance.json",
             {"notebook": self.topic, "profile": "bench", "seed": 0} | self.facts | took,
