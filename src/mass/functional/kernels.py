@@ -8,10 +8,10 @@ Float32 on the CPU has two that do not (measured; docs/design.md, "Exactness"):
   differently from the vector loop. A buffer of whole vectors leaves nothing for it.
 
 Float64 on the CPU is a matrix product throughout, of channels by positions, whose blocks round by position. Products of sixteen positions
-by channels do not, where no thread is given a part of one and each begins at a vector's boundary (none of 300 convolutions drawn at
-random, with 1 to 12 threads; PyTorch's own: two in five): those of images and signals are computed as such, in up to 3 times the
-time, depthwise ones tap by tap, and those of videos are not. What is compiled or exported keeps PyTorch's own. Grouped convolutions of few
-positions, in oneDNN, round their last columns otherwise: they get scrap for last columns.
+by channels do not, where no thread is given a part of one and each begins at a vector's boundary; nor do sums over the taps of a depthwise
+filter (none of 300 convolutions drawn at random, with 1 to 12 threads; of PyTorch's own 68): those of images and signals are computed as
+such, in one to five times the time, more for few output channels, and those of videos are not. What is compiled or exported keeps
+PyTorch's own. Grouped convolutions of few positions, in oneDNN, round their last columns otherwise: they get scrap for last columns.
 
 `MKL_CBWR=AVX2,STRICT` in the environment, set before torch is loaded, mends the first as well; it is needed
 only where PyTorch was built without oneDNN.
