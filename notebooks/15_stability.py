@@ -18,19 +18,20 @@
 # are simpler ways to be exact.
 
 # %% tags=["parameters"]
-profile = "quick"
+profile = "reduced"
 
 # %%
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from companion.data.images import labelled_images, photographs
 from companion.data.normalisation import normalize
 from companion.models.pretrained import mobilenet_v2
 from companion.pipeline.run import Run
 from companion.studies.stability import answers, bench_tables, continuity, figures, measures, networks, tables
+from companion.studies.stability.kept import Kept
 
 run = Run("15_stability", profile)
 settings, seed = run.settings, run.settings.seed
@@ -99,12 +100,13 @@ fig
 # the same noise. Pairs of networks are compared image by image (McNemar's test, Holm's correction for all rows).
 
 # %% tags=["measures"]
+measured = {"model": "mobilenet_v2", "dataset": dataset, "size": settings.size}
 batches = DataLoader(images, settings.batch)
-two = {"noise 2": answers.NOISES["noise 2"]}
-said = {name: answers.answers(model, batches, normalize, two, seed, name) for name, model in four.items()}
+how = measured | {"images": len(images), "share": settings.share, "paths": settings.paths}
+kept = Kept(run.root, run.checkpoints, how)  # a run that was killed goes on where it stood
+said = kept.asked(four, batches, normalize, answers.CHANGES | answers.SHIFTS, seed)
 
 # %% tags=["measures"]
-measured = {"model": "mobilenet_v2", "dataset": dataset, "size": settings.size}
 rows = measures.main_rows(said)
 for row in rows:
     run.record(**measured, stage="main", **row)
@@ -137,19 +139,13 @@ Markdown(run.published("stability_cheaper_paired"))
 #
 # ### Other changes
 #
-# Other small changes, on fewer images: stronger noise, JPEG compression at quality 80, and 1% more brightness.
+# Other small changes: stronger noise, JPEG compression at quality 80, and 1% more brightness.
 
 # %% tags=["measures"]
-few = Subset(images, range(min(settings.fewer, len(images))))
-fewer = DataLoader(few, settings.batch)
-changes = answers.CHANGES | answers.SHIFTS
-all_said = {name: answers.answers(model, fewer, normalize, changes, seed, name) for name, model in four.items()}
-
-# %% tags=["measures"]
-changed = measures.changed_rows(all_said)
+changed = measures.changed_rows(said)
 for row in changed:
     run.record(**measured, stage="changes", **row)
-fig = figures.changed_by(pd.DataFrame(changed), f"Labels that change, {len(few)} images")
+fig = figures.changed_by(pd.DataFrame(changed), f"Labels that change, {len(images)} images")
 run.figure(fig, "changes")
 fig
 
@@ -163,21 +159,24 @@ fig
 # as many *fixed* phases, the same for every image, is neither exact nor a blend: it is the control.
 
 # %% tags=["measures"]
-sample = normalize(next(iter(fewer))[0])
+sample = normalize(next(iter(batches))[0])
 members = max(2, round(networks.paths_of(blended, sample)))
 ways = networks.objections(four, x, settings.share, members, seed)
-fewer_changes = answers.SHIFTS | {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVEL)}
-for name, model in ways.items():
-    all_said[name] = answers.answers(model, fewer, normalize, fewer_changes, seed, name)
+asked_of_ways = answers.SHIFTS | {name: answers.CHANGES[name] for name in ("noise 2", answers.ONE_LEVEL)}
+said |= kept.asked(ways, batches, normalize, asked_of_ways, seed)
 
 # %% tags=["measures"]
-table = measures.ways(all_said, four | ways, sample[:4])
+for row in measures.paired_ways(said, ways):
+    run.record(**measured, **row)
+
+# %% tags=["measures"]
+table = measures.ways(said, four | ways, sample[:4])
 for row in table:
     run.record(**measured, stage="ways", **row)
 pd.DataFrame(table).set_index("method").round(2)
 
 # %% tags=["measures"]
-fig = figures.stability_against(pd.DataFrame(table), f"Accuracy and stability, {len(few)} images")
+fig = figures.stability_against(pd.DataFrame(table), f"Accuracy and stability, {len(images)} images")
 run.figure(fig, "ways")
 fig
 
@@ -189,6 +188,9 @@ Markdown(tables.stability(run.root))
 
 # %%
 Markdown(tables.blending(run.root))
+
+# %%
+Markdown(tables.ways_paired(run.root))
 
 # %% [markdown]
 # A small network, the published ResNet-20 of CIFAR-10:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,15 +30,24 @@ def main_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
     ]
 
 
-def paired(said: Mapping[str, Answers]) -> list[dict[str, Any]]:
-    """Two families of comparisons, image by image: labels changed by noise, and right labels."""
+def paired(
+    said: Mapping[str, Answers], pairs: Sequence[tuple[str, str]] = _PAIRS, which: str = "paired"
+) -> list[dict[str, Any]]:
+    """Two families of comparisons, image by image: labels changed by noise, and right labels; `which` is in their names."""
     changed = {name: a.differ("noise 2") for name, a in said.items()}
     right = {name: a.right for name, a in said.items()}
     return [
         {"stage": stage} | row
-        for stage, outcomes in (("changed by noise, paired", changed), ("top-1, paired", right))
-        for row in compare(outcomes, _PAIRS)
+        for stage, outcomes in ((f"changed by noise, {which}", changed), (f"top-1, {which}", right))
+        for row in compare(outcomes, pairs)
     ]
+
+
+def paired_ways(said: Mapping[str, Answers], ways: Iterable[str]) -> list[dict[str, Any]]:
+    """The same for the other ways: each against choosing, and blending against each mean, which is no blend."""
+    names = list(ways)
+    pairs = [(name, MASS) for name in names] + [(BLENDED, name) for name in names if "mean of" in name]
+    return paired(said, pairs, "ways paired")
 
 
 def changed_rows(said: Mapping[str, Answers]) -> list[dict[str, Any]]:

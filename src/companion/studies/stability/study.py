@@ -21,7 +21,7 @@ from companion.studies.stability.bench_tables import (
     tuned_mobilenet_paired,
     tuned_paired,
 )
-from companion.studies.stability.tables import blending, blending_cifar10, stability, stability_cifar10
+from companion.studies.stability.tables import blending, blending_cifar10, stability, stability_cifar10, ways_paired
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Stability(Settings):
     """Blending beside choosing, and beside other ways to be exact."""
 
     size: int
-    images: int  # of those at hand, for accuracy and noise of 2 grey levels
-    fewer: int  # of these, for all else
+    images: int  # of those at hand
     batch: int
     share: float  # how far behind the best a blended phase may lie
     paths: int
@@ -46,6 +45,7 @@ STUDY = Study(
     tables={
         "stability": stability,
         "blending": blending,
+        "stability_ways_paired": ways_paired,
         "stability_cifar10": stability_cifar10,
         "blending_cifar10": blending_cifar10,
         "stability_tuned": tuned,

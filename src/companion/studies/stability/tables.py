@@ -56,16 +56,20 @@ def _cost(method: str, costs: Mapping[str, Record]) -> list[str]:
     return [f"{own['paths']:.1f}", *(f"{own[name] / base[name]:.2f}" for name in ("milliseconds", "megabytes"))]
 
 
-def blending(root: Path, topic: str = "stability", network: str = MOBILENET) -> str:
-    """Blending against choosing, image by image."""
-    kinds = ("changed by noise, paired", "top-1, paired")
-    records = [record for kind in kinds for record in _most(root, topic, kind)]
-    main = {r["method"]: r for r in _most(root, topic, "main")}
-    values = {"changed by noise, paired": "changed_by_noise", "top-1, paired": "top1"}
+def blending(root: Path, topic: str = "stability", network: str = MOBILENET, which: str = "paired") -> str:
+    """Blending against choosing, image by image; with `which` "ways paired" the other ways."""
+    values = {f"changed by noise, {which}": "changed_by_noise", f"top-1, {which}": "top1"}
+    records = [record for kind in values for record in _most(root, topic, kind)]
+    found = {
+        (r["method"], r["n"]): r
+        for stage in ("ways", "main")
+        for r in read_results(root, topic)
+        if r.get("stage") == stage
+    }
     rows = [
         [
             r["stage"].partition(",")[0],
-            *(f"{r[name]} ({main[r[name]][values[r['stage']]]:.1f})" for name in ("method", "against")),
+            *(f"{r[name]} ({found[r[name], r['n']][values[r['stage']]]:.1f})" for name in ("method", "against")),
             f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}",
             f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})", p_value(r["p"]), p_value(r["p_holm"]),
         ]
@@ -76,6 +80,7 @@ def blending(root: Path, topic: str = "stability", network: str = MOBILENET) -> 
     return table(columns, rows, records, note)
 
 
+ways_paired = partial(blending, which="ways paired")
 stability_cifar10 = partial(stability, topic="stability_cifar10", network=RESNET20)
 blending_cifar10 = partial(blending, topic="stability_cifar10", network=RESNET20)
 

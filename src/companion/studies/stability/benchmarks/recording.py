@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from companion.core.files import read_json, write_json
-from companion.core.provenance import peak_memory_mb, provenance
+from companion.core.provenance import peak_memory_mb
 from companion.core.records import make_record, record_name
 from companion.fetching.catalogue import fingerprint
-from companion.studies.stability.answers import Answers
-from companion.training.checkpoint import load_tensors, save_tensors
+from companion.studies.stability.kept import Kept
 
 
-class Bench:
-    """One benchmark's runs/bench/<topic>/.
-
-    Attributes:
-        kept: the folder of what is finished, checkpoints/bench/<topic>: nothing in it is made again.
-    """
+class Bench(Kept):
+    """One benchmark's runs/bench/<topic>/; what it has finished stays in checkpoints/bench/<topic>."""
 
     def __init__(self, root: Path, topic: str) -> None:
+        super().__init__(root, root / "checkpoints" / "bench" / topic)
         self.topic, self.started = topic, time.monotonic()
-        self.kept = root / "checkpoints" / "bench" / topic
-        self.folder, self.facts = root / "runs" / "bench" / topic, provenance(root)
+        self.folder = root / "runs" / "bench" / topic
         spent = self.kept / "spent.json"
         self.before: float = read_json(spent)["seconds"] if spent.exists() else 0.0
 
@@ -37,22 +32,16 @@ class Bench:
     def say(self, what: str) -> None:
         print(f"{what}: {self.seconds:.0f} s", flush=True)
 
-    def once(self, name: str, made: dict[str, Any], make: Callable[[], Any]) -> Any:
-        """What `make` gives (tensors and numbers in dicts and lists), or gave by the same settings `made` in an earlier run."""
-        path = self.kept / f"{name.replace(' ', '-').replace(',', '').replace(';', '')}.pt"
-        if path.exists():
-            found = load_tensors(path)
-            if found["made"] == made:
-                return found["value"]
-        value = make()
-        save_tensors(path, {"made": made, "value": value})
-        write_json(self.kept / "spent.json", {"seconds": self.seconds})
-        self.say(name)
-        return value
+    def once(self, name: str, made: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """As `Kept.once`; the seconds that it took are kept as well."""
 
-    def answered(self, name: str, made: dict[str, Any], make: Callable[[], Answers]) -> Answers:
-        """The same for a network's answers."""
-        return Answers(**self.once(f"answers of {name}", made, lambda: vars(make())))
+        def timed() -> Any:
+            value = make()
+            write_json(self.kept / "spent.json", {"seconds": self.seconds})
+            self.say(name)
+            return value
+
+        return super().once(name, made, timed)
 
     def write(self, rows: Iterable[dict[str, Any]], **measured: Any) -> None:
         """All records of the benchmark; `measured` is in each."""
