@@ -28,7 +28,7 @@ from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS
 from companion.pipeline.run import Run
 from companion.studies.periodic import boards, equal_objects, figures, misregistration, questions, solar_cells, whole
-from companion.studies.periodic.asked import asked, networks
+from companion.studies.periodic.asked import ASKED, asked, networks
 from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.whole_memory import peak_memory
 
@@ -274,6 +274,12 @@ if fig:
 fig
 
 # %% [markdown]
+# On solar cells, MASS less random shifts in training, over seeds:
+
+# %%
+figures.differences(solar_cells.against_shifts(sets["solar cells"], "baseline-shifts", ASKED))
+
+# %% [markdown]
 # Then MobileNetV2 with its published weights, fine-tuned at 96 x 96 as in notebook 09. Its total stride is 32: 1,024
 # residues, all of which the first seeds' networks are asked at, about the first test images. Of all seeds: all test
 # images, in place, shifted at random, and whether two random shifts get one label.
@@ -301,6 +307,24 @@ pd.DataFrame(tuned).groupby("method", sort=False)[columns].mean().round(1) if tu
 
 # %%
 figures.differences(gains)
+
+# %% [markdown]
+# The same network of few images, again in as many steps whatever their number: a third of those above.
+
+# %% tags=["measures"]
+tuned_few = solar_cells.fine_tuned_on_few(settings, run.root, run.checkpoints)
+for row in tuned_few:
+    run.record(**row)
+
+# %%
+fig = figures.tuned_on_few(pd.DataFrame(tuned_few)) if tuned_few else None
+if fig:
+    run.figure(fig, "few-images-fine-tuned")
+fig
+
+# %%
+asked_of = {"in place": "top1", "shifted at random": "shifted_top1"}
+figures.differences(solar_cells.against_shifts(tuned_few, "baseline-zero-shifts", asked_of))
 
 # %% [markdown]
 # ## Real images: circuit boards

@@ -40,6 +40,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "solar-cells": solar_cells.in_three_channels,
     "solar-cells-64": solar_cells.grey,
     **{f"solar-cells-64-{count}-images": partial(solar_cells.grey, few=count) for count in (30, 100, 300)},
+    **{f"solar-cells-{count}-images": partial(solar_cells.in_three_channels, few=count) for count in (30, 100, 300)},
     "rotated-digits": digits.rotated_digits,
     "rotated-mnist": mnist.transformed_mnist("rotations", halved=False),
     "rotated-mnist-16": mnist.transformed_mnist("rotations", halved=True),

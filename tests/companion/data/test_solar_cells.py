@@ -69,9 +69,10 @@ def test_three_quarters_are_trained_on_with_equal_shares_of_defects():
 
 
 @pytest.mark.skipif(not SolarCells.are_there(find_root()), reason="data/elpv was not fetched")
+@pytest.mark.parametrize("name", ["solar-cells-64", "solar-cells"])
 @pytest.mark.parametrize("few", [30, 100, 300])
-def test_few_images_are_of_all_groups_again_and_again(few):
-    every, some = (DATASETS[name](find_root()) for name in ("solar-cells-64", f"solar-cells-64-{few}-images"))
+def test_few_images_are_of_all_groups_again_and_again(few, name):
+    every, some = (DATASETS[which](find_root()) for which in (name, f"{name}-{few}-images"))
     assert len(some.train) == len(every.train) and torch.equal(some.test.images, every.test.images)
     assert len(some.train.images.flatten(1).unique(dim=0)) == few
     shares = [split.labels.double().mean().item() for split in (some.train.first(few), every.train)]

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from companion.core.paths import find_root
+from companion.models.methods import METHODS
 from companion.pipeline.settings import load_config
 from companion.studies.antialiasing.recipes import recipes as recipes_of_09
+from companion.studies.periodic import solar_cells
 from companion.studies.periodic.asked import Asked, corrected, over_seeds
 from companion.studies.periodic.recipes import fine_tuned, recipes
 from companion.studies.periodic.worst_case import Attacked
@@ -68,3 +70,28 @@ def test_mobilenet_is_tuned_as_in_notebook_09():
     ours, common = fine_tuned(SETTINGS), range(settings.seed, settings.seed + settings.seeds)
     assert {recipe for recipe in ours if recipe.seed in common} <= set(recipes_of_09(settings))
     assert len(ours) == len(SETTINGS.tuned_methods) * SETTINGS.tuned_seeds
+
+
+def test_mass_against_random_shifts_is_one_family_over_all_numbers_of_images():
+    about = {"dataset": "d", "net": "n"}
+    printed = {"MASS": 80, METHODS["baseline-shifts"].printed: 70, "Baseline": 0}
+    rows = [
+        about | {"method": method, "seed": seed, "images": images, "top1": value + seed + images % 7 * seed}
+        for images in (30, 1968) for seed in range(3) for method, value in printed.items()
+    ]  # fmt: skip
+    found = solar_cells.against_shifts(rows, "baseline-shifts", {"in place": "top1"})
+    assert [row["input"] for row in found] == ["in place, 30 images", "in place, 1,968 images"]
+    assert all(row["seed_difference"] == 10 and row["seeds"] == 3 for row in found)
+    assert solar_cells.against_shifts([], "baseline-shifts", {"in place": "top1"}) == []
+
+
+def test_mobilenet_of_few_images_takes_the_same_steps(monkeypatch, tmp_path):
+    """A run of every method, seed and number of images; all data sets have as many training images, few of them different."""
+    asked = []
+    monkeypatch.setattr(solar_cells, "_found", lambda made, root, folder: asked.extend(made) or [])
+    monkeypatch.setattr(solar_cells, "labelled", lambda name, root: type("Set", (), {"count": 1968}))
+    assert solar_cells.fine_tuned_on_few(SETTINGS, tmp_path, tmp_path) == []
+    sets = dict.fromkeys(recipe.dataset for recipe in asked)
+    assert list(sets) == [*(f"solar-cells-{count}-images" for count in SETTINGS.tuned_few), "solar-cells"]
+    assert len(asked) == len(sets) * len(SETTINGS.tuned_methods) * SETTINGS.tuned_few_seeds
+    assert {recipe.epochs for recipe in asked} == {SETTINGS.tuned_few_epochs}

@@ -110,10 +110,14 @@ def _splits(root: Path, side: int, channels: int) -> tuple[Split, Split]:
     return train, test
 
 
-def in_three_channels(root: Path) -> Labelled:
-    """At 96 x 96, functional (0) or more likely defective than not (1); a grey image stands in three channels, for networks that know colours."""
+def in_three_channels(root: Path, few: int = 0) -> Labelled:
+    """At 96 x 96, functional (0) or more likely defective than not (1); a grey image stands in three channels, for networks that know colours.
+
+    Args:
+        few: as of `grey`.
+    """
     train, test = _splits(root, 96, 3)
-    return Labelled(train, test, MEAN, STD)
+    return Labelled(_again_and_again(train, few), test, MEAN, STD)
 
 
 def grey(root: Path, few: int = 0) -> Labelled:
@@ -123,7 +127,11 @@ def grey(root: Path, few: int = 0) -> Labelled:
         few: of the training images, equal shares of every judgement and kind, again and again; 0: all of them.
     """
     train, test = _splits(root, 64, 1)
+    return Labelled(_again_and_again(train, few), test, (0.49,), (0.2,))
+
+
+def _again_and_again(train: Split, few: int) -> Split:
     few = few or len(train)
     chosen = torch.arange(few) * len(train) // few  # training images lie group by group
     rows = chosen[torch.arange(len(train)) % few]
-    return Labelled(Split(train.images[rows], train.labels[rows]), test, (0.49,), (0.2,))
+    return Split(train.images[rows], train.labels[rows])

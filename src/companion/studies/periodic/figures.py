@@ -123,8 +123,19 @@ def against_images(sets: Mapping[str, pd.DataFrame]) -> Figure:
     return finished(fig)
 
 
-def _in_doublings(ax: Axes, rows: pd.DataFrame, x: str) -> None:
-    _curves(ax, rows, x, "worst_top1")
+def tuned_on_few(rows: pd.DataFrame) -> Figure:
+    """Accuracy of a fine-tuned network against the number of training images, in place and shifted, a curve a method with 95% intervals."""
+    fig, axes = plt.subplots(1, 2, figsize=(12.2, 3.8), sharey=True)
+    for ax, (field, title) in zip(axes, {"top1": "in place", "shifted_top1": "shifted at random"}.items(), strict=True):
+        _in_doublings(ax, rows, "images", field)
+        ax.set(title=title, xlabel="training images, in as many steps")
+    axes[0].set_ylabel("images right, %")
+    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def _in_doublings(ax: Axes, rows: pd.DataFrame, x: str, y: str = "worst_top1") -> None:
+    _curves(ax, rows, x, y)
     ax.set_xscale("log", base=2)
     ax.set_xticks(sorted(set(rows[x])), [f"{value:,}" for value in sorted(set(rows[x]))])
     ax.minorticks_off()

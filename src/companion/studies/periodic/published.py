@@ -36,6 +36,7 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
             "generated vias": of("few images", "periodic"),
             "solar cells": of("few images", "solar-cells"),
         },
+        "tuned_few": of("fine-tuned, few images"),
         "tuned": of("fine-tuned"),
         "gains": of("fine-tuned, paired"),
         "asked_all": about("solar-cells", "worst case"),

@@ -28,14 +28,14 @@ def recipes(
     )
 
 
-def fine_tuned(settings: Any) -> list[Recipe]:
+def fine_tuned(settings: Any, dataset: str = "solar-cells", *, epochs: int = 0, seeds: int = 0) -> list[Recipe]:
     """MobileNetV2 on solar cells, from its published weights, by the recipe of notebook 09 in `reduced`."""
     return every(
         settings.tuned_methods,
-        range(settings.seed, settings.seed + settings.tuned_seeds),
+        range(settings.seed, settings.seed + (seeds or settings.tuned_seeds)),
         net=TUNED,
-        dataset="solar-cells",
-        epochs=settings.tuned_epochs,
+        dataset=dataset,
+        epochs=epochs or settings.tuned_epochs,
         batch=32,
         lr=0.01,
         weight_decay=1e-4,

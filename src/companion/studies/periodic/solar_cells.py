@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from companion.data.datasets import labelled
 from companion.models.methods import METHODS
-from companion.studies.periodic.asked import Asked, Rows, about, asked, over_seeds
+from companion.studies.periodic.asked import Asked, Rows, about, asked, corrected, over_seeds
 from companion.studies.periodic.recipes import fine_tuned as recipes_fine_tuned
 from companion.studies.periodic.recipes import recipes
+from companion.training.recipe import Recipe
 from companion.training.sweep import run_all
 
 _FROM_NOTHING = ("baseline-zero", "baseline", "baseline-shifts", "lpf3", "aps", "mass", "mass-lpf3")
@@ -30,13 +32,16 @@ def few_images(settings: Any, root: Path, folder: Path) -> Rows:
     rows: Rows = []
     if not settings.solar_few:
         return rows
-    everything = labelled("solar-cells-64", root).count
-    for images in (*settings.solar_few, everything):
-        name = f"solar-cells-64-{images}-images" if images < everything else "solar-cells-64"
-        made = recipes(settings, _FROM_NOTHING, name, epochs=settings.solar_epochs, seeds=settings.solar_few_seeds)
+    for images, name in _of_few("solar-cells-64", settings.solar_few, root):
+        made = recipes(settings, _FROM_NOTHING, name, epochs=settings.solar_epochs, seeds=settings.few_seeds)
         found = asked(made, root, folder)
         rows += [{"stage": "few images", "images": images} | row for row in found.rows]
     return rows
+
+
+def _of_few(name: str, few: Iterable[int], root: Path) -> list[tuple[int, str]]:
+    """How many training images, and the data set of so many; all of them last."""
+    return [*((count, f"{name}-{count}-images") for count in few), (labelled(name, root).count, name)]
 
 
 def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
@@ -49,13 +54,45 @@ def fine_tuned(settings: Any, root: Path, folder: Path) -> tuple[Rows, Rows]:
     if not settings.tuned_epochs:
         return [], []
     made = recipes_fine_tuned(settings)
-    runs = run_all(made, root, folder)
-    rows = [
-        {"stage": "fine-tuned"} | about(recipe) | {name: run[name] for name in ("n", *_MEASURED.values())}
-        for recipe, run in zip(made, runs, strict=True)
-    ]
+    rows = [{"stage": "fine-tuned"} | row for row in _found(made, root, folder)]
     gains = over_seeds(rows, METHODS["mass"].printed, _MEASURED)
     return rows, [{"stage": "fine-tuned, paired"} | row for row in gains if row["seeds"] > 1]
+
+
+def _found(made: Sequence[Recipe], root: Path, folder: Path) -> Rows:
+    runs = zip(made, run_all(made, root, folder), strict=True)
+    return [about(recipe) | {name: run[name] for name in ("n", *_MEASURED.values())} for recipe, run in runs]
+
+
+def fine_tuned_on_few(settings: Any, root: Path, folder: Path) -> Rows:
+    """MobileNetV2 by the number of training images, in as many steps, all of them included; none where this is not run.
+
+    Returns:
+        What the runs were found to do about all test images, in place and shifted at random.
+    """
+    rows: Rows = []
+    if not settings.tuned_few:
+        return rows
+    for images, name in _of_few("solar-cells", settings.tuned_few, root):
+        made = recipes_fine_tuned(settings, name, epochs=settings.tuned_few_epochs, seeds=settings.tuned_few_seeds)
+        about_set = {"stage": "fine-tuned, few images", "images": images}
+        rows += [about_set | row for row in _found(made, root, folder)]
+    return rows
+
+
+def against_shifts(rows: Rows, other: str, asked: Mapping[str, str]) -> Rows:
+    """MASS less random shifts in training, over seeds, for each number of training images: one family of comparisons.
+
+    Args:
+        rows: of `few_images` or `fine_tuned_on_few`; other: the method that was shown shifts, a key of METHODS.
+        asked: fields of them, in percent, by what they are called.
+    """
+    ours, theirs = METHODS["mass"].printed, METHODS[other].printed
+    found: Rows = []
+    for images in dict.fromkeys(row["images"] for row in rows):
+        both = [row for row in rows if row["images"] == images and row["method"] in (ours, theirs)]
+        found += [row | {"input": f"{row['input']}, {images:,} images"} for row in over_seeds(both, ours, asked)]
+    return corrected(found, "seed_p")
 
 
 def exhaustive(settings: Any, root: Path, folder: Path) -> Asked:
