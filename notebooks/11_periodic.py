@@ -27,8 +27,9 @@ from IPython.display import Markdown
 from companion.data.datasets import DATASETS
 from companion.models.methods import METHODS
 from companion.pipeline.run import Run
-from companion.studies.periodic import boards, equal_objects, figures, misregistration, questions, solar_cells, whole
+from companion.studies.periodic import equal_objects, figures, misregistration, questions, solar_cells, whole
 from companion.studies.periodic.asked import ASKED, asked, networks
+from companion.studies.periodic.boards import located, pairs
 from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.whole_memory import peak_memory
 
@@ -181,8 +182,8 @@ fig
 
 # %%
 both, data, photo = whole.tiles_and_whole(settings, run.root, run.checkpoints)
-located = whole.located(both, data, photo)
-for row in located:
+places_found = whole.located(both, data, photo)
+for row in places_found:
     run.record(stage="whole", dataset="periodic", net="periodic", size=settings.whole, **row)
 
 # %%
@@ -193,7 +194,7 @@ run.figure(fig, "whole")
 fig
 
 # %%
-pd.DataFrame(located).set_index("method").round(1)
+pd.DataFrame(places_found).set_index("method").round(1)
 
 # %% [markdown]
 # Drawn: the image moved by (3, 3). `moved`: positions whose heat is there, bit-identical, when it has moved by (3, 5).
@@ -330,17 +331,43 @@ figures.differences(solar_cells.against_shifts(tuned_few, "baseline-zero-shifts"
 # ## Real images: circuit boards
 #
 # DeepPCB (Tang et al., 2019): template and test, apart by 0 to 32 pixels. A shift *between* two images is no shift of
-# the pair: MASS moves both together, and promises nothing. What helps is to register. (Not run in every profile.)
+# the pair: MASS moves both together, and promises nothing. What helps is to register, by cross-correlation. First
+# crops: is there a defect? (Not run in every profile.)
 
 # %% tags=["measures"]
-pairs = boards.boards(settings, run.root, run.checkpoints)
-for row in pairs:
+answers = pairs.right_at_all(settings, run.root, run.checkpoints)
+for row in answers:
+    run.record(**row)
+crops = [row for row in answers if row["stage"] == "boards"]
+compared_crops = [row for row in answers if row["stage"] == "worst case, paired"]
+
+# %%
+fig = figures.pairs(pd.DataFrame(crops)) if crops else None
+if fig:
+    run.figure(fig, "boards")
+fig
+
+# %% [markdown]
+# Registered differences under MASS less each of the others; "in place" is in register, "worst residue" the worst of
+# all distances:
+
+# %%
+figures.differences(compared_crops)
+
+# %% [markdown]
+# Then nearly whole boards: *where* are the defects? The same networks' heat maps, as above. The threshold of an alarm
+# is set once, on other boards in register, so that a board has one false alarm. Bars are over defects, as if those of
+# one board had nothing in common.
+
+# %% tags=["measures"]
+on_boards = located.located(settings, run.root, run.checkpoints)
+for row in on_boards:
     run.record(**row)
 
 # %%
-fig = figures.pairs(pd.DataFrame(pairs)) if pairs else None
+fig = figures.boards_located(pd.DataFrame(on_boards)) if on_boards else None
 if fig:
-    run.figure(fig, "boards")
+    run.figure(fig, "boards-located")
 fig
 
 # %% [markdown]

@@ -56,6 +56,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "scenes": segmented.scenes,
     **periodic_sets.SETS,
     "deeppcb-pairs": deeppcb.pairs,
+    "deeppcb-pairs-misregistered": partial(deeppcb.pairs, apart=None),
     "deeppcb-differences": deeppcb.differences,
     "deeppcb-boards": boxed.deeppcb_boards,
     "deeppcb-boards-640": partial(boxed.deeppcb_boards, shrunk=1),

@@ -6,8 +6,8 @@ from PIL import Image
 
 from companion.core.errors import Refusal
 from companion.core.paths import find_root
-from companion.data.published.deeppcb import CROP, SIDE, DeepPcb, crops, difference
-from companion.studies.periodic.boards import registered
+from companion.data.published.deeppcb import CROP, SIDE, DeepPcb, crops, difference, whole
+from companion.studies.periodic.boards.registration import registered
 
 NAME = "group1/1/100"
 
@@ -42,18 +42,32 @@ def test_a_pair_is_read_as_published(root):
 def test_a_crop_has_its_defect_and_the_other_has_none(root):
     split = crops(DeepPcb(root, "trainval"), 1, seed=0)
     assert split.images.shape == (2, 2, CROP // 2, CROP // 2) and split.labels.tolist() == [1, 0]
-    differs = difference(split).images
+    differs = difference(split.images)
     assert differs[0].sum() == 255 * 20 * 30 // 4 and differs[1].sum() == 0  # the blot has even sides and places
 
 
 def test_what_is_apart_is_found_again(root):
-    together, apart = (crops(DeepPcb(root, "test"), 1, seed=0, apart=by) for by in (0, 16))
-    assert torch.equal(together.images[:, 0], apart.images[:, 0])
-    assert torch.equal(together.images[:, 1, 8:, 8:], apart.images[:, 1, :-8, :-8])
-    assert difference(apart).images[1].any()
+    together, apart = (crops(DeepPcb(root, "test"), 1, seed=0, apart=by).images for by in (0, 16))
+    assert torch.equal(together[:, 0], apart[:, 0])
+    assert torch.equal(together[:, 1, 8:, 8:], apart[:, 1, :-8, :-8])
+    assert difference(apart)[1].any()
     again = registered(apart)
-    assert torch.equal(again.images[:, 1, 8:, 8:], together.images[:, 1, 8:, 8:])
-    assert not difference(again).images[1].any()
+    assert torch.equal(again[:, 1, 8:, 8:], together[:, 1, 8:, 8:])
+    assert not difference(again)[1].any()
+
+
+def test_crops_are_apart_by_chance_and_the_same_again(root):
+    drawn, again = (crops(DeepPcb(root, "test"), 1, seed=0, apart=None).images for _ in range(2))
+    together = crops(DeepPcb(root, "test"), 1, seed=0).images
+    assert torch.equal(drawn, again) and torch.equal(drawn[:, 0], together[:, 0])
+    assert not torch.equal(drawn[:, 1], together[:, 1])
+
+
+def test_a_whole_board_is_cut_out_as_crops_are(root):
+    template, test, *_ = DeepPcb(root, "test")[0]
+    pair = whole(template, test, 16)
+    assert pair.shape == (1, 2, 288, 288)
+    assert torch.equal(pair[0, 1, :-8, :-8], whole(template, test, 0)[0, 1, 8:, 8:])
 
 
 def test_what_was_not_fetched_is_refused(tmp_path):

@@ -79,36 +79,43 @@ class DeepPcb(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         return found
 
 
-def crops(boards: DeepPcb, pairs: int, seed: int, apart: int = 0) -> Split:
+def crops(boards: DeepPcb, pairs: int, seed: int, apart: int | None = 0) -> Split:
     """Two crops a pair, one around a defect (1) and one without any (0), at half their size: (N, 2, 64, 64), template and test.
 
     Args:
         pairs: the first ones of the split.
-        apart: by how many pixels the test is cut out further down and to the right than the template, 0 to 32. The places that
-            are cut out follow from the seed and do not depend on it.
+        apart: by how many pixels the test is cut out further down and to the right than the template, 0 to 32; None: by chance, crop
+            by crop. The places that are cut out follow from the seed and do not depend on it.
     """
-    if not 0 <= apart <= REACH:
+    if apart is not None and not 0 <= apart <= REACH:
         raise Refusal(f"Template and test can be 0 to {REACH} pixels apart, not {apart}.")
-    generator = torch.Generator().manual_seed(seed)
+    generator, chance = (torch.Generator().manual_seed(seed) for _ in range(2))
     images, labels = [], []
     for index in range(min(pairs, len(boards))):
         template, test, boxes, _ = boards[index]
         for label, place in ((1, _around(boxes, generator)), (0, _beside(boxes, generator))):
             if place is not None:
                 y, x = place
-                images.append(torch.cat((_cut(template, y, x), _cut(test, y + apart, x + apart))))
+                by = int(torch.randint(REACH + 1, (), generator=chance)) if apart is None else apart
+                images.append(torch.cat((_cut(template, y, x), _cut(test, y + by, x + by))))
                 labels.append(label)
     return Split(torch.stack(images), torch.tensor(labels))
 
 
-def difference(split: Split) -> Split:
-    """How template and test differ, pixel by pixel: (N, 2, H, W) -> (N, 1, H, W)."""
-    template, test = split.images.int().unbind(1)
-    return Split((template - test).abs().byte()[:, None], split.labels)
+def whole(template: Tensor, test: Tensor, apart: int) -> Tensor:
+    """Nearly whole boards, cut out as `crops` are and at half their size: (1, H, W), twice -> (1, 2, 288, 288)."""
+    side = (SIDE - REACH) // 64 * 64  # halved, a multiple of 32: of the total stride of a network
+    return torch.cat((_cut(template, 0, 0, side), _cut(test, apart, apart, side)))[None]
 
 
-def _cut(image: Tensor, y: int, x: int) -> Tensor:
-    return F.avg_pool2d(image[:, y : y + CROP, x : x + CROP].float(), 2).round().byte()
+def difference(pairs: Tensor) -> Tensor:
+    """How template and test differ, pixel by pixel: (N, 2, H, W) -> (N, 1, H, W), uint8."""
+    template, test = pairs.int().unbind(1)
+    return (template - test).abs().byte()[:, None]
+
+
+def _cut(image: Tensor, y: int, x: int, side: int = CROP) -> Tensor:
+    return F.avg_pool2d(image[:, y : y + side, x : x + side].float(), 2).round().byte()
 
 
 def _around(boxes: Tensor, generator: torch.Generator) -> tuple[int, int] | None:
@@ -132,10 +139,10 @@ def _beside(boxes: Tensor, generator: torch.Generator) -> tuple[int, int] | None
     return None
 
 
-def pairs(root: Path) -> Labelled:
-    """Crops of aligned pairs to train on and to test, template and test as two channels."""
+def pairs(root: Path, apart: int | None = 0) -> Labelled:
+    """Crops of pairs to train on and to test, template and test as two channels; apart as of `crops`."""
     train, test = (
-        crops(DeepPcb(root, split), count, seed)
+        crops(DeepPcb(root, split), count, seed, apart)
         for seed, (split, count) in enumerate((("trainval", _TRAINED), ("test", _TESTED)))
     )
     return Labelled(train, test, (0.5, 0.5), (0.45, 0.45))
@@ -144,4 +151,5 @@ def pairs(root: Path) -> Labelled:
 def differences(root: Path) -> Labelled:
     """The same crops; what is looked at is how template and test differ."""
     both = pairs(root)
-    return Labelled(difference(both.train), difference(both.test), (0.05,), (0.2,))
+    train, test = (Split(difference(split.images), split.labels) for split in (both.train, both.test))
+    return Labelled(train, test, (0.05,), (0.2,))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from companion.core.intervals import of_seeds, wilson
+from companion.core.intervals import of_seeds
 from companion.core.markdown import difference, p_value
 from companion.data.generated.defects import boxes
 from companion.data.generated.periodic import draw
@@ -168,7 +168,7 @@ def _curves(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
             ms=4,
             lw=1.5,
             capsize=2,
-            color=COLOURS[str(method)],
+            color=COLOURS.get(str(method)),  # ways to look at pairs have none of their own
             label=method,
         )
     ax.set_ylim(-3, 103)
@@ -193,16 +193,25 @@ def heat(image: Tensor, defects: Tensor, places: Sequence[tuple[str, Tensor]]) -
 
 def pairs(rows: pd.DataFrame) -> Figure:
     """Circuit boards: accuracy against the misregistration of template and test."""
-    fig, ax = plt.subplots(figsize=(7.5, 3.8))
-    for way, part in rows.groupby("way", sort=False):
-        bounds = [wilson(share, int(part["n"].max())) for share in part["top1"]]
-        errors = [
-            [abs(share - pair[side]) for share, pair in zip(part["top1"], bounds, strict=True)] for side in (0, 1)
-        ]
-        ax.errorbar(part["pixels"], part["top1"], yerr=errors, fmt="o-", ms=4, capsize=2, label=way)
+    fig, ax = plt.subplots(figsize=(8.5, 3.9))
+    _curves(ax, rows, "pixels", "top1")
     ax.axhline(50, color="#999999", lw=0.8, ls=":")
     ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finished(fig)
+
+
+def boards_located(rows: pd.DataFrame) -> Figure:
+    """Circuit boards: defects found, and false alarms a board, against the misregistration of template and test."""
+    fig, axes = plt.subplots(1, 2, figsize=(13, 3.9))
+    _curves(axes[0], rows, "pixels", "found")
+    for method, part in rows.groupby("method", sort=False):
+        axes[1].plot(part.groupby("pixels")["false_alarms"].mean(), "o-", ms=4, lw=1.5, label=method)
+    axes[0].set(ylabel="defects found, %")
+    axes[1].set(ylabel="false alarms a board", yscale="log")
+    for ax in axes:
+        ax.set_xlabel("misregistration of template and test, pixels")
+    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from companion.studies.periodic import questions, solar_cells, whole, whole_memory
 from companion.studies.periodic.asked import Rows, asked
+from companion.studies.periodic.boards import located, pairs
 from companion.studies.periodic.recipes import recipes
 
 
@@ -29,12 +30,17 @@ def _memory(settings: Any, root: Path, folder: Path) -> Rows:
     return [{"stage": "memory"} | row for row in whole_memory.peak_memory(settings.weighed)]
 
 
+def _boards(settings: Any, root: Path, folder: Path) -> Rows:
+    return pairs.right_at_all(settings, root, folder) + located.located(settings, root, folder)
+
+
 PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
     "from_nothing": lambda *given: solar_cells.from_nothing(*given).records(),
     "few_images": solar_cells.few_images,
     "few_vias": questions.few,
     "fine_tuned": _fine_tuned,
     "fine_tuned_on_few": solar_cells.fine_tuned_on_few,
+    "boards": _boards,
     "exhaustive": lambda *given: solar_cells.exhaustive(*given).records(),
     "whole": _whole,
     "memory": _memory,

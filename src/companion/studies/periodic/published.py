@@ -41,5 +41,7 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
         "gains": of("fine-tuned, paired"),
         "asked_all": about("solar-cells", "worst case"),
         "compared_all": about("solar-cells", "worst case, paired"),
-        "pairs": of("boards"),
+        "crops": of("boards"),
+        "compared_crops": about("deeppcb", "worst case, paired"),
+        "on_boards": of("boards, located"),
     }

@@ -54,7 +54,7 @@ def few(settings: Any, root: Path, folder: Path) -> Rows:
     rows = []
     for images in (*settings.few, TRAINED) if settings.few else ():
         name = "periodic" if images == TRAINED else f"periodic-{images}-images"
-        made = recipes(settings, (*settings.compared, "baseline-shifts"), name, seeds=settings.few_seeds)
+        made = recipes(settings, (*settings.compared, "baseline-shifts"), name, seeds=settings.seeds)
         same = {"stage": "few images", "images": images}
         rows += [same | row for row in asked(made, root, folder, settings.probed).rows]
     return rows

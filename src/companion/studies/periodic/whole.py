@@ -25,12 +25,13 @@ from companion.models.methods import METHODS
 from companion.studies.periodic.asked import networks
 from companion.studies.periodic.recipes import recipes
 from companion.studies.periodic.worst_case import STRIDE
+from mass.fx.network.converted import Converted
 
 _HALO = 4  # cells of the heat map: farther than what a position reads
 
 
 class HeatMap(nn.Module):
-    """How much more a position speaks for a defect than against it, (B, 1, H, W) -> (B, 1, H / 8, W / 8)."""
+    """How much more a position speaks for a defect than against it, (B, C, H, W) -> (B, 1, H / 8, W / 8)."""
 
     def __init__(self, net: SmallResNet) -> None:
         super().__init__()
@@ -69,8 +70,17 @@ def whole_image(side: int, defects: int, seed: int) -> Photographs:
 
 
 def in_pixels(heater: nn.Module, x: Tensor) -> Tensor:
-    """The heat of every pixel that a position stands for, (H, W); of all others minus infinity."""
+    """The heat of every pixel that a position stands for, (H, W); of all others minus infinity.
+
+    Args:
+        heater: a `HeatMap`, whose positions stand for the multiples of its total stride, or one that was converted; x: one image.
+    """
     size = (x.shape[2], x.shape[3])
+    if not isinstance(heater, Converted):
+        found = torch.full(size, -torch.inf)
+        with torch.no_grad():
+            found[::STRIDE, ::STRIDE] = heater(x)[0, 0]
+        return found
     with torch.no_grad(), mass.output_origins(heater) as passes:
         heat = heater(x)[0, 0]
     places = torch.cartesian_prod(*[torch.arange(side) for side in heat.shape])[None]
