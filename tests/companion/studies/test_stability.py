@@ -11,7 +11,7 @@ from companion.core.files import write_json
 from companion.core.published import records_of
 from companion.data.segmented import Segmented
 from companion.measures.origins import origin_maps
-from companion.studies.stability import answers, continuity, figures, masks, measures, networks, trained
+from companion.studies.stability import answers, continuity, figures, kept, masks, measures, networks, trained
 from companion.studies.stability.benchmarks.arms import before_and_after
 from companion.studies.stability.benchmarks.recording import Bench
 from companion.studies.stability.study import STUDY
@@ -197,6 +197,48 @@ def test_what_a_benchmark_has_finished_is_not_made_again(tmp_path):
     assert Bench(tmp_path, "topic").seconds >= 1000  # what earlier calls took counts as well
     bench.write([{"stage": "s", "method": "m", "n": 2}, {"stage": "s", "method": "k", "n": 2}], model="x")
     assert [record["method"] for record in records_of(tmp_path / "runs" / "bench" / "topic")] == ["m", "k"]
+
+
+def test_answers_are_kept_of_the_same_code_alone(tmp_path, monkeypatch):
+    """A killed run goes on where it stood; of another commit, or of a tree that was modified, all is asked again."""
+    facts, calls = {"commit": "a", "modified": False}, []
+    monkeypatch.setattr(kept, "provenance", lambda root: dict(facts))
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            calls.append(len(x))
+            return x.mean((2, 3))
+
+    def asked(**made):
+        given = kept.Kept(tmp_path, tmp_path / "kept", made)
+        return given.asked({"n": Counting()}, batches(), lambda x: x, {"noise 2": answers.CHANGES["noise 2"]}, 0)["n"]
+
+    first, once = asked(images=6), len(calls)
+    assert torch.equal(asked(images=6).jump["noise 2"], first.jump["noise 2"]) and len(calls) == once
+    for change, made in (({"commit": "b"}, {"images": 6}), ({"modified": True}, {"images": 6}), ({}, {"images": 7})):
+        facts |= change
+        before = len(calls)
+        asked(**made)
+        assert len(calls) == before + once
+    facts["modified"] = False
+    asked(images=7)
+    assert len(calls) == 4 * once
+
+
+def test_two_networks_alone_are_tuned_and_compared(tmp_path):
+    """As with `training_mobilenet --blended`: nothing is frozen, for none of them chooses."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    four = networks.versions(nn.Sequential(*layers, nn.Linear(8, 2)).eval(), torch.rand(1, 3, 40, 40), 0.005, 4)
+    two = {name: four[name] for name in (networks.PLAIN, networks.BLENDED)}
+    arms = [trained.Arm(name, 0.0) for name in two]
+    rows, _ = before_and_after(
+        Bench(tmp_path, "t"), two, arms, lambda network, noise: [0.0], batches(), {"images": 6}, {"steps": 1}
+    )
+    assert [row["method"] for row in rows if row["stage"] == "tuned"] == [*two, "plain, tuned", "MASS, blended, tuned"]
+    assert {(row["method"], row["against"]) for row in rows if row["stage"] == "top-1, paired"} == {
+        ("plain, tuned", "plain"), ("MASS, blended, tuned", "MASS, blended"), ("MASS, blended, tuned", "plain, tuned"),
+    }  # fmt: skip
 
 
 def test_networks_are_asked_before_and_after_each_training(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from companion.core.markdown import difference, p_value, percent, table
@@ -10,7 +11,7 @@ from companion.core.records import Record
 from companion.studies.stability.networks import PLAIN
 
 TRAINING, CHEAPER, MASKS, WAYS = (f"stability_{name}" for name in ("training", "cheaper", "segmentation", "ways"))
-MOBILENET = "stability_training_mobilenet"
+MOBILENET, MOBILENET_BLENDED = "stability_training_mobilenet", "stability_training_mobilenet_blended"
 _PAIRED = ["Method", "Against", "n", "In one only, against : method", "Difference", "p", "p (Holm)"]
 
 
@@ -31,11 +32,11 @@ def tuned(root: Path) -> str:
     return _tuned(root, TRAINING, "The published ResNet-20 of CIFAR-10, {n:,} test images; " + about)
 
 
-def tuned_mobilenet(root: Path) -> str:
+def tuned_mobilenet(root: Path, topic: str = MOBILENET) -> str:
     """MobileNetV2 as published and tuned, likewise."""
     about = "MobileNetV2, official weights; tuned as in notebook 07 on half of the images at hand, asked about the other half, "
     how = "{n:,} images; noise of 2 grey levels. p: McNemar's exact test of origins frozen against chosen anew, Holm's correction."
-    return _tuned(root, MOBILENET, about + how)
+    return _tuned(root, topic, about + how)
 
 
 def _tuned(root: Path, topic: str, note: str) -> str:
@@ -70,9 +71,13 @@ def tuned_paired(root: Path) -> str:
     return _tuned_paired(root, TRAINING)
 
 
-def tuned_mobilenet_paired(root: Path) -> str:
+def tuned_mobilenet_paired(root: Path, topic: str = MOBILENET) -> str:
     """The same of MobileNetV2."""
-    return _tuned_paired(root, MOBILENET)
+    return _tuned_paired(root, topic)
+
+
+tuned_blended = partial(tuned_mobilenet, topic=MOBILENET_BLENDED)
+tuned_blended_paired = partial(tuned_mobilenet_paired, topic=MOBILENET_BLENDED)
 
 
 def _tuned_paired(root: Path, topic: str) -> str:

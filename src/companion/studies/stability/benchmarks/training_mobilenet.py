@@ -2,7 +2,8 @@
 
     python -m companion.studies.stability.benchmarks.training_mobilenet           # 35 minutes on one core
     python -m companion.studies.stability.benchmarks.training_mobilenet --noise   # 20 more
-    make publish PROFILE=bench                                                    # to results/stability_training_mobilenet.json
+    python -m companion.studies.stability.benchmarks.training_mobilenet --blended # 40, of a record of its own
+    make publish PROFILE=bench                                                    # to results/stability_training_mobilenet*.json
 
 `make fetch DATA="imagenet-val-1300 mobilenet_v2"` first. Half of the images, drawn class by class, tune every network for three
 epochs; the other half is asked. Killed, it goes on with the network it was at.
@@ -40,8 +41,11 @@ def main() -> None:
         "--images", type=int, default=1300, help="of those at hand, the first so many: half to tune on, half to ask"
     )
     parser.add_argument("--noise", action="store_true", help="tune two networks more, with noise on their images")
+    parser.add_argument(
+        "--blended", action="store_true", help="instead of these, tune the plain network and the blended one"
+    )
     options = parser.parse_args()
-    bench = Bench(find_root(), TOPIC)
+    bench = Bench(find_root(), f"{TOPIC}_blended" if options.blended else TOPIC)
     images, labels, dataset = in_bytes(options.images, 224)
     half = stratified(labels, 2)
     pairs = zip(images[half == 1].split(5), labels[half == 1].split(5), strict=True)
@@ -53,6 +57,9 @@ def main() -> None:
         return fine_tune(network, trained.noisy(epochs, noise) if noise else epochs, TUNING)
 
     arms = ARMS + NOISY_ARMS * options.noise
+    if options.blended:
+        four = {name: four[name] for name in (networks.PLAIN, networks.BLENDED)}
+        arms = [trained.Arm(name, 0.0) for name in four]
     made = {"images": options.images, "share": SHARE, "paths": PATHS}
     rows, took = before_and_after(bench, four, arms, tune, test, made, made | asdict(TUNING))
     bench.write(rows + [row | {"lr": TUNING.lr} for row in took], model="mobilenet_v2", dataset=dataset, size=224)
