@@ -76,7 +76,8 @@ print(mass.certify(plain, x, shifts=8))
 # $$ f(S_{h(S_t x)}\,S_t\,x) = f(S_{h(x) - t + sk + t}\,x) = f(S_{sk}\,S_{h(x)}\,x) = S'_k\,f(S_{h(x)}\,x) : $$
 #
 # the same map, moved by $k$ of its own positions. Behind global pooling nothing of $k$ is left. Five operations of
-# MobileNetV2 have a stride; zero padding, which marks the border, became circular; nothing else changed:
+# MobileNetV2 have a stride; zero padding, which marks the border, became circular; the final mean adds exactly, in any
+# order. Nothing else changed:
 
 # %%
 print(mass.explain(plain, x))

@@ -199,11 +199,12 @@ run.figure(fig, "by_depth")
 fig
 
 # %% [markdown]
-# Left, one pixel: plain and circular padding lie close together, so what is lost here is lost by **sampling**; it is
-# there after the first strided layer and never goes away. Right, a shift by which the layer's own grid comes back
-# onto itself: with circular padding nothing remains (its line lies under that of MASS), so what the plain network
-# still loses is the **border** alone. It walks inwards with every layer. The two sides do not say which cause is the
-# larger: a shift by one pixel is compared with one by 32. Both have to be removed; MASS is zero on both sides.
+# Left, one pixel: plain and circular padding lie close together in the first blocks and not far apart in later ones, so
+# that most of what is lost here is lost by **sampling**; it is there after the first strided layer and never goes away.
+# Right, a shift by which the layer's own grid comes back onto itself: with circular padding nothing remains (its line
+# lies under that of MASS), so what the plain network still loses is the **border** alone. It walks inwards with every
+# layer. The two sides do not say which cause is the larger: a shift by one pixel is compared with one by 32. Both have
+# to be removed; MASS is zero on both sides.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
@@ -214,10 +215,11 @@ fig
 # %% [markdown]
 # The same over all shifts from 0 to 32. Behind a total stride of $S$ the network with circular padding is exactly
 # equivariant to shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end $S = 32$: of
-# the 1,024 shifts by 0 … 31, only the one that moves nothing is harmless.
+# the 32 shifts by 0 … 31, only the one that moves nothing is harmless.
 
 # %% [markdown]
-# Which cause is the larger, then? At the last block, over shifts along rows, along columns and along both, of four
+# Which cause is the larger, then? The border alone can be measured only at multiples of the total stride, sampling only
+# at other shifts. At the last block, over shifts along rows, along columns and along both, of four
 # images (the two photographs, the temple's roofs, a mirrored flower): sampling alone (circular padding), the border
 # alone (the plain network, moved by multiples of 32), both (the plain network, moved by anything else).
 
@@ -235,7 +237,8 @@ for cause, row in table.iterrows():
 table.round(1)
 
 # %% [markdown]
-# On these images the border spoils more on average. The ranges overlap widely: what sampling spoils depends on the
+# So the means do not decide it: the border's are of shifts by 32, 64 and 96, the others' of shifts by 24 or less, which
+# is why the border alone can be above both together. The ranges overlap widely: what sampling spoils depends on the
 # shift, what the border spoils on what lies at the seam. Four images say nothing of others.
 
 # %%

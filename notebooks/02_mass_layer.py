@@ -76,8 +76,9 @@ fig
 # %% [markdown]
 # ## Figure 2: max pooling, polyphase sampling, MASS
 #
-# Polyphase sampling (APS) also follows the features, but it *is* the pooling: three of four values are dropped,
-# whatever they are. MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
+# Polyphase sampling also follows the features. Put in the pooling's place, as in the paper's figure, it drops three of
+# four values, whatever they are; APS as published pools densely first, and then keeps the maxima of windows as well.
+# MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
 
 # %%
 fig = figure_2(digit(channels=2))
@@ -113,8 +114,9 @@ images = awkward_images(run.settings.size, run.settings.size)
 image_row([images[n][0] for n in names], names)
 
 # %% [markdown]
-# How far is the best phase ahead of the second best? 0 is a tie, exactly; the unit of float32 rounding is 6e-8, of
-# bfloat16 4e-3. On photographs the first origin is chosen with room to spare in float32, but not in bfloat16.
+# How far is the best phase ahead of the second best, in float64? 0 is a tie, and so is 1e-16, which is rounding of the
+# same values in another order; the unit of float32 rounding is 6e-8, of bfloat16 4e-3. On these photographs the first
+# origin is chosen with room to spare in float32; in bfloat16 one of the two ties.
 
 # %%
 pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
@@ -123,7 +125,8 @@ pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 # MASS compares integers, $E_k = \sum_n q(x)[s n + k]^2$ with $q$ the values in 15 bits (then their next 15). Integers
 # add up the same in any order, so that energies are exactly those of the moved image, in other places. A tie is broken
 # by image content: what the map looks like from each position, compared by a hash of the whole map as read from there;
-# the largest wins. No rounding, no index.
+# the largest wins. (On a CPU, positions whose hashes coincide are compared themselves; on a GPU the hash has 64 bits
+# and the last word.) No rounding, no index.
 #
 # What ties even then is a symmetry of the input: two positions $a$ and $b$ from which all looks alike, $S_a x = S_b x$.
 # Then $f(S_a x) = f(S_b x)$ holds for whatever follows, so that either choice gives the same result. (For a dense
@@ -172,8 +175,8 @@ run.figure(fig, "rule_agreement")
 fig
 
 # %% [markdown]
-# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Whether a
-# network's accuracy depends on the rule is measured in notebook 06.
+# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Accuracy
+# by rule is in notebooks 05 and 06.
 
 # %% [markdown]
 # ## Related methods

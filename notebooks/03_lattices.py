@@ -163,7 +163,7 @@ except mass.NotEquivariantError as refusal:
 # %% [markdown]
 # ## Architectures
 #
-# The smallest members of torchvision's convolutional families, random weights calibrated on photographs: operations
+# Small members of torchvision's convolutional families, random weights calibrated on photographs: operations
 # with a period, origins they share, and whether logits are bit-identical under random circular shifts.
 
 # %% tags=["measures"]
@@ -222,12 +222,12 @@ for row in table.reset_index().to_dict("records"):
 table
 
 # %% [markdown]
-# * On real images small margins are usual (column `median`). A good part of them lies within bfloat16's rounding, and
-#   of many images the nearest (`smallest`) comes so close to a tie that sums in float32 flip. That is why energies are
-#   summed as integers here.
-# * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one:
-#   *every* image is a near-tie there, and the rule's choice is arbitrary, though it moves along. Trained weights tell
-#   positions apart.
+# * On real images small margins are usual (column `median`). Of MobileNetV2's a good part lies within bfloat16's
+#   rounding, and none within one unit of float32's, though the nearest come close to it (`smallest`, in `reduced`).
+#   What sums in float32 get wrong are images with symmetries (notebook 02). Energies are summed as integers for both.
+# * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one,
+#   as they are here: nearly *every* image is a near-tie there, and the rule's choice is arbitrary, though it moves
+#   along. With trained weights it was not measured.
 # * Exactness does not hang on margins: `tests/test_attacks.py` drives them below 1e-6 by gradients, and nothing moves.
 
 # %% [markdown]

@@ -87,10 +87,10 @@ fig
 figures.table_of_runs(records)
 
 # %% [markdown]
-# Circular padding and anti-aliasing make masks agree more; only a grid that moves with the image makes them agree
-# everywhere, and only origins that rounding cannot tip make them agree always: look at the last column of APS. MASS
-# gives back, on the way up, the origins it took on the way down, $y = S_{-o}\,u(f(S_o\,x))$ (notebook 04): 100%,
-# bit-identical, after however much training.
+# Circular padding makes masks agree more, a filter behind it perhaps a little (one seed, not tested); only a grid that
+# moves with the image makes them agree everywhere, and only origins that rounding cannot tip make them agree always:
+# look at the last column of APS. MASS gives back, on the way up, the origins it took on the way down, $y =
+# S_{-o}\,u(f(S_o\,x))$ (notebook 04): 100%, bit-identical, after however much training.
 
 # %% [markdown]
 # ## Masks under a shift
@@ -112,8 +112,8 @@ run.figure(fig, "disagreement")
 fig
 
 # %% [markdown]
-# The plain network redraws outlines, and now and then whole objects, when nothing has happened but a shift by a pixel
-# or two. In an inspection line that is a defect that comes and goes.
+# On this image the plain network redraws outlines, and here and there a patch, when nothing has happened but a shift.
+# In an inspection line that is a defect that comes and goes.
 
 # %% [markdown]
 # ## Try this

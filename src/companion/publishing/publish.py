@@ -1,7 +1,7 @@
 """Publish runs: `python -m companion.publishing.publish [--profile quick] [--records FOLDER]`, or `make publish PROFILE=quick`.
 
 Records are merged into results/, figures copied to figures/, executed notebooks to notebooks/*.ipynb, and the tables
-of README.md and the studies' pages (docs/zoo.html) written anew from results/. --records publishes runs made elsewhere,
+of README.md, docs/*.md, all notebooks and the studies' pages (docs/zoo.html) written anew from results/. --records publishes runs made elsewhere,
 without DVC: the folder may hold one run, or as many as it likes.
 """
 
@@ -25,6 +25,7 @@ from companion.pipeline.clean_outputs import output_texts, refuse_traces
 from companion.pipeline.settings import load_config
 from companion.publishing.compress import NOTEBOOK, shrink_figure, shrink_notebook
 from companion.publishing.readme import pages, refresh
+from companion.publishing.shown_tables import show_tables
 from companion.studies import all_studies
 
 # Not results: a run that has not finished, and what was tried out in JupyterLab.
@@ -70,6 +71,7 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
         for page in pages(root):
             if _write(page, refresh(page, root)):
                 said.append(f"{page.relative_to(root).as_posix()}: tables written anew.")
+        said += _show_tables_anew(root)
         for place, made in ((place, page) for study in all_studies() for place, page in study.pages.items()):
             text = made(root)
             if text is not None and _write(root / place, text):
@@ -109,6 +111,15 @@ def _write_run(root: Path, found: _Found) -> list[str]:
             said.append(f"its notebook cannot be brought under {NOTEBOOK / 1e6:.0f} MB and is not published.")
         elif _write(root / "notebooks" / f"{found.notebook}.ipynb", text):
             said.append(f"notebooks/{found.notebook}.ipynb.")
+    return said
+
+
+def _show_tables_anew(root: Path) -> list[str]:
+    said = []
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        content = nbformat.read(path, as_version=4)
+        if show_tables(content, root) and (text := shrink_notebook(content)) is not None and _write(path, text):
+            said.append(f"notebooks/{path.name}: tables written anew.")
     return said
 
 

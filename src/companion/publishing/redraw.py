@@ -33,7 +33,7 @@ from companion.pipeline.clean_outputs import strip
 from companion.pipeline.execute import _own_kernel
 from companion.pipeline.notebook_source import read_source, set_parameters
 from companion.publishing.publish import publish
-from companion.publishing.readme import TABLES
+from companion.publishing.shown_tables import show_tables
 
 MEASURES = "measures"
 
@@ -46,7 +46,7 @@ def redrawn(root: Path, notebook: str, folder: Path, figures: bool = False) -> N
         raise Refusal(f"notebooks/{notebook}.ipynb does not say its profile.")
     source = read_source(source_path(root, notebook))
     if not figures and (reworded := _reworded(before, source)) is not None:
-        _show_tables(reworded, root)
+        show_tables(reworded, root)
         return reworded
     set_parameters(source, {"profile": found[1]}, f"notebooks/{notebook}.py")
     measuring = [cell for cell in source.cells if MEASURES in cell.metadata.get("tags", [])]
@@ -76,17 +76,6 @@ def _reworded(before: NotebookNode, source: NotebookNode) -> NotebookNode | None
     for cell, written in zip(after.cells, [cell.id for cell in source.cells], strict=True):
         cell.id = written  # by place, also behind a cell of words that is new
     return after
-
-
-_SHOWS_TABLE = re.compile(r"""Markdown\((?:tables\.(\w+)\(run\.root\)|run\.published\("(\w+)"\))\)""")
-
-
-def _show_tables(notebook: NotebookNode, root: Path) -> None:
-    """Cells that are `Markdown(tables.NAME(run.root))` or `Markdown(run.published("NAME"))` show that table."""
-    for cell in notebook.cells:
-        shows = _SHOWS_TABLE.fullmatch(cell.source.strip()) if cell.cell_type == "code" else None
-        if shows and (name := shows[1] or shows[2]) in TABLES and cell.outputs:
-            cell.outputs[0]["data"]["text/markdown"] = TABLES[name](root)
 
 
 def _sets_profile(cell: NotebookNode) -> bool:

@@ -20,6 +20,7 @@ from companion.publishing import publish as publishing
 from companion.publishing import redraw
 from companion.publishing.publish import find_runs, publish
 from companion.publishing.readme import pages, refresh
+from companion.publishing.shown_tables import show_tables
 
 README = """# Title
 <!-- results:weight_transfer -->
@@ -238,6 +239,16 @@ def test_where_no_code_has_changed_the_words_alone_are_taken_over():
     assert [cell.source for cell in after.cells] == ["new words", "more", "1 + 1"]
     assert after.cells[2].outputs == before.cells[1].outputs
     assert redraw._reworded(before, book(("code", "1 + 2"))) is None
+
+
+def test_a_table_that_is_shown_is_written_anew(root):
+    shown = book(("code", 'Markdown(run.published("fine_tuning"))'), ("code", "1 + 1"))
+    assert not show_tables(shown, root)  # it was not executed
+    shown.cells[0].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": "old"})]
+    assert show_tables(shown, root) and not show_tables(shown, root)
+    assert shown.cells[0].outputs[0]["data"]["text/markdown"].startswith("| Method |")
+    with pytest.raises(Refusal, match="a table 'nobody' that no study publishes"):
+        show_tables(book(("code", "Markdown(tables.nobody(run.root))")), root)
 
 
 def test_a_notebooks_names_are_found_in_its_records(root):

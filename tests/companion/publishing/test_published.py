@@ -14,6 +14,7 @@ from companion.pipeline.clean_outputs import output_texts, traces
 from companion.pipeline.settings import NOTEBOOKS
 from companion.publishing.compress import FIGURE, NOTEBOOK
 from companion.publishing.readme import TABLES, pages, refresh
+from companion.publishing.shown_tables import show_tables
 from companion.studies import all_studies
 
 ROOT = Path(__file__).parents[3]
@@ -78,6 +79,11 @@ def test_an_executed_notebook_shows_its_source(path):
     source = jupytext.read(path.with_suffix(".py"), fmt="py:percent")
     written = [cell for cell in source.cells if "parameters" not in cell.metadata.get("tags", [])]
     assert [cell.source for cell in shown] == [cell.source for cell in written], "run `make repro` and `make publish`"
+
+
+@pytest.mark.parametrize("path", **named(EXECUTED))
+def test_an_executed_notebook_shows_tables_as_published(path):
+    assert not show_tables(nbformat.read(path, as_version=4), ROOT), "run `make publish`"
 
 
 @pytest.mark.parametrize("path", **named(FIGURES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.fine_tuning.tables import fine_tuning
+from companion.studies.fine_tuning.tables import fine_tuning, recovered
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ STUDY = Study(
     inputs=("data/imagenet-val", "data/imagenet-val-1300", "data/mobilenet_v2/mobilenet_v2-b0353104.pth"),
     remark="A set of images holds a manifest once `make repro MIRROR=...` has found it, and nothing before: either way it exists.",
     keeps_checkpoints=True,
-    tables={"fine_tuning": fine_tuning},
+    tables={"fine_tuning": fine_tuning, "recovered": recovered},
 )

@@ -48,7 +48,7 @@ STUDY = Study(
     tables={
         "stability": stability,
         "blending": blending,
-        "stability_ways_paired": ways_paired,
+        "ways_paired": ways_paired,
         "stability_cifar10": stability_cifar10,
         "blending_cifar10": blending_cifar10,
         "stability_tuned": tuned,
