@@ -70,7 +70,7 @@ run.figure(fig, "spectrum")
 fig
 
 # %% [markdown]
-# ## One layer, sampled in eight ways
+# ## One layer, sampled in seven ways
 #
 # Max pooling 2 x 2 of a photograph, borders wrap. Moved by 2 pixels, the output should have moved by one position;
 # moved by 1, by half of one, so that the samples in between count (of the band-limited map through them, as the theorem
@@ -84,8 +84,8 @@ for row in errors:
 pd.DataFrame(errors).set_index("method").map(lambda error: f"{error:.2g}")
 
 # %% [markdown]
-# * Wider filters leave less, and **FLC**, the ideal filter, nothing but its rounding: of *one layer*, the theorem keeps
-#   its word.
+# * Wider filters leave less. **FLC**, the ideal filter, leaves hardly less than the widest of them when the image moves
+#   by one pixel, and nothing but its rounding when it moves by the layer's own stride.
 # * **TIPS** mixes its four polyphase components by weights that are means over blocks of the *frame*. A shift moves
 #   content across blocks: it is not equivariant even by the layer's own stride.
 # * **MASS** is exact, without a filter: its grid moves along.
@@ -149,8 +149,10 @@ for name in others:
 
 # %% [markdown]
 # Sampling leaves a grid of blue dots, a layer's own stride apart; the filter fades what lies between them, and does not
-# make it blue. In the plain network zero padding adds its own. MASS is blue throughout: 0 is 0, bit-identical.
-# (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them as they are.)
+# make it blue. In most layers of the plain network zero padding adds its own; in MobileNetV2's last ones it is the
+# other way round: wrapped borders raise the distance, and the filter hardly lowers it. MASS is blue throughout: 0 is 0,
+# bit-identical. (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them
+# as they are.)
 
 # %% [markdown]
 # ## Stability of generation
@@ -184,8 +186,8 @@ fig
 # %% [markdown]
 # ## Accuracy against consistency, as its authors print it
 #
-# ImageNet, the official repository's table. These numbers are theirs: 90 epochs of training with the filters in place,
-# consistency of two crops. None of ours was measured so, and none is to be put beside them.
+# ImageNet, the official repository's table. These numbers are theirs: 90 epochs of training with the filters in place
+# (MobileNetV2: 150), consistency of two crops. None of ours was measured so, and none is to be put beside them.
 
 # %%
 fig = figures.published()
@@ -314,14 +316,15 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ## Summary
 #
-# * A filter where a network samples makes features, labels and images move along *better*, as the seed says. None of
-#   these became exact by it, here, in any network.
+# * A filter where a network samples makes features and generated images move along *better*, as the seed says. Of
+#   labels nothing is decided on solar cells; on CIFAR-10 fewer of them change where zeros move in or a window slides
+#   (one network a filter, not tested). Nothing became exact by a filter, here, in any network.
 # * MASS makes them exact with or without a filter; over an anti-aliased network it keeps the filter and adds the
 #   exactness.
 # * Whether a filter also makes a network more accurate, or more robust, is a question of seeds: see the table.
 # * On solar cells, fine-tuned briefly (`reduced`), MASS is exact, and unmoved it is less accurate than the plain
-#   network with zero padding. So are APS and circular padding alone: it is the wrapped borders that cost, which the
-#   official weights have never seen.
+#   network with zero padding. So, in the mean over seeds and not tested, are APS and circular padding alone, which
+#   points at the wrapped borders, which the official weights have never seen.
 # * Shift augmentation, which the seed says is no longer required: the plain network that was shown shifts keeps more
 #   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction the test just fails to
 #   decide). Beside MASS it has nothing left to do: all labels are kept without it.

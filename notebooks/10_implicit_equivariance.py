@@ -287,5 +287,6 @@ Markdown(claims.claims(records, settings, times, certified, tracked))
 #   slowly (the curves above); whether it catches up is for the profile `paper` to show.
 # * Mixed groups with fewer channels are not on par here, and IEN's inference is no faster than that of the steerable
 #   network exported to plain convolutions, as it should be: they are the same operations.
-# * Over MASS the two add up: shifts certified, turns learned. What the loss costs there stands in the table.
+# * Over MASS both hold: shifts certified (on few images), turns learned, less well than without MASS. The loss costs
+#   more accuracy there than without it (the table).
 # * A tracker is not told apart from a plain one by any of it, of three seeds.

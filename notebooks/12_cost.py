@@ -143,8 +143,9 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # * Exactness is paid in bytes: one to two readings per selection, one copy per border; a shift rides along.
 # * A selection takes longer than a sum of its map; on the first maps of a network at its usual size, less long than a
 #   copy.
-# * Measured against published networks, with spreads, peers and memory: `make bench`, the table in the README. What
-#   must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes, graph
-#   breaks.
-# * On a GPU selection and padding are Triton kernels, whose results are bit-identical. Beside a plain network that is
-#   compiled, that much faster network makes them a larger share (the README's table): more than marginal.
+# * Measured against published networks, with spreads, peers and memory: `make bench`, the tables in docs/results.md.
+#   What must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes,
+#   graph breaks.
+# * On a GPU selection and padding are Triton kernels, whose results are bit-identical. Compiled
+#   beside a compiled plain network MASS takes 1.1 to 1.6 times the time there, more if neither is compiled
+#   (docs/results.md): more than marginal.

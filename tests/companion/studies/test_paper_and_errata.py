@@ -86,7 +86,7 @@ def test_what_our_records_say_of_the_papers_claims(root):
         "devoid of any additional trainable parameters": CONFIRMED,
         "increase in inference time": CONTRADICTED,
         "outperforms all other methods": CONTRADICTED,
-        "APS models significantly drop": CONTRADICTED,
+        "APS models significantly drop": OPEN,
         "APS cannot replace": CONTRADICTED,
         "ConvNeXt-L": OPEN,
         "69.22%": OPEN,
