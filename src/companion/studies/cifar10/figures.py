@@ -80,14 +80,16 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
         heights[right] = height = max(row["top1"], heights[right] + span / 18)  # labels of close points do not overlap
         leftwards = not right and row["consistency"] > (low + 100) / 2
         ax.annotate(name, (row["consistency"], row["top1"]), xytext=(100 if right else row["consistency"], height),
-                    textcoords=offset_copy(ax.transData, fig, -10 if leftwards else 10, 0, "points"), va="center",
+                    textcoords=offset_copy(ax.transData, fig, -10 if leftwards else 20, 0, "points"), va="center",
                     ha="right" if leftwards else "left", fontsize=9.5, color=COLOURS[name],
                     arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6})  # fmt: skip
     ax.set(xlabel="circular consistency, %", ylabel="top-1, %", xlim=(low - 1, 100 + 0.35 * (101 - low)))
     ax.set_xticks([tick for tick in ax.get_xticks() if low - 1 <= tick <= 100])
-    seeds = frame["seed"].nunique()
+    counts = frame[frame["net"] == net].groupby("method")["seed"].nunique()
+    seeds = " to ".join(str(count) for count in sorted({counts.min(), counts.max()}))
     ax.set_title(
-        "Origins make consistency exact; filters raise it" + (f" (mean ± std, {seeds} seeds)" if seeds > 1 else "")
+        "Origins make consistency exact; filters raise it"
+        + (f" (mean ± std, {seeds} seeds)" if counts.max() > 1 else "")
     )
     return finished(fig)
 

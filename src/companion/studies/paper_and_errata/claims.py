@@ -188,7 +188,10 @@ def _marginal(results: Results) -> Finding:
 
 def _aps_drops(results: Results) -> Finding:
     told = f"{_views(results, 'APS', 'plain')}; {_views(results, 'MASS', 'APS')}. That is APS as its authors have it, which runs the convolution "
-    return OPEN, told + "densely and samples its output; the paper's replaces the convolution, and its code is not published"
+    return (
+        OPEN,
+        told + "densely and samples its output; the paper's replaces the convolution, and its code is not published",
+    )
 
 
 def _aps_convnext(results: Results) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from companion.studies.periodic import questions, solar_cells, whole, whole_memory
+from companion.studies.periodic import solar_cells, whole, whole_memory
 from companion.studies.periodic.asked import Rows, asked
 from companion.studies.periodic.boards import located, pairs
 from companion.studies.periodic.recipes import recipes
@@ -37,7 +37,6 @@ def _boards(settings: Any, root: Path, folder: Path) -> Rows:
 PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
     "from_nothing": lambda *given: solar_cells.from_nothing(*given).records(),
     "few_images": solar_cells.few_images,
-    "few_vias": questions.few,
     "fine_tuned": _fine_tuned,
     "fine_tuned_on_few": solar_cells.fine_tuned_on_few,
     "boards": _boards,
