@@ -1,5 +1,8 @@
 """`mass.compile`: a compiled network gives the same bits under shifts."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torchvision
@@ -75,3 +78,18 @@ def test_options(monkeypatch):
     ]
     with pytest.raises(ValueError, match="mode 'max-autotune' cannot be combined"):
         mass.compile(nn.Identity(), mode="max-autotune")
+
+
+def test_a_copy_of_a_compiled_network_computes_with_its_own_weights():
+    """What a network was compiled to knows the original's parameters."""
+    x = torch.randn(1, 3, 64, 96)
+    network = mass.convert(odd().eval(), x)
+    expected = network(x)
+    network.compile(backend="eager")
+    network(x)
+    zeroed, shared = copy.deepcopy(network), copy.copy(network)
+    with torch.no_grad():
+        for parameter in zeroed.parameters():
+            parameter.zero_()
+    assert not zeroed(x).any() and torch.equal(shared(x), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(network))(x), expected)

@@ -72,3 +72,9 @@ def test_what_is_refused(exported, spoil, message):
     model = mass.convert(Small().eval(), images, origin="l1" if spoil == "rule" else "l2", verify=False)
     with pytest.raises(ValueError, match=message):
         mass.onnx.export(model.train(spoil == "train"), images)
+
+
+def test_what_is_read_off_hashes_is_refused():
+    dense = mass.convert(nn.Conv2d(3, 4, 3, 1, 1).eval(), torch.rand(1, 3, 8, 8), symmetrise=True)
+    with pytest.raises(ValueError, match="averages over symmetries, are read off hashes"):
+        mass.onnx.export(dense, torch.rand(1, 3, 8, 8))

@@ -57,7 +57,7 @@ def motions(shape: tuple[int, ...], size: Pair, axes: int) -> list[Motion]:
 
     Two axes in a ratio of sizes that an image's rows and columns have may be its rows and columns; so may two neighbours
     behind the first that hold them a whole number of times each (strides of 16 x 24, say), and a single axis of tokens,
-    (B, N, C) or (B, C, N).
+    (B, N, C), (B, C, N) or (B, N).
     """
     found = [Motion()]
     if axes == 1:
@@ -68,7 +68,14 @@ def motions(shape: tuple[int, ...], size: Pair, axes: int) -> list[Motion]:
             found.append(Motion((a, b), (shape[a], shape[b])))
     for a, n in enumerate(shape):
         rows = math.isqrt(n * size[0] // size[1])
-        if len(shape) == 3 and rows and n == rows * (rows * size[1] // size[0]) and n > 1 and _fits(rows, size[0]):
+        if (
+            len(shape) in (2, 3)
+            and a
+            and rows
+            and n == rows * (rows * size[1] // size[0])
+            and n > 1
+            and _fits(rows, size[0])
+        ):
             found.append(Motion((a, a), (rows, n // rows)))
     return found
 

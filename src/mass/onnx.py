@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mass.families import family_of
 from mass.functional.shift import gather
 from mass.fx.tracing.example import as_example
+from mass.nn.alignment import Symmetrise
 
 _BITS = 15
 
@@ -71,7 +72,7 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
 
     Raises:
         ImportError: without the packages onnx and onnxscript (`pip install "mass-equivariance[onnx]"`).
-        ValueError: for a model in training mode, another rule, or one that blends.
+        ValueError: for a model in training mode, another rule, one that blends, averages over symmetries or is equivariant in depth.
     """
     if (family := family_of(model)) is not None:
         raise ValueError(
@@ -82,6 +83,11 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
         raise ValueError(
             "a network that blends has as many rows as an image has near ties, and ONNX none to spare; "
             "export one that was converted without blend."
+        )
+    if getattr(model, "mass_planes", None) is not None or any(isinstance(part, Symmetrise) for part in model.modules()):
+        raise ValueError(
+            "volumes that are equivariant in depth, and averages over symmetries, are read off hashes that ONNX cannot express; "
+            "export a network that was converted without dims=(2, 3, 4) and symmetrise=True."
         )
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() first.")

@@ -212,3 +212,52 @@ def test_classes_are_those_of_the_original(converted):
         with torch.no_grad():
             labels = model(torch.rand(1, 3, 64, 64))[0]["labels"]
         assert (labels < CLASSES).all() and (labels >= (0 if kind in ("retinanet", "fcos") else 1)).all()
+
+
+class OffGrid(torch.nn.Module):
+    """One box around the brightest pixel; its rounding depends on where that lies."""
+
+    def __init__(self, masks=False):
+        super().__init__()
+        self.masks = masks
+
+    def forward(self, images):
+        found = []
+        for image in images:
+            index = int(image[0].argmax())
+            y, x = index // image.shape[2], index % image.shape[2]
+            corner = torch.tensor([x, y], dtype=torch.float32) * (1 + (0 if self.masks else 1e-7))
+            box = torch.cat([corner, corner + 8])[None]
+            one = {"boxes": box, "labels": torch.ones(1, dtype=torch.int64), "scores": torch.ones(1)}
+            found.append(one | ({"masks": torch.full((1, 1, *image.shape[1:]), float(x % 2))} if self.masks else {}))
+        return found
+
+
+def test_boxes_that_lie_between_are_not_certified():
+    """What rounding to the grid makes the same is not the same bit by bit."""
+    found = mass.detection.certify(OffGrid(), [torch.rand(3, 32, 32)])
+    assert not found and "rounded to fractions of a pixel" in found.verdict and "a matter of rounding" in found.verdict
+
+
+def test_masks_that_change_are_no_rounding():
+    found = mass.detection.certify(OffGrid(masks=True), [torch.rand(3, 32, 32)])
+    assert not found and "the detector finds something else" in found.verdict
+
+
+def test_certifying_leaves_the_dense_part_in_its_mode(converted):
+    model = copy.deepcopy(converted("retinanet")[1]).train()
+    mass.detection.certify(model, torch.rand(1, 3, 64, 64), shifts=1)
+    assert model.training and all(module.training for module in model.mass_dense.modules())
+    model.eval()
+
+
+def test_a_copy_of_a_compiled_detector_computes_with_its_own_weights(converted):
+    model = copy.deepcopy(converted("retinanet")[1])
+    images = torch.rand(1, 3, 64, 64)
+    mass.compile(model, backend="eager")
+    with torch.no_grad():
+        before = model(images)[0]
+        zeroed = copy.deepcopy(model)
+        for parameter in zeroed.parameters():
+            parameter.zero_()
+        assert len(before["boxes"]) and not same_detections(before, zeroed(images)[0], (0, 0), (64, 64))

@@ -9,7 +9,8 @@ from torch import nn
 import mass
 from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import calibrated
-from mass.baselines.aps import convert_to_aps
+from mass.baselines import convert_to_aps, convert_to_flc, convert_to_tips
+from mass.evaluate.consistency import Protocol
 
 X = torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
@@ -160,9 +161,63 @@ def test_segmentation_consistency(protocol):
         (lambda: mass.consistency(plain(), X[..., :20], "crop"), ValueError, "too small for crops"),
         (lambda: mass.circular_consistency(plain(), X, max_shift=0), ValueError, "max_shift must be at least 1"),
         (lambda: mass.segmentation_consistency(plain(), X, "aps"), ValueError, "choose mass or lps"),
-        (lambda: mass.segmentation_consistency(plain(), X), ValueError, "are not dense"),
+        (
+            lambda: mass.segmentation_consistency(plain(), X),
+            ValueError,
+            r"expected outputs \(B, classes, H, W\) of two classes or more",
+        ),
+        (
+            lambda: mass.consistency(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1)), X),
+            ValueError,
+            "of one logit z",
+        ),
     ],
 )
 def test_wrong_inputs(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+class Label(nn.Module):
+    """The label of a network that reads the whole map."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+
+    def forward(self, x):
+        return self.layers(x).argmax(1)
+
+
+@pytest.mark.filterwarnings("ignore::mass.CoordinatesWarning")
+def test_what_keeps_to_the_frame_is_asked_at_all_shifts():
+    """A fixed grid under something that reads the whole map, filters alone, TIPS: none is the same under multiples of the total stride."""
+    x, cnn = (
+        torch.rand(1, 3, 16, 16),
+        nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)).eval(),
+    )
+    networks = [
+        mass.convert(Label().eval(), x, origin="zero"), mass.antialias(cnn, x), convert_to_tips(cnn, x), convert_to_flc(cnn, x),
+    ]  # fmt: skip
+    assert all(mass.certify(network, x).residues == (16, 16) for network in networks)
+    assert (
+        mass.certify(mass.convert(cnn, x), x).residues
+        == mass.certify(mass.convert(cnn, x, origin="zero"), x).residues
+        == (4, 4)
+    )
+    assert mass.certify(mass.convert(mass.antialias(cnn, x), x), x).residues == (4, 4)
+
+
+def test_what_was_not_compared_is_in_the_verdict():
+    class Told(nn.Module):
+        def forward(self, x):
+            return {"score": x.amax((1, 2, 3)), "text": f"{x[0, 0, 0, 0].item():.3f}"}
+
+    found = mass.certify(Told(), X)
+    assert found.not_compared == ["'text' (str)"] and found.verdict.endswith("Not compared: 'text' (str).")
+
+
+@pytest.mark.parametrize("made", [("circles", 0, 3), ("circular", 3, 0), ("crop", -1, 3), ("zero", -8, 4)])
+def test_a_protocol_that_draws_no_shift_is_refused(made):
+    with pytest.raises(ValueError, match=r"a protocol is 'circular'|no shifts of the kind"):
+        Protocol(*made)

@@ -14,6 +14,7 @@ import mass
 from mass.functional.conv_transpose import circular_conv_transpose2d
 from mass.functional.interpolate import downsample, upsample
 from mass.functional.pooling import circular_max_pool_indices, circular_max_unpool
+from mass.functional.symmetrise import symmetrise
 
 
 def noise(*shape, seed=0, dtype=torch.float32):
@@ -430,3 +431,23 @@ def test_symmetry_of_coarser_outputs():
     ).eval()
     certificate = mass.certify(mass.convert(model, x), x, 24)
     assert certificate, certificate
+
+
+@pytest.mark.parametrize("mode", ["nearest-exact", "area", "linear", "foo"])
+@pytest.mark.parametrize("function", [upsample, downsample])
+def test_other_modes_are_refused(function, mode):
+    with pytest.raises(ValueError, match=f"interpolation is nearest, bilinear or bicubic, not '{mode}'"):
+        function(torch.rand(1, 1, 4, 4), (2, 2), mode)
+
+
+def test_symmetrise_joins_what_a_symmetry_joins_and_nothing_else():
+    """Each channel and orbit by itself: large and infinite values elsewhere take no digit away."""
+    y, alone = torch.rand(1, 2, 8, 8), torch.rand(1, 1, 8, 8)
+    y[0, 0, 0, 0], y[0, 0, 1, 1] = -torch.inf, 1e30
+    assert torch.equal(symmetrise(y, alone), y)
+    periodic = torch.rand(1, 1, 4, 8).repeat(1, 1, 2, 1)
+    mean = symmetrise(y, periodic)
+    assert mean[0, 0, 0, 0] == mean[0, 0, 4, 0] == -torch.inf and mean.isinf().sum() == 2
+    assert torch.equal(mean[0, 1], ((y + y.roll(4, 2)) / 2)[0, 1])
+    y[0, 1, 2, 3] = torch.nan
+    assert symmetrise(y, periodic).isnan().nonzero().tolist() == [[0, 1, 2, 3], [0, 1, 6, 3]]

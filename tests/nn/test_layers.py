@@ -130,3 +130,30 @@ def test_aps_shares_its_index():
 def test_wrong_inputs(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+@pytest.mark.parametrize("layer", [
+    mass.MassConv2d(3, 4, 3, 2, 1), mass.MassMaxPool2d(2), mass.MassAvgPool2d(2),
+])  # fmt: skip
+def test_sizes_that_the_stride_does_not_divide_are_refused(layer):
+    with pytest.raises(ValueError, match="not a multiple of"):
+        layer(torch.rand(1, 3, 7, 8), torch.zeros(1, 2, dtype=torch.int64))
+
+
+def test_on_the_fixed_grid_as_well():
+    network = mass.convert(nn.Conv2d(3, 4, 3, 2, 1).eval(), torch.rand(1, 3, 16, 16), origin="zero")
+    with pytest.raises(ValueError, match="height 15 of the input is not a multiple of the total stride 2"):
+        network(torch.rand(1, 3, 15, 16))
+
+
+def test_a_pool_of_wide_steps_wraps_as_far_as_it_reads():
+    pool = mass.MassPool2d(nn.MaxPool2d(2, stride=2, dilation=3))
+    x = torch.randn(1, 3, 16, 16, dtype=torch.float64)
+    y, moved = pool(x), pool(x.roll((-1, -3), (2, 3)))
+    assert y.shape == (1, 3, 8, 8)
+    assert any(torch.equal(y.roll((i, j), (2, 3)), moved) for i in range(-3, 4) for j in range(-3, 4))
+
+
+def test_there_is_no_way_back_from_a_dilated_pooling():
+    with pytest.raises(ValueError, match="MassMaxUnpool2d knows no dilation"):
+        mass.MassMaxPool2d(2, dilation=2).with_indices(torch.rand(1, 3, 16, 16))

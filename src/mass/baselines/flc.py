@@ -34,6 +34,8 @@ class FLC(nn.Module):
     True
     """
 
+    tells_all_shifts_apart = True  # by rounding: `mass.certify` tries them all
+
     def __init__(self, stride: int | tuple[int, int] = 2) -> None:
         super().__init__()
         self.stride = as_pair(stride, "stride")

@@ -39,6 +39,8 @@ class TIPS(nn.Module):
     tensor(True)
     """
 
+    tells_all_shifts_apart = True  # `mass.certify` tries them all
+
     def __init__(self, channels: int, stride: int | tuple[int, int] = 2) -> None:
         super().__init__()
         check_counts(channels=channels)

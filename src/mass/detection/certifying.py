@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mass.axes import Pair
+from mass.detection.boxes import snap
 from mass.detection.detections import first_difference, shift_detections
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.inputs import ModelInputs
@@ -74,6 +75,9 @@ def certify(
 
     Raises:
         TypeError, ValueError: for anything but images; what the detector itself refuses.
+
+    Boxes of converted detectors lie on fractions of a pixel that add exactly (`mass.detection.boxes.snap`); those of others are moved on
+    that grid, and are not certified where they lie between.
     """
     given = list(images) if isinstance(images, Sequence | Tensor) else []
     if not given or not all(isinstance(image, Tensor) and image.ndim == 3 for image in given):
@@ -106,7 +110,7 @@ class _Comparison:
         self.gap = torch.zeros(count, dtype=torch.float64)
         self.symmetry: list[Pair | None] = [None] * count
         self.unexplained: set[int] = set()
-        self.difference, self.worst = "", cast(Pair | None, None)
+        self.difference, self.worst, self.gross = "", cast(Pair | None, None), False
         self.not_finite = [k for k, image in enumerate(images) if not bool(image.isfinite().all())]
 
     def _run(self, t: Pair) -> list[dict[str, Tensor]]:
@@ -121,10 +125,14 @@ class _Comparison:
         for k, (was, now, image) in enumerate(zip(self.found, self._run(t), self.images, strict=True)):
             size = image.shape[1], image.shape[2]
             said = first_difference(was, now, t, size)
+            if not said and any(t) and not (_on_grid(was, size) and _on_grid(now, size)):
+                said = "boxes are the same when they are rounded to fractions of a pixel that add exactly, and not on these"
             if not said:
                 continue
             self.identical[k] = holds = False
-            gap = _gap(shift_detections(was, t, size), shift_detections(now, (0, 0), size), size)
+            moved, found = shift_detections(was, t, size), shift_detections(now, (0, 0), size)
+            gap = _gap(moved, found, size)
+            self.gross |= gap > _GROSS * max(size) or _gap_of_masks(moved, found) > _GROSS
             self.worst = t if self.worst is None or gap > self.gap.max() else self.worst
             self.gap[k] = max(float(self.gap[k]), gap)
             self.difference = self.difference or f"shift {t}, image {k}, {said}"
@@ -154,7 +162,7 @@ class _Comparison:
         elif not self.unexplained:
             outcome = Outcome.UP_TO_SYMMETRY
         else:
-            outcome = Outcome.ROUNDING if float(self.gap.max()) <= _GROSS * max(size) else Outcome.OTHER_PHASE
+            outcome = Outcome.OTHER_PHASE if self.gross else Outcome.ROUNDING
         made_of = ", ".join(self.found[0])
         return DetectionCertificate(
             outcome=outcome,
@@ -171,6 +179,18 @@ class _Comparison:
             stopped=stopped,
             difference=self.difference,
         )
+
+
+def _on_grid(found: dict[str, Tensor], size: Pair) -> bool:
+    return torch.equal(snap(found["boxes"], size), found["boxes"].to(snap(found["boxes"], size).dtype))
+
+
+def _gap_of_masks(was: dict[str, Tensor], now: dict[str, Tensor]) -> float:
+    """The largest difference of a value of a mask, in the order of scores; 0 where there are none, or not the same number."""
+    masks = [found.get("masks") for found in (was, now)]
+    if masks[0] is None or masks[1] is None or masks[0].shape != masks[1].shape or not masks[0].numel():
+        return 0.0
+    return float((masks[0].float() - masks[1].float()).abs().max())
 
 
 def _gap(was: dict[str, Tensor], now: dict[str, Tensor], size: Pair) -> float:

@@ -123,7 +123,7 @@ class TorusFCOS(TorusDetector, FCOS):
 
     def _match(self, anchors: Anchors, targets: Tensor) -> Tensor:
         """The target of each anchor: one at whose centre it lies, inside, of its level's scale; the smallest (FCOS, section 3)."""
-        boxes, (first, *_, last) = anchors.boxes, anchors.counts
+        boxes, first, last = anchors.boxes, anchors.counts[0], anchors.counts[-1]
         if not len(targets):
             return torch.full((len(boxes),), -1, dtype=torch.int64, device=boxes.device)
         extent = boxes[:, 2] - boxes[:, 0]

@@ -103,8 +103,9 @@ class Certificate:
 
     @property
     def verdict(self) -> str:
-        """The same in one sentence."""
-        return _SENTENCES[self.outcome](self)
+        """The same in one sentence, and in another what was not compared."""
+        beside = f" Not compared: {', '.join(self.not_compared)}." if self.not_compared and self else ""
+        return _SENTENCES[self.outcome](self) + beside
 
     def __str__(self) -> str:
         margins = self.margin[self.margin.isfinite()]

@@ -33,6 +33,12 @@ class Protocol:
     low: int
     high: int
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("circular", "zero", "crop"):
+            raise ValueError(f"a protocol is 'circular', 'zero' or 'crop', not {self.kind!r}.")
+        if self.low > self.high or (self.kind != "circular" and self.low < (-self.high if self.kind == "zero" else 0)):
+            raise ValueError(f"no shifts of the kind {self.kind!r} lie in {{{self.low}, …, {self.high}}}.")
+
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.low, self.high + 1, (count, 2), generator=generator)
 
@@ -65,10 +71,17 @@ PROTOCOLS = {
 """The protocols of the papers, by name."""
 
 
-def _scores(model: nn.Module, x: Tensor) -> Tensor:
+def _scores(model: nn.Module, x: Tensor, dense: bool = False) -> Tensor:
+    """Of two classes or more: of one, the largest is always the same."""
     scores = model(x)
     scores = scores["out"] if isinstance(scores, dict) else scores
     require_finite(scores, "the model's outputs")
+    if scores.ndim != (4 if dense else 2) or scores.shape[1] < 2:
+        wanted = "(B, classes, H, W)" if dense else "(B, classes)"
+        raise ValueError(
+            f"expected outputs {wanted} of two classes or more, got {tuple(scores.shape)}; of one logit z give the two classes' "
+            "torch.cat((-z, z), 1)."
+        )
     return scores
 
 
@@ -82,7 +95,7 @@ def consistency(model: nn.Module, images: Tensor | Iterable, protocol: str | Pro
         seed: of the shifts, drawn on the CPU: the same on every device.
 
     Raises:
-        ValueError: NaN or infinity in images or outputs, no images, an unknown protocol.
+        ValueError: NaN or infinity in images or outputs, outputs of one class or of another shape, no images, an unknown protocol.
 
     >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> consistency(model, torch.rand(8, 3, 40, 40), "aps")
@@ -138,7 +151,7 @@ def segmentation_consistency(
 
             def labels(by: Tensor, x: Tensor = x) -> Tensor:
                 by = by.to(x.device)
-                scores = _scores(model, shift(x, by))
+                scores = _scores(model, shift(x, by), dense=True)
                 if scores.shape[2:] != x.shape[2:]:
                     raise ValueError(f"outputs of {tuple(scores.shape)} are not dense for images of {tuple(x.shape)}.")
                 return restore(scores, by).argmax(1)

@@ -20,7 +20,7 @@ class RecordedOrigin:
     Attributes:
         name: of the node, as in `model.named_modules()`: 'mass_origin_1', say.
         period: the origin lies in [0, period[0]) x [0, period[1]).
-        origin: (B, 2) int64, a row and a column for each image.
+        origin: (B, 2) int64, a row and a column for each image; of a network that blends, for each path.
         kept: what `keep` made of the map that it was read off; None where nothing was asked for.
     """
 

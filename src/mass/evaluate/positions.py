@@ -32,7 +32,7 @@ class OutputOrigin:
             coordinates, if it holds any, are relative to `origin`.
         stride: total stride (rows, columns), of the whole map the image's size; of a map that is finer than the input, 0.5, say.
         origin: (B, 2) int64, the total origin of each image; None where it was computed from several maps, each at an
-            origin of its own.
+            origin of its own, or is a mean over paths (`blend`).
         size: height and width of the input.
     """
 
@@ -44,7 +44,9 @@ class OutputOrigin:
     def to_pixels(self, positions: Tensor, *, centre: bool = False) -> Tensor:
         """`mass.to_pixels` of positions on this output; of one without axes, of coordinates in pixels."""
         if self.origin is None:
-            raise ValueError("this output was computed from several maps, each at an origin of its own: it has none.")
+            raise ValueError(
+                "this output was computed from several maps, or paths of blending, each at an origin of its own: it has none."
+            )
         return to_pixels(positions, self.stride if self.axes else (1, 1), self.origin, self.size, centre=centre)
 
 
@@ -92,7 +94,8 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
             lattice = model.mass_outputs.get(path)
             if lattice is None or not isinstance(y, Tensor):
                 continue
-            total = lattice.total(chosen, len(inputs.images))
+            mean_over_paths = model.mass_blend is not None and bool(lattice.digits)
+            total = None if mean_over_paths else lattice.total(chosen, len(inputs.images))
             origin, stride = total if total is not None else (None, inputs.size)
             if lattice.axes:  # on this size of image
                 rows, columns = sizes_along(y.shape, lattice.axes)

@@ -13,7 +13,7 @@ from mass.axes import Pair
 from mass.errors import as_pair
 from mass.evaluate.origins import RecordedOrigin
 from mass.fx.network.converted import Converted
-from mass.nn.alignment import ChoosesOrigin
+from mass.nn.alignment import ChoosesOrigin, SelectOrigin
 
 Shifts = list[Pair]
 MOST = 4096  # residues that are all tried without being asked for
@@ -40,11 +40,14 @@ def told_apart(model: nn.Module, origins: list[RecordedOrigin], maps: list[Pair]
         origins: what the model chose in one pass, and `maps`: the height and width of what each was read off.
 
     An origin of period P on a map of h rows is one of P H / h positions of the input; one whose period is the whole map
-    tells all shifts apart. So does, for all that is known, a model that was not converted, or that could not be heard.
+    tells all shifts apart. So does, for all that is known, a model that was not converted, or that could not be heard, one that was
+    anti-aliased alone, and one that keeps to the fixed grid where something reads the whole map.
     """
     inner = getattr(model, "_orig_mod", model)  # of a compiled model
     choosers = sum(isinstance(m, ChoosesOrigin) and m.chooses for m in inner.modules())
     if not isinstance(inner, Converted) or len({origin.name for origin in origins}) < choosers:
+        return size
+    if inner.mass_antialiased or any(_bound_to_the_frame(module) for module in inner.modules()):
         return size
     found = as_pair(inner.total_stride, "total_stride")
     for origin, shape in zip(origins, maps, strict=True):
@@ -52,6 +55,13 @@ def told_apart(model: nn.Module, origins: list[RecordedOrigin], maps: list[Pair]
         found = math.lcm(found[0], reach[0]), math.lcm(found[1], reach[1])
     rows, columns = (min(n, s * -(-_LEAST // s)) for n, s in zip(size, found, strict=True))
     return rows, columns
+
+
+def _bound_to_the_frame(module: nn.Module) -> bool:
+    """Whether a module of a network without choices answers shifts by multiples of the total stride each in its own way."""
+    if isinstance(module, SelectOrigin):
+        return not module.chooses and module.cells is not None
+    return bool(getattr(module, "tells_all_shifts_apart", False))
 
 
 def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair) -> Shifts:

@@ -15,6 +15,11 @@ from torch import Tensor
 MODES = ("nearest", "bilinear", "bicubic")
 
 
+def _require_known(mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f"interpolation is {', '.join(MODES[:-1])} or {MODES[-1]}, not {mode!r}.")
+
+
 def _taps(place: float, mode: str) -> list[tuple[int, float]]:
     """(offset, weight) of the samples that make the value at a place between them, along one axis."""
     left = math.floor(place)
@@ -37,9 +42,13 @@ def upsample(x: Tensor, factor: tuple[int, int], mode: str = "bilinear") -> Tens
 
     Shape: (B, C, H, W) -> (B, C, factor[0] * H, factor[1] * W).
 
+    Raises:
+        ValueError: for a mode that is not one of `MODES`.
+
     >>> upsample(torch.tensor([[[[0., 4.]]]]), (1, 2)).flatten()
     tensor([1., 1., 3., 3.])
     """
+    _require_known(mode)
     for axis, r in zip((2, 3), factor, strict=True):
         if r == 1:
             continue
@@ -60,9 +69,13 @@ def downsample(x: Tensor, factor: tuple[int, int], mode: str = "bilinear") -> Te
 
     Shape: (B, C, H, W) -> (B, C, H / factor[0], W / factor[1]).
 
+    Raises:
+        ValueError: for a mode that is not one of `MODES`.
+
     >>> downsample(torch.tensor([[[[1., 3., 5., 7.]]]]), (1, 2)).flatten()
     tensor([2., 6.])
     """
+    _require_known(mode)
     for axis, r in zip((2, 3), factor, strict=True):
         taps = [(0, 1.0)] if mode == "nearest" or r == 1 else _taps((r - 1) / 2, mode)
         terms = [x.roll(-offset, axis) * weight if offset or weight != 1 else x for offset, weight in taps]

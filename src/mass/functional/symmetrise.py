@@ -16,7 +16,8 @@ from mass.functional.position_hash import layout_hash
 def symmetrise(y: Tensor, source: Tensor) -> Tensor:
     """The mean of a map over the positions that the translation symmetries of another one join.
 
-    Shape: y (B, C, H, W), source (B, C', H, W) -> (B, C, H, W), exact sums: bit-identical at joined positions.
+    Shape: y (B, C, H, W), source (B, C', H, W) -> (B, C, H, W), exact sums: bit-identical at joined positions. What is joined with
+    no other keeps its bits; infinities and NaN spread to the positions that they are joined with, and to no others.
 
     >>> y = torch.tensor([[[[1., 2., 3., 4.]]]])
     >>> symmetrise(y, torch.tensor([[[[0., 1., 0., 1.]]]])).flatten()       # looks the same when moved by 2
@@ -29,11 +30,15 @@ def symmetrise(y: Tensor, source: Tensor) -> Tensor:
     orbit = torch.empty_like(order).scatter_(1, order, fresh.cumsum(1))  # (B, H * W)
     index = orbit[:, None].expand(-1, channels, -1)
     values = y.flatten(2)
-    scale = power_of_two_scale(values.abs().amax((1, 2), keepdim=True), 52 - math.ceil(math.log2(height * width)))
-    exact = values.double().mul(scale).round_()
-    total = torch.zeros_like(exact).scatter_add_(2, index, exact)
+    finite = values.isfinite()
+    exact = torch.where(finite, values, 0).double()
+    largest = torch.zeros_like(exact).scatter_reduce_(2, index, exact.abs(), "amax")  # of each orbit and channel
+    scale = power_of_two_scale(largest, 52 - math.ceil(math.log2(height * width)))
+    total = torch.zeros_like(exact).scatter_add_(2, index, (exact * scale.gather(2, index)).round_())
     size = torch.zeros_like(exact[:, :1]).scatter_add_(2, orbit[:, None], torch.ones_like(exact[:, :1]))
-    return (total / scale / size.clamp(min=1)).gather(2, index).to(y.dtype).view_as(y)
+    beyond = torch.zeros_like(exact).scatter_add_(2, index, torch.where(finite, 0, values).double())
+    mean = torch.where(beyond == 0, total / scale / size.clamp(min=1), beyond).gather(2, index).to(y.dtype)
+    return torch.where(size.gather(2, orbit[:, None]) == 1, values, mean).view_as(y)
 
 
 @symmetrise.register_fake

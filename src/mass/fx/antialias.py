@@ -8,7 +8,8 @@ subsampling does, so a filter goes in between:
     average pooling      -> the filter samples, where it is as wide; else dense average pooling, then the filter samples
 
 A strided 1 x 1 convolution reads nothing but what it samples: there the filter comes first, which is the same and cheaper.
-Every map keeps its size. Other ways to sample are left as they are: slices with a step, adaptive pooling, pixel unshuffling.
+Every map keeps its size (an average pooling that the filter replaces: at sizes that its stride divides; at others a row and a column
+more). Other ways to sample are left as they are: slices with a step, adaptive pooling, pixel unshuffling.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from mass.nn.blurpool import BlurPool
 Filter = Callable[[int, Pair], nn.Module]  # (channels, stride) -> a module that filters and samples
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardtanh", "silu", "gelu", "mish", "elu", "celu", "selu",
                 "softplus", "tanh", "sigmoid", "hardsigmoid")  # fmt: skip
+_NOT_POINTWISE = (nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.Softmax2d, nn.GLU, nn.MultiheadAttention)
 _NORMALISATIONS = (_BatchNorm, nn.GroupNorm, nn.InstanceNorm2d)
 _INDICES = "max pooling that returns indices: behind a filter they would say nothing of where maxima were"
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -55,7 +57,8 @@ def antialias(model: nn.Module, example_input: Any, kernel_size: int = 3, *, ver
 
     Args:
         model, example_input: as for `mass.convert`; it is not changed.
-        kernel_size: of the binomial filters, 1 for none: the same function then, computed densely and sampled.
+        kernel_size: of the binomial filters, 1 for none: the same function then, computed densely and sampled, but for group and
+            instance normalisation in front of a filter, whose statistics are of the dense map.
         verify: compare the traced graph with the model before it is changed.
 
     Raises:
@@ -239,7 +242,8 @@ def _activated(node: fx.Node) -> fx.Node:
     while len(last.users) == 1:
         (user,) = last.users
         module, name = module_of(user), name_of(user)
-        if type(module).__module__ == activation.__name__ or (module is None and name in _ACTIVATIONS):
+        pointwise = type(module).__module__ == activation.__name__ and not isinstance(module, _NOT_POINTWISE)
+        if pointwise or (module is None and name in _ACTIVATIONS):
             return user
         if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:  # ends in an activation (timm's)
             return user

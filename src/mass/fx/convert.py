@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from mass.axes import POSITIONS
+from mass.axes import POSITIONS, sizes_along
 from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
 from mass.families import family_of
 from mass.functional.origin import RULES
@@ -19,6 +19,7 @@ from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
 from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
+from mass.fx.network.door import OnlySize
 from mass.fx.network.hooks import drop_traced
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
@@ -28,6 +29,7 @@ from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
+from mass.fx.verification.larger import only_at_this_size
 from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
@@ -64,7 +66,7 @@ def convert(
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
             arguments with such a batch first, or a dict of them by name. Masks of its size and labels (B, H, W) move with it; other
             arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are
-            may be used later. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
+            may be used later, unless what the model computes from its input's size turned out to be frozen: then they are refused. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
             by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the fixed grid (a control: circular
             borders alone).
@@ -204,7 +206,11 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
     except NoLongerFits:  # layers that count positions
         converted, wraps = _rewritten(_copied(traced), inputs, options, keep_sizes=True)
     if options.verify:
-        Gate(converted, traced, wraps, inputs).check(moves=options.origin != "zero")
+        gate, moves = Gate(converted, traced, wraps, inputs), options.origin != "zero"
+        gate.check(moves)
+        if reason := only_at_this_size(model, traced, gate, example, moves):
+            size = sizes_along(inputs[0].shape, POSITIONS[inputs[0].ndim])
+            converted.mass_only_size = OnlySize(size, reason)
     drop_unread(converted)
     if options.in_depth and options.origin != "zero":
         move_in_depth(converted, inputs, options.verify)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mass.axes import Dims, Pair, as_map, on_maps
+from mass.axes import Dims, Pair, as_map, on_maps, times
+from mass.errors import check_divides
 from mass.functional.origin import select_origin
 from mass.functional.pooling import cell_size
 from mass.functional.shift import shift
@@ -145,6 +146,8 @@ class SelectOrigin(ChoosesOrigin):
 
     def forward(self, x: Tensor, source: Tensor | None = None, source_origin: Tensor | None = None) -> Tensor:
         if self.rule == "zero":
+            if self.cells is None:
+                check_divides(as_map(x, self.dims), times(self.period, self.fine))
             return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
         x, period = self.read(x)
         if self.only is not None and tuple(x.shape[2:]) != self.only:

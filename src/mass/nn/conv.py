@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mass.axes import Pair
-from mass.errors import as_pair
+from mass.errors import as_pair, check_divides
 from mass.functional.conv import circular_conv, circular_conv2d
 from mass.functional.padding import window_pads
 
@@ -23,6 +23,7 @@ class CircularConv2d(nn.Conv2d):
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
+        check_divides(input, stride)
         return circular_conv2d(input, self.weight, self.bias, stride, dilation, self.groups, pads, origin)
 
 

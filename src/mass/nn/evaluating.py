@@ -12,7 +12,10 @@ from torch import nn
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; afterwards every submodule has its own training flag back."""
-    modes = [(module, module.training) for module in model.modules()]
+    dense = [
+        module.__dict__["mass_dense"] for module in model.modules() if "mass_dense" in module.__dict__
+    ]  # a detector's
+    modes = [(module, module.training) for part in (model, *dense) for module in part.modules()]
     model.eval()
     try:
         with torch.no_grad():

@@ -80,7 +80,14 @@ class MassMaxPool2d(CircularMaxPool2d):
         """The maxima, the place of each inside its window, and the origin: what `MassMaxUnpool2d` takes.
 
         Shape: x (B, C, H, W) -> two of (B, C, H / stride, W / stride), the second int64, and (B, 2) int64.
+
+        Raises:
+            ValueError: for a dilation, which `MassMaxUnpool2d` does not know.
         """
+        if as_pair(self.dilation, "dilation") != (1, 1):
+            raise ValueError(
+                f"MassMaxUnpool2d knows no dilation, and this pooling has {self.dilation}; pool without it."
+            )
         return pool_at_origin(self, x, self.rule, origin)
 
 
@@ -140,7 +147,8 @@ class MassPool2d(nn.Module):
 
     def forward(self, x: Tensor, origin: Tensor | None = None) -> Tensor:
         origin = _chosen(x, self.stride, self.rule, origin)
-        return self.pool(circular_pad(x, window_pads(self.kernel_size, self.stride, 0), origin))
+        dilation = getattr(self.pool, "dilation", 1)
+        return self.pool(circular_pad(x, window_pads(self.kernel_size, self.stride, 0, dilation), origin))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, kernel_size={self.kernel_size}, rule={self.rule!r}"

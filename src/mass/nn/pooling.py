@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mass import native
 from mass.axes import Pair, as_map, triple_of
-from mass.errors import as_pair
+from mass.errors import as_pair, check_divides
 from mass.functional.exact import exact_mean
 from mass.functional.padding import circular_pad, window_pads, wrap_frames
 from mass.functional.pooling import cell_size
@@ -25,6 +25,7 @@ class CircularMaxPool2d(nn.MaxPool2d):
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         kernel, stride = as_pair(self.kernel_size, "kernel_size"), as_pair(self.stride, "stride")
         dilation = as_pair(self.dilation, "dilation")
+        check_divides(input, stride)
         if native.serves_windows(input, stride, origin):
             return native.max_pool(input, kernel, stride, dilation, pads, origin)
         return F.max_pool2d(circular_pad(input, pads, origin), kernel, stride, 0, dilation)
@@ -39,6 +40,7 @@ class CircularAvgPool2d(nn.AvgPool2d):
     before = (0, 0)
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        check_divides(input, as_pair(self.stride, "stride"))
         x = circular_pad(input, window_pads(self.kernel_size, self.stride, self.padding, 1, self.before), origin)
         return F.avg_pool2d(x, self.kernel_size, self.stride, 0, divisor_override=self.divisor_override)
 

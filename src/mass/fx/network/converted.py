@@ -20,7 +20,7 @@ from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
-from mass.fx.network.door import why_not
+from mass.fx.network.door import OnlySize, why_not
 from mass.fx.network.hooks import Hooked, has_hooks
 from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
@@ -48,6 +48,7 @@ class Converted(fx.GraphModule):
         mass_planes: of volumes that are equivariant in depth: by path of an output, its axis of planes, and how many it has for
             each of the volume; None of all other networks.
         mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
+        mass_only_size: the one size of images that it was found to hold for; None where others do (mass.fx.verification.larger).
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -64,6 +65,7 @@ class Converted(fx.GraphModule):
     mass_planes: Mapping[str, tuple[int, int]] | None = None
     mass_antialiased: bool = False
     mass_tied: dict[str, nn.Module] | None = None
+    mass_only_size: OnlySize | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""
@@ -123,6 +125,10 @@ class Converted(fx.GraphModule):
                     f"{name} is {fixed!r} in this converted network, got {got}; convert the model with an example "
                     f"that gives it: a dict of arguments, or a tuple."
                 )
+        if self.mass_only_size is not None:
+            self.mass_only_size.require(
+                args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
+            )
         if torch.compiler.is_compiling() or not self.mass_example_shape:
             return nn.Module.__call__(self, *args, **kwargs)
         try:
@@ -165,11 +171,15 @@ class Converted(fx.GraphModule):
                 self.__dict__[name] = getattr(self, value.method)
         self.recompile()
 
+    def _state(self) -> dict[str, Any]:
+        """What a copy takes along: not what the original was compiled to, which computes with the original's parameters."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_graph", "_compiled_call_impl")}
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        state = {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()}
-        graph = state.pop("_graph")
+        state = {name: copy.deepcopy(value, memo) for name, value in self._state().items()}
+        graph = copy.deepcopy(self._graph, memo)
         type(result).__name__ = type(self).__name__
         result.__dict__.update(state)
         result.graph = graph
@@ -178,7 +188,7 @@ class Converted(fx.GraphModule):
     def __copy__(self) -> Any:
         result = type(self).__new__(type(self))
         type(result).__name__ = type(self).__name__
-        result.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_graph"})
+        result.__dict__.update(self._state())
         for name in ("_modules", "_parameters", "_buffers"):
             result.__dict__[name] = dict(self.__dict__[name])
         result.graph = copy.deepcopy(self._graph)
@@ -187,7 +197,7 @@ class Converted(fx.GraphModule):
     def __reduce__(self) -> tuple:
         """Code instead of a graph, as `torch.fx` does it; nodes by number, for their names are made anew."""
         order = {n.name: str(k) for k, n in enumerate(self.graph.nodes)}
-        state = {name: value for name, value in self.__dict__.items() if name != "_graph"}
+        state = self._state()
         state["mass_calls"] = tuple(call.renamed(order.__getitem__) for call in self.mass_calls)
         block = _format_import_block(self.recompile().globals, sys_importer)
         original = next((c for c in type(self).__mro__ if "_stands_for" in vars(c)), None)

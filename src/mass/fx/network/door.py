@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from mass.axes import POSITIONS, Pair
+from mass.axes import POSITIONS, Pair, sizes_along
 from mass.sizes import sizes_that_do
+
+
+@dataclass(frozen=True)
+class OnlySize:
+    """The one size of images that a network was found to hold for, and what it is not at another."""
+
+    size: Pair
+    reason: str
+
+    def require(self, x: Any) -> None:
+        """Refuse an input of another size."""
+        if not isinstance(x, Tensor) or x.ndim not in POSITIONS:
+            return
+        found = sizes_along(x.shape, POSITIONS[x.ndim])
+        if found != self.size:
+            raise ValueError(
+                f"this network holds for inputs of {self.size[0]} x {self.size[1]} alone, the size that it was converted with, got "
+                f"{found[0]} x {found[1]}: {self.reason}; convert the model with an example of the size that it is used at."
+            )
 
 
 def why_not(x: Any, example: tuple[int, ...], total_stride: Pair) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -59,7 +60,10 @@ def log_softmax(site: Site) -> Effect:
 
 
 def _dtype(site: Site) -> dict[str, object]:
-    dtype = None if site.module is not None else site.node.kwargs.get("dtype")
+    given = (
+        () if site.module is not None else (site.node.kwargs.get("dtype"), *site.node.args[1:])
+    )  # a method's may come by place
+    dtype = next((value for value in given if isinstance(value, torch.dtype)), None)
     return {} if dtype is None else {"dtype": dtype}
 
 

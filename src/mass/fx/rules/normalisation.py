@@ -22,8 +22,6 @@ _STATISTICS = ("running_mean", "running_var", "weight", "bias")
 @rule(modules=[nn.BatchNorm3d], becomes=ExactBatchNorm3d)
 def batch_norm_of_rows(site: Site) -> Effect:
     """What takes two axes as well as three, or four as well as five: channels are axis 1."""
-    if 1 in site.map.dims:
-        raise site.refuse("batch normalisation takes positions for channels")
     return batch_norm(site)
 
 
@@ -31,6 +29,8 @@ def batch_norm_of_rows(site: Site) -> Effect:
 @rule(modules=[nn.SyncBatchNorm], functions=["batch_norm"], arguments=("input", *_STATISTICS), weights=_STATISTICS)
 def batch_norm(site: Site) -> Effect:
     """With running statistics nothing is reduced in evaluation; without, the statistics of the batch are."""
+    if 1 in site.map.dims:
+        raise site.refuse("batch normalisation takes positions for channels")
     if site.argument("running_mean") is not None:
         return Effect(site.map)
     if site.operation is None or site.operation.becomes is None:

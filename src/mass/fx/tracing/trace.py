@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
@@ -48,6 +50,12 @@ class _Tracer(SizedTracer):
         self._ticks = 0
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        replaced = next((name for name in ("forward", "_conv_forward") if name in vars(m)), "")
+        if replaced and marked_period(m) is None and operation_of_module(m) is not None:
+            reason = f"{replaced} of '{module_qualified_name}' ({type(m).__name__}) was replaced, and what it computes now is not known"
+            raise NotEquivariantError(
+                "", reason, "write it as a module of its own, or mark the module's class with mass.mark_leaf"
+            )
         if marked_period(m) is not None or operation_of_module(m) is not None or type(m) in self.opaque:
             return True
         if parametrize.is_parametrized(m):
@@ -209,9 +217,16 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
 def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
     """The model's graph; modules of the classes in `opaque` stay whole."""
     tracer = _Tracer(example, opaque)
+    drawn = random.getstate(), torch.get_rng_state()
     try:
         with _attributes_kept(model):
             graph = tracer.trace(model)
+        if model.training and (drawn[0] != random.getstate() or not torch.equal(drawn[1], torch.get_rng_state())):
+            reason = f"{type(model).__name__} draws random numbers while it is traced, and they would stay what they were then"
+            remedy = (
+                "draw them in a module of its own that is marked by mass.mark_leaf, or by torch.rand_like and its kin"
+            )
+            raise NotEquivariantError("", reason, remedy)
     except NotEquivariantError:
         raise
     except Exception as error:

@@ -15,6 +15,8 @@ compares.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,15 +63,22 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
         reason = f"it no longer fits when borders wrap and every stride s gives H / s outputs ({first})"
         raise NoLongerFits(failed.name, reason, _PAD) from error
     for node in returned(converted.graph):
-        if (
-            isinstance(y := recorder.kept.get(node.name), Tensor)
-            and 0 in y.shape
-            and 0 not in (node.meta.get("shape") or ())
-        ):
+        y, shape = recorder.kept.get(node.name), node.meta.get("shape")
+        if not isinstance(y, Tensor) or not shape or tuple(y.shape) == shape:
+            continue
+        if 0 in y.shape and 0 not in shape:
             reason = (
                 f"nothing is left of it, {tuple(y.shape)}, when borders wrap and every stride s gives H / s outputs"
             )
             raise NoLongerFits(node.name, reason, _PAD)
+        positions = node.meta.get("positions")
+        if positions is None or all(shape[axis] == 1 for axis in positions.dims):
+            reason = f"the model returns {shape}, and with borders that wrap, where every stride s gives H / s outputs, it would be {tuple(y.shape)}"
+            raise NoLongerFits(node.name, reason, _PAD)
+
+
+def _shapes(output: Any) -> list[tuple[int, ...]]:
+    return [tuple(y.shape) for _, y in leaves(output) if isinstance(y, Tensor)]
 
 
 class Gate:
@@ -90,7 +99,10 @@ class Gate:
         self.moving = self._precise(self.probes.moving())
         try:
             self._run(self.traced, self.moving)
-        except RuntimeError:  # it casts in its forward, and float64 does not pass: as precisely as it computes itself
+        except (
+            RuntimeError,
+            ValueError,
+        ):  # it casts in its forward, or asks for the dtype: as precisely as it computes itself
             self.converted, self.traced = copy.deepcopy((converted, traced))
             self.converted.eval(), self.traced.eval()
             self.tolerance = _COARSE_TOLERANCE
@@ -118,12 +130,63 @@ class Gate:
             ours = self._nodes()
             around = any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True))
             larger = self._larger() if around else None  # a step of the coarsest lattice leads around the whole image
+            self._across_images()
             if larger is None:
                 self._outputs(self.probes, self.moving, plain, ours)
                 return
             self._outputs(*larger)
             if any(self._shifts(self.probes)[0]):  # along the other axis it does not
                 self._outputs(self.probes, self.moving, plain, ours, between=False)
+
+    def _across_images(self) -> None:
+        """Where one image's output depends on another's, outputs move along in a batch of two as well, which the example may not be."""
+        alone = self.probes.of_batch(1)
+        pair = self.probes.of_batch(2) if len(self.moving[0]) == 1 else None
+        if pair is None or alone is None:
+            return
+        probes = Probes(pair)
+        two = self._precise(probes.noise())
+        one = tuple(x[:1] if isinstance(x, Tensor) and x.ndim and len(x) == 2 else x for x in two)
+        try:
+            plain = self._reference(two).kept["output"]
+            first = [y for _, y in leaves(self._reference(one).kept["output"])]
+        except Exception:  # noqa: BLE001 - a model of one image
+            return
+        both = [y for _, y in leaves(plain)]
+        if all(
+            not isinstance(y, Tensor) or alike(y, z[: len(y)], self.tolerance)
+            for y, z in zip(first, both, strict=False)
+        ):
+            return
+        ours = [self._run(self.converted, x) for x in (two, *(probes.shifted(two, t) for t in self._shifts(probes)))]
+        self._outputs(probes, two, plain, ours)
+
+    def check_larger(self, moves: bool = True) -> None:
+        """Both for noise of twice the example's size, of outputs alone; nothing is said where the network does not run on it.
+
+        Raises:
+            NotEquivariantError: naming the output that disagrees.
+        """
+        inputs = self._precise(self.probes.doubled())
+        probes = Probes(inputs)
+        with torch.no_grad():
+            try:
+                plain = self._reference(inputs).kept["output"]
+                with self._at_zero():
+                    rewritten = self._run(self.converted, inputs)
+                shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)] if moves else []
+                ours = [self._run(self.converted, x) for x in (inputs, *shifted)]
+                shapes = [
+                    [_shapes(self._run(m, x)) for m in (self.traced, self.converted)] for x in (self.moving, inputs)
+                ]
+            except Exception:  # noqa: BLE001 - what refuses this size says so when it is run
+                return
+            if shapes[0][0] == shapes[0][1] and shapes[1][0] != shapes[1][1]:
+                reason = f"at twice the example's size it returns {shapes[1][1]} where the model returns {shapes[1][0]}"
+                raise NotEquivariantError("", reason)
+            self._same_outputs(plain, rewritten, "at twice the example's size, ")
+            if moves:
+                self._outputs(probes, inputs, plain, ours)
 
     def _reference(self, inputs: Inputs) -> Reference:
         reference = Reference(self.traced, self.wraps, len(self.probes.dims))
@@ -140,20 +203,26 @@ class Gate:
 
     def _rewriting(self) -> Any:
         """With origins at zero, every operation gives what the plain network with circular borders gives; what that returns."""
-        chosen = [m for m in self.converted.modules() if isinstance(m, SelectOrigin)]
-        rules = [m.rule for m in chosen]
-        for module in chosen:
-            module.rule = "zero"
-        try:
+        with self._at_zero():
             for inputs in (self._precise(self.probes.sparse()), self.moving):
                 reference = self._reference(inputs)
                 recorder = Recorder(self.converted)
                 recorder.run(*inputs)
                 self._same_nodes(reference, recorder)
+        return reference.kept["output"]
+
+    @contextmanager
+    def _at_zero(self) -> Iterator[None]:
+        """All origins at zero."""
+        chosen = [m for m in self.converted.modules() if isinstance(m, SelectOrigin)]
+        rules = [m.rule for m in chosen]
+        for module in chosen:
+            module.rule = "zero"
+        try:
+            yield
         finally:
             for module, rule in zip(chosen, rules, strict=True):
                 module.rule = rule
-        return reference.kept["output"]
 
     def _same_nodes(self, reference: Reference, recorder: Recorder) -> None:
         remedy = "report it: the operation was rewritten wrongly"
@@ -174,12 +243,13 @@ class Gate:
             if not difference <= max(self.tolerance * scale, cancelled(self.tolerance, read)):
                 reason = f"with origins at zero it differs from the plain network, its borders circular, by {difference:.2g} (of {scale:.2g})"
                 raise NotEquivariantError(name, reason, remedy)
-        for (path, expected), (_, found) in zip(
-            leaves(reference.kept["output"]), leaves(recorder.kept["output"]), strict=True
-        ):
+        self._same_outputs(reference.kept["output"], recorder.kept["output"])
+
+    def _same_outputs(self, plain: Any, rewritten: Any, where: str = "") -> None:
+        for (path, expected), (_, found) in zip(leaves(plain), leaves(rewritten), strict=True):
             if isinstance(expected, Tensor) and not alike(expected, found, self.tolerance):
-                reason = f"with origins at zero output '{path}' is not the plain network's, its borders circular"
-                raise NotEquivariantError("", reason, remedy)
+                reason = f"{where}with origins at zero output '{path}' is not the plain network's, its borders circular"
+                raise NotEquivariantError("", reason, "report it: the operation was rewritten wrongly")
 
     def _shifts(self, probes: Probes) -> list[Pair]:
         """A step of the coarsest lattice; and a shift between the samples of every lattice, by more than such a step."""
@@ -224,14 +294,22 @@ class Gate:
             if not isinstance(y, Tensor):
                 continue
             known = observed(theirs[path], moved[path], step, size, axes, self.tolerance) if tells else []
+            possible = motions(tuple(y.shape), size, axes)
+            whole = [motion for motion in possible if motion.axes and tuple(y.shape[a] for a in motion.axes) == size]
+            if not known and whole and axes == 2:  # it has the image's rows and columns: staying would be no answer
+                known = whole
             for t, found, may in (
                 (step, after[path], known),
-                (other, further[path], known or motions(tuple(y.shape), size, axes)),
+                (other, further[path], known or possible),
             )[: 1 + between]:
                 if may and not any(self._is(motion, y, found, t, size) for motion in may):
                     name, there = f"output '{path}'" if path else "the output", may[-1]
-                    how = f"moves along axes {there.axes}" if there.axes else "stays as it is"
-                    reason = f"{name} of shape {tuple(y.shape)} does not move with the image: under a shift by {t} the plain network's {how}"
+                    how = f"the plain network's {f'moves along axes {there.axes}' if there.axes else 'stays as it is'}"
+                    if known is whole:
+                        how = "what has its rows and columns should move along"
+                    reason = (
+                        f"{name} of shape {tuple(y.shape)} does not move with the image: under a shift by {t} {how}"
+                    )
                     remedy = "return a map that has its rows and columns, or reduce over positions"
                     raise NotEquivariantError("", reason, remedy)
 

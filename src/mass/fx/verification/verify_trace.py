@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
@@ -35,13 +35,75 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
         for module in (ours, theirs):
             module.train(training)
         for what, values in tried if not training else tried[1:2]:
-            expected = _outcome(lambda *given: example.call(ours, given), values)
-            if isinstance(expected, Exception):
-                continue  # the model does not take this
-            found = _outcome(theirs, values)
-            if isinstance(found, ValueError) and "would decide otherwise" in str(found):
-                continue  # said in a sentence when it runs
-            _require_same(expected, found, f"on {what}" + (" in train mode" if training else ""))
+            _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
+    ours.eval(), theirs.eval()
+    if other := _other_gradient(ours, theirs, example, probes.noise()):
+        reason = f"the traced graph learns otherwise than the model: the gradient of '{other}' is another (torch.no_grad or an autograd function in its forward, say)"
+        if model.training:
+            remedy = "mark the module that has it with mass.mark_leaf, or convert the model in eval mode"
+            raise NotEquivariantError("", reason, remedy)
+        traced.mass_evaluation_only = traced.mass_evaluation_only or reason
+
+
+def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs) -> str:
+    """The first parameter whose gradient in the trace is not the model's, by a sum of all outputs; '' where all are, or none is known."""
+    learned = {name: p for name, p in ours.named_parameters() if p.requires_grad}
+    same = {name: p for name, p in theirs.named_parameters() if name in learned}
+    if not learned or same.keys() != learned.keys():
+        return ""
+    expected = _gradients(lambda *given: example.call(ours, given), learned, values)
+    found = _gradients(theirs, same, values)
+    if expected is None or found is None:
+        return ""
+    largest = max((distance(g, g)[1] for g in expected.values() if g is not None), default=0.0)
+    for name, one in expected.items():
+        other = found[name]
+        if one is None or other is None:
+            if one is not other:
+                return name
+        elif distance(one, other)[0] > 1e-4 * largest:
+            return name
+    return ""
+
+
+def _gradients(
+    module: Callable[..., Any], parameters: dict[str, nn.Parameter], inputs: Inputs
+) -> dict[str, Tensor | None] | None:
+    """Of every parameter, of all floating-point outputs weighed and added up; None where there are none to learn from."""
+    given = tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
+    try:
+        with torch.enable_grad(), torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            outputs = [y for _, y in leaves(module(*given)) if isinstance(y, Tensor) and y.requires_grad]
+            if not outputs:
+                return None
+            total = sum(
+                ((y * torch.arange(1, y.numel() + 1, device=y.device).view(y.shape).cos()).sum() for y in outputs),
+                torch.zeros(()),
+            )
+            found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    except Exception:  # noqa: BLE001 - what cannot be learned from is not compared
+        return None
+    return dict(zip(parameters, found, strict=True))
+
+
+def require_trace(model: nn.Module, traced: Converted, example: Example, inputs: Inputs, where: str) -> None:
+    """The same on these inputs, in eval mode.
+
+    Raises:
+        NotEquivariantError: naming the output that differs; `where` says where.
+    """
+    _require(copy.deepcopy(model).eval(), copy.deepcopy(traced).eval(), example, inputs, where)
+
+
+def _require(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs, where: str) -> None:
+    expected = _outcome(lambda *given: example.call(ours, given), values)
+    if isinstance(expected, Exception):
+        return  # the model does not take this
+    found = _outcome(theirs, values)
+    if isinstance(found, ValueError) and "would decide otherwise" in str(found):
+        return  # said in a sentence when it runs
+    _require_same(expected, found, where)
 
 
 def _outcome(module: Callable[..., Any], inputs: Inputs) -> Any:
@@ -73,6 +135,9 @@ def _require_same(expected: Any, found: Any, where: str) -> None:
                     f"the traced graph is not the model: {where}, {name} differs by {difference:.2g} (of {scale:.2g})"
                 )
                 raise NotEquivariantError("", reason, remedy)
+        elif any(isinstance(value, fx.Proxy) for value in getattr(other, "__dict__", {}).values()):
+            reason = f"{name} is a {type(one).__name__}, which a graph cannot fill with its tensors"
+            raise NotEquivariantError("", reason, "return tensors in tuples, lists, dicts, named tuples or dataclasses")
         elif type(one) is not type(other) or (isinstance(one, bool | int | float | str) and one != other):
             reason = f"the traced graph is not the model: {where}, {name} is {other!r} where the model gives {one!r}"
             raise NotEquivariantError("", reason, remedy)
