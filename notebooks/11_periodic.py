@@ -423,8 +423,8 @@ Markdown(run.published("worst_cases_paired"))
 # * Of 30 or 100 solar cells (`reduced`, five seeds) no network from nothing learns much more than one answer to all.
 #   MASS and APS stay near that at every residue; a fixed grid falls to a few per cent, a filter helps half way, and a
 #   network that was shown shifts loses some points: fewest images, most, where the difference to MASS is told apart
-#   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place, by
-#   two or three points each, within chance after correction.
+#   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place,
+#   by two or three points each, within chance after correction.
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random

@@ -37,7 +37,7 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
         for what, values in tried if not training else tried[1:2]:
             _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
     ours.eval(), theirs.eval()
-    if other := _other_gradient(ours, theirs, example, probes.noise()):
+    if other := _other_gradient(ours, theirs, example, probes.of_batch(1) or probes.noise()):
         reason = f"the traced graph learns otherwise than the model: the gradient of '{other}' is another (torch.no_grad or an autograd function in its forward, say)"
         if model.training:
             remedy = "mark the module that has it with mass.mark_leaf, or convert the model in eval mode"
