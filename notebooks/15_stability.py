@@ -258,15 +258,6 @@ Markdown(run.published("stability_tuned_mobilenet"))
 Markdown(run.published("stability_tuned_mobilenet_paired"))
 
 # %% [markdown]
-# And with blending in training, where every path of every image is trained:
-
-# %%
-Markdown(run.published("stability_tuned_blended"))
-
-# %%
-Markdown(run.published("stability_tuned_blended_paired"))
-
-# %% [markdown]
 # ## Dense outputs
 #
 # A segmentation network has an output for every pixel, and blending averages maps that were moved back. DeepLabV3+ is

@@ -1,6 +1,6 @@
 """What every way of notebook 15 costs, in time and in memory, and what features of another depth do to the choice.
 
-    python -m companion.studies.stability.benchmarks.ways         # 12 minutes on one core
+    python -m companion.studies.stability.benchmarks.ways         # 13 minutes on one core
     make publish PROFILE=bench                                    # to results/stability_ways.json
 
 Both networks: MobileNetV2 on the ImageNet images at hand, the published ResNet-20 on CIFAR-10. Time and memory are of one
