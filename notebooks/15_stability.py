@@ -326,4 +326,4 @@ Markdown(run.published("stability_masks_paired"))
 #
 # Single logits stay nervous. It was hoped that the largest change under one grey level would fall to a fifth: on the
 # small network it falls, tuned and used blended, but not that far; on MobileNetV2 it falls by less, for the plain
-# network's own is almost as large. Not measured: tuning of MobileNetV2 with blending.
+# network's own is nearly two thirds of it. Not measured: tuning of MobileNetV2 with blending.

@@ -148,10 +148,8 @@ class Gate:
             both, first = ([y for _, y in leaves(self._run(self.traced, x))] for x in (two, one))
         except Exception:  # noqa: BLE001 - a model of one image
             return
-        if all(
-            not isinstance(y, Tensor) or alike(y, z[: len(y)], self.tolerance)
-            for y, z in zip(first, both, strict=False)
-        ):
+        tensors = [(y, z) for y, z in zip(first, both, strict=False) if isinstance(y, Tensor) and y.ndim]
+        if all(alike(y, z[: len(y)], self.tolerance) for y, z in tensors):
             return
         plain = self._reference(two).kept["output"]
         ours = [self._run(self.converted, x) for x in (two, *(probes.shifted(two, t) for t in self._shifts(probes)))]
@@ -167,7 +165,7 @@ class Gate:
         """
         if self.probes.inputs[0].dtype == torch.float32:
             self.converted.float(), self.traced.float()
-            self.tolerance = _COARSE_TOLERANCE
+            self.tolerance, self.moving = _COARSE_TOLERANCE, self.probes.moving()
         inputs = self._precise(self.probes.doubled())
         probes = Probes(inputs)
         with torch.no_grad():
