@@ -182,7 +182,8 @@ class _Comparison:
 
 
 def _on_grid(found: dict[str, Tensor], size: Pair) -> bool:
-    return torch.equal(snap(found["boxes"], size), found["boxes"].to(snap(found["boxes"], size).dtype))
+    snapped = snap(found["boxes"], size)
+    return torch.equal(snapped, found["boxes"].to(snapped.dtype))
 
 
 def _gap_of_masks(was: dict[str, Tensor], now: dict[str, Tensor]) -> float:

@@ -65,9 +65,10 @@ def convert(
             then). One in eval mode that computes something else in training is converted for evaluation alone.
         example_input: a batch of images (B, C, H, W), of videos (B, C, T, H, W) or of signals (B, C, L), or a tuple of
             arguments with such a batch first, or a dict of them by name. Masks of its size and labels (B, H, W) move with it; other
-            arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are
-            may be used later, unless what the model computes from its input's size turned out to be frozen: then they are refused. Videos are made equivariant in rows and columns, not in time: it is padded and sampled as
-            by the original, and all frames share an origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
+            arguments stay as they are. H and W, or L, must be multiples of the total stride; other sizes that are may be used
+            later, unless what the model computes from its input's size turned out to be frozen: then they are refused. Videos are
+            made equivariant in rows and columns, not in time: it is padded and sampled as by the original, and all frames share an
+            origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
         origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the fixed grid (a control: circular
             borders alone).
         verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).

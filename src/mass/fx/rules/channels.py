@@ -60,9 +60,10 @@ def log_softmax(site: Site) -> Effect:
 
 
 def _dtype(site: Site) -> dict[str, object]:
+    node = site.node
     given = (
-        () if site.module is not None else (site.node.kwargs.get("dtype"), *site.node.args[1:])
-    )  # a method's may come by place
+        () if site.module is not None else (node.kwargs.get("dtype"), *node.args[1:])
+    )  # torch.softmax takes it by place
     dtype = next((value for value in given if isinstance(value, torch.dtype)), None)
     return {} if dtype is None else {"dtype": dtype}
 
