@@ -29,6 +29,18 @@ class Rounding(torch.autograd.Function):
         return gradient
 
 
+class Sign(torch.autograd.Function):
+    """Of what has no gradient at all, one."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (x > 0).float()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
 def frozen(conv, x):
     with torch.no_grad():
         return conv(x)
@@ -56,6 +68,21 @@ def test_another_gradient_is_noticed(first):
         network.train()
     with pytest.raises(mass.NotEquivariantError, match=r"learns otherwise .* convert the model in eval mode"):
         mass.convert(Network(first).train(), X)
+
+
+def test_a_gradient_that_is_lost_altogether_is_noticed():
+    class Signs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 1, 1)
+
+        def forward(self, x):
+            return Sign.apply(self.conv(x))
+
+    with pytest.raises(
+        mass.NotEquivariantError, match=r"learns otherwise than the model: the gradient of 'conv.weight'"
+    ):
+        mass.convert(Signs().train(), X)
 
 
 def test_the_same_gradient_is_no_matter():
