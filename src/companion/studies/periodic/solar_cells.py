@@ -33,7 +33,7 @@ def few_images(settings: Any, root: Path, folder: Path) -> Rows:
     if not settings.solar_few:
         return rows
     for images, name in _of_few("solar-cells-64", settings.solar_few, root):
-        made = recipes(settings, _FROM_NOTHING, name, epochs=settings.solar_epochs, seeds=settings.solar_few_seeds)
+        made = recipes(settings, _FROM_NOTHING, name, epochs=settings.solar_epochs, seeds=settings.solar_seeds)
         found = asked(made, root, folder)
         rows += [{"stage": "few images", "images": images} | row for row in found.rows]
     return rows
@@ -74,9 +74,7 @@ def fine_tuned_on_few(settings: Any, root: Path, folder: Path) -> Rows:
     if not settings.tuned_few:
         return rows
     for images, name in _of_few("solar-cells", settings.tuned_few, root):
-        made = recipes_fine_tuned(
-            settings, settings.tuned_few_methods, name, epochs=settings.tuned_few_epochs, seeds=settings.tuned_few_seeds
-        )
+        made = recipes_fine_tuned(settings, name, epochs=settings.tuned_few_epochs)
         about_set = {"stage": "fine-tuned, few images", "images": images}
         rows += [about_set | row for row in _found(made, root, folder)]
     return rows

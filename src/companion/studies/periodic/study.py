@@ -28,14 +28,11 @@ class Periodic(Settings):
     solar_epochs: int  # on solar cells, from nothing; 0: not run
     solar_seeds: int
     solar_few: tuple[int, ...]  # training images
-    solar_few_seeds: int
     tuned_epochs: int  # on solar cells, from published weights; 0: not run
     tuned_methods: tuple[str, ...]
     tuned_seeds: int
     tuned_few: tuple[int, ...]  # training images
-    tuned_few_methods: tuple[str, ...]
     tuned_few_epochs: int  # of as many steps as with all images
-    tuned_few_seeds: int
     tuned_probed: int  # test images that are asked about at all 1,024 residues
     tuned_probed_seeds: int  # of how many seeds' networks
     pair_epochs: int  # on circuit boards; 0: not run
