@@ -38,6 +38,7 @@ DATASETS: dict[str, Callable[[Path], DataSet]] = {
     "cifar10": cifar10.cifar10,
     "digits": digits.digits,
     "solar-cells": solar_cells.in_three_channels,
+    "solar-cells-288": solar_cells.cut,
     "solar-cells-64": solar_cells.grey,
     **{f"solar-cells-64-{count}-images": partial(solar_cells.grey, few=count) for count in (30, 100, 300)},
     **{f"solar-cells-{count}-images": partial(solar_cells.in_three_channels, few=count) for count in (30, 100, 300)},

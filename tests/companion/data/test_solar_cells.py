@@ -69,6 +69,16 @@ def test_three_quarters_are_trained_on_with_equal_shares_of_defects():
 
 
 @pytest.mark.skipif(not SolarCells.are_there(find_root()), reason="data/elpv was not fetched")
+def test_what_is_cut_is_the_middle_pixel_for_pixel():
+    data, cells = DATASETS["solar-cells-288"](find_root()), SolarCells(find_root())
+    assert (len(data.train), len(data.test)) == (1968, 656) and data.test.images.shape[1:] == (3, 288, 288)
+    row = int(cells.split()[1][7])
+    for channel in data.test.images[7]:
+        assert torch.equal(channel, cells[row][0][0, 6:-6, 6:-6])
+    assert torch.equal(data.train.labels, DATASETS["solar-cells"](find_root()).train.labels)
+
+
+@pytest.mark.skipif(not SolarCells.are_there(find_root()), reason="data/elpv was not fetched")
 @pytest.mark.parametrize("name", ["solar-cells-64", "solar-cells"])
 @pytest.mark.parametrize("few", [30, 100, 300])
 def test_few_images_are_of_all_groups_again_and_again(few, name):

@@ -8,7 +8,7 @@ from companion.models.methods import METHODS
 from companion.pipeline.settings import load_config
 from companion.studies.antialiasing.recipes import recipes as recipes_of_09
 from companion.studies.periodic import solar_cells
-from companion.studies.periodic.asked import Asked, corrected, over_seeds
+from companion.studies.periodic.asked import Asked, about, corrected, over_seeds
 from companion.studies.periodic.recipes import fine_tuned, recipes
 from companion.studies.periodic.worst_case import Attacked
 
@@ -73,10 +73,10 @@ def test_mobilenet_is_tuned_as_in_notebook_09():
 
 
 def test_mass_against_random_shifts_is_one_family_over_all_numbers_of_images():
-    about = {"dataset": "d", "net": "n"}
+    same = {"dataset": "d", "net": "n"}
     printed = {"MASS": 80, METHODS["baseline-shifts"].printed: 70, "Baseline": 0}
     rows = [
-        about | {"method": method, "seed": seed, "images": images, "top1": value + seed + images % 7 * seed}
+        same | {"method": method, "seed": seed, "images": images, "top1": value + seed + images % 7 * seed}
         for images in (30, 1968) for seed in range(3) for method, value in printed.items()
     ]  # fmt: skip
     found = solar_cells.against_shifts(rows, "baseline-shifts", {"in place": "top1"})
@@ -95,3 +95,15 @@ def test_mobilenet_of_few_images_takes_the_same_steps(monkeypatch, tmp_path):
     assert list(sets) == [*(f"solar-cells-{count}-images" for count in SETTINGS.tuned_few), "solar-cells"]
     assert len(asked) == len(sets) * len(SETTINGS.tuned_methods) * SETTINGS.tuned_seeds
     assert {recipe.epochs for recipe in asked} == {SETTINGS.tuned_few_epochs}
+
+
+def test_cells_that_are_not_scaled_are_asked_in_some_methods(monkeypatch, tmp_path):
+    """A run of every method and seed; MASS is compared with the others over seeds."""
+    monkeypatch.setattr(solar_cells, "_found", lambda made, root, folder: [
+        about(recipe) | {"n": 656, "top1": recipe.seed, "shifted_top1": 1.0, "consistency": 100.0} for recipe in made
+    ])  # fmt: skip
+    runs, gains = solar_cells.fine_tuned_cut(SETTINGS, tmp_path, tmp_path)
+    assert len(runs) == len(SETTINGS.cut_methods) * SETTINGS.cut_seeds
+    assert {row["dataset"] for row in runs} == {"solar-cells-288"}
+    assert {row["stage"] for row in gains} == {"fine-tuned, 288 pixels, paired"}
+    assert len({row["against"] for row in gains}) == len(SETTINGS.cut_methods) - 1

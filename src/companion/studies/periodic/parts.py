@@ -21,6 +21,11 @@ def _fine_tuned(settings: Any, root: Path, folder: Path) -> Rows:
     return runs + gains
 
 
+def _fine_tuned_cut(settings: Any, root: Path, folder: Path) -> Rows:
+    runs, gains = solar_cells.fine_tuned_cut(settings, root, folder)
+    return runs + gains
+
+
 def _whole(settings: Any, root: Path, folder: Path) -> Rows:
     rows = whole.located(*whole.tiles_and_whole(settings, root, folder))
     return [{"stage": "whole", "dataset": "periodic", "net": "periodic", "size": settings.whole} | row for row in rows]
@@ -39,6 +44,7 @@ PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
     "few_images": solar_cells.few_images,
     "fine_tuned": _fine_tuned,
     "fine_tuned_on_few": solar_cells.fine_tuned_on_few,
+    "fine_tuned_cut": _fine_tuned_cut,
     "boards": _boards,
     "exhaustive": lambda *given: solar_cells.exhaustive(*given).records(),
     "whole": _whole,

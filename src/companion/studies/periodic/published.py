@@ -39,6 +39,8 @@ def names(records: Sequence[Record]) -> dict[str, Any]:
         "tuned_few": of("fine-tuned, few images"),
         "tuned": of("fine-tuned"),
         "gains": of("fine-tuned, paired"),
+        "tuned_cut": of("fine-tuned, 288 pixels"),
+        "gains_cut": of("fine-tuned, 288 pixels, paired"),
         "asked_all": about("solar-cells", "worst case"),
         "compared_all": about("solar-cells", "worst case, paired"),
         "crops": of("boards"),

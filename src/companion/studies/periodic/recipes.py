@@ -28,11 +28,13 @@ def recipes(
     )
 
 
-def fine_tuned(settings: Any, dataset: str = "solar-cells", *, epochs: int = 0) -> list[Recipe]:
+def fine_tuned(
+    settings: Any, dataset: str = "solar-cells", *, epochs: int = 0, methods: Iterable[str] = (), seeds: int = 0
+) -> list[Recipe]:
     """MobileNetV2 on solar cells, from its published weights, by the recipe of notebook 09 in `reduced`."""
     return every(
-        settings.tuned_methods,
-        range(settings.seed, settings.seed + settings.tuned_seeds),
+        methods or settings.tuned_methods,
+        range(settings.seed, settings.seed + (seeds or settings.tuned_seeds)),
         net=TUNED,
         dataset=dataset,
         epochs=epochs or settings.tuned_epochs,

@@ -33,6 +33,9 @@ class Periodic(Settings):
     tuned_seeds: int
     tuned_few: tuple[int, ...]  # training images
     tuned_few_epochs: int  # of as many steps as with all images
+    cut_methods: tuple[str, ...]  # on solar cells of 288 x 288 pixels, from published weights
+    cut_epochs: int  # 0: not run
+    cut_seeds: int
     tuned_probed: int  # test images that are asked about at all 1,024 residues
     tuned_probed_seeds: int  # of how many seeds' networks
     pair_epochs: int  # on circuit boards; 0: not run
