@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mass
+from mass.fx.verification.verify import Gate
 
 X, LARGER = (torch.randn(2, 3, n, n, generator=torch.Generator().manual_seed(0)) for n in (32, 64))
 
@@ -100,3 +101,19 @@ def test_a_window_that_spans_its_map_leaves_one_position(build):
         assert "the model returns" in str(refusal)
     else:
         assert network(X).shape == model(X).shape and mass.certify(network, X, shifts=8)
+
+
+def test_where_nobody_can_judge_a_size_it_is_refused(monkeypatch):
+    """The network runs at twice the size, and the plain one, by which it would be judged, does not."""
+    judged = Gate._reference
+
+    def reference(gate, inputs):
+        if inputs[0].shape[2] > 32:
+            raise RuntimeError("no room.")
+        return judged(gate, inputs)
+
+    monkeypatch.setattr(Gate, "_reference", reference)
+    network = mass.convert(Behind(lambda y: F.avg_pool2d(y, y.shape[2] // 4).mean((2, 3))).eval(), X)
+    assert network(X).shape == (2, 4)
+    with pytest.raises(ValueError, match=r"it runs, and the plain network does not \(no room\)"):
+        network(LARGER)

@@ -34,6 +34,14 @@ def _named(name: str, module: Shift) -> str:
     return name if module.scale == (1, 1) else f"{name}_by_{module.scale[0]}_{module.scale[1]}"
 
 
+def _hear(there: nn.Module, swap: nn.Module) -> None:
+    """What is called instead of a module calls its hooks."""
+    names = [
+        name for name in vars(there) if "_hooks" in name and name.removeprefix("_").startswith(("forward", "back"))
+    ]
+    vars(swap).update({name: vars(there)[name] for name in (*names, "_is_full_backward_hook")})
+
+
 class Rewriter:
     """Carries out a plan on its graph: each operation on a map moved to its origin, made circular and exact."""
 
@@ -118,6 +126,7 @@ class Rewriter:
             swap = swap.of(there)
         assert swap is not None
         if there is not None:
+            _hear(there, swap)
             done = type(there) is type(swap)  # at an earlier call
             called_again = any(n is not node and n.op == "call_module" and n.target == target for n in self.graph.nodes)
             everywhere = not called_again or bool(there.state_dict())

@@ -45,11 +45,16 @@ def interpolate(site: Site) -> Effect:
             return InTime(swap, frames, given, corners)
         return swap if dims == (2, 3) else OnMaps(swap, dims)
 
-    if after != before and not (before[0] % after[0] or before[1] % after[1]) and not site.argument("antialias"):
-        if not _by_ratio(site, before, after):
-            raise site.refuse(
-                f"interpolation by {site.argument('scale_factor')} from {before} to {after} samples between"
-            )
+    if not _by_ratio(site, now[2:], then[2:]):
+        between = f"interpolation by {site.argument('scale_factor')} from {before} to {after} samples between"
+        raise site.refuse(between, "give its size, or recompute_scale_factor=True")
+    smaller = after != before and not (before[0] % after[0] or before[1] % after[1])
+    if smaller and site.argument("antialias"):
+        raise site.refuse(
+            "reducing with antialias=True reads windows of its own",
+            "filter before a stride with mass.antialias, or leave antialias out",
+        )
+    if smaller:
         period = before[0] // after[0], before[1] // after[1]
         effect = windowed(site, period, False, on_axes(CircularDownsample(period, mode, named)))
         effect.change += ", half-pixel centres" if mode != "nearest" else ""
@@ -76,7 +81,7 @@ def _by_ratio(site: Site, before: Any, after: Any) -> bool:
     factor = site.argument("scale_factor")
     if factor is None or site.argument("recompute_scale_factor"):
         return True
-    factors = factor[-2:] if isinstance(factor, tuple | list) else (factor, factor)
+    factors = factor if isinstance(factor, tuple | list) else (factor,) * len(before)
     return all(abs(f * b - a) < 1e-6 for f, b, a in zip(factors, before, after, strict=True))
 
 

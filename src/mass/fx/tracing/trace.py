@@ -24,6 +24,7 @@ from mass.fx.rule import operation_of_module
 from mass.fx.tracing import size_guards
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.size_guards import SizedTracer, as_modules
+from mass.fx.tracing.spelling import spelt_alike
 from mass.marks import marked_period
 from mass.nn.evaluating import evaluating
 from mass.nn.structure import Container, Rebuild, Slot, pack
@@ -283,7 +284,14 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     example = as_example(example_input)
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
-    original = copy.deepcopy(model)
+    try:
+        original = copy.deepcopy(model)
+    except RuntimeError as error:
+        if "deepcopy" not in str(error):
+            raise
+        reason = f"{type(model).__name__} holds tensors that were computed with gradients (pruned or normalised weights, say), and PyTorch copies none"
+        remedy = "call it once in eval mode under torch.no_grad(), then convert it"
+        raise NotEquivariantError("", reason, remedy) from error
     with without_hooks(original):
         traced = _traced(original, example, model.training)
     traced.mass_adopt(original)
@@ -312,6 +320,7 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
         remedy = "mark the module that reads self.training with mass.mark_leaf, or convert the model in eval mode"
         raise NotEquivariantError("", reason, remedy)
     as_modules(traced)
+    spelt_alike(traced)
     note_shapes(traced, example.values)
     _adopt_state(traced, original)
     for module, mode in training:

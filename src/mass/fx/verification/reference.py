@@ -8,6 +8,7 @@ filter is read), so that a mistake in them does not repeat itself here. Slow, an
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class Reference(Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         kind = self._kind(n) if n.name in self.wraps else None
-        result = super().run_node(n) if kind is None else self._wrapped(kind, n)
+        result = super().run_node(n) if kind is None else self._called(kind, n)
         self.kept[n.name] = result.clone() if isinstance(result, Tensor) else result
         return result
 
@@ -70,11 +71,22 @@ class Reference(Interpreter):
         name = name_of(n).removesuffix("_with_indices").rstrip("d").rstrip("123")
         return name if name in _NAMES else name_of(n) if name_of(n) in _NAMES else None
 
-    def _wrapped(self, kind: str, n: fx.Node) -> Any:
+    def _called(self, kind: str, n: fx.Node) -> Any:
+        """A module with its hooks, which are part of what it computes."""
         args, kwargs = self.fetch_args_kwargs_from_env(n)
+        if n.op != "call_module":
+            return self._wrapped(kind, n, *args, **kwargs)
+        module = self.module.get_submodule(str(n.target))
+        module.forward = partial(self._wrapped, kind, n)
+        try:
+            return module(*args, **kwargs)
+        finally:
+            del module.forward
+
+    def _wrapped(self, kind: str, n: fx.Node, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(_NAMES[kind], args, strict=False)) | kwargs
-        if n.op == "call_module":
-            module: Any = self.module.get_submodule(str(n.target))
+        module: Any = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
+        if module is not None:
             given |= {name: getattr(module, name) for name in _NAMES[kind][1:] if hasattr(module, name)}
             if kind == "pad":
                 given |= {"pad": module.padding, "mode": _mode(module)}
@@ -94,6 +106,8 @@ class Reference(Interpreter):
         if kind == "pad":
             return self._padded(given, n, before)
         if kind in ("avg_pool", "max_pool") and given.get("ceil_mode") and _exceeds(given, self.axes):
+            if module is not None:
+                return type(module).forward(module, *args, **kwargs)
             return super().run_node(n)  # a window larger than its map, cut to it
         operation: Callable[..., Any] = {
             "conv": self._conv, "conv_transpose": self._conv_transpose, "max_pool": self._max_pool,

@@ -161,7 +161,8 @@ class Gate:
         In single precision, which tells what was frozen in a part of the time. Nothing is said where the network does not run on it.
 
         Raises:
-            NotEquivariantError: naming the output that disagrees.
+            NotEquivariantError: naming the output that disagrees; where the network runs and the plain one, by which it would be
+                judged, does not.
         """
         if self.probes.inputs[0].dtype == torch.float32:
             self.converted.float(), self.traced.float()
@@ -169,17 +170,22 @@ class Gate:
         inputs = self._precise(self.probes.doubled())
         probes = Probes(inputs)
         with torch.no_grad():
+            shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)] if moves else []
+            try:
+                ours = [self._run(self.converted, x) for x in (inputs, *shifted)]
+            except Exception:  # noqa: BLE001 - what refuses this size says so when it is run
+                return
             try:
                 plain = self._reference(inputs).kept["output"]
                 with self._at_zero():
                     rewritten = self._run(self.converted, inputs)
-                shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)] if moves else []
-                ours = [self._run(self.converted, x) for x in (inputs, *shifted)]
                 shapes = [
                     [_shapes(self._run(m, x)) for m in (self.traced, self.converted)] for x in (self.moving, inputs)
                 ]
-            except Exception:  # noqa: BLE001 - what refuses this size says so when it is run
-                return
+            except Exception as error:
+                first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+                reason = f"at twice the example's size it runs, and the plain network does not ({first})"
+                raise NotEquivariantError("", reason) from error
             if shapes[0][0] == shapes[0][1] and shapes[1][0] != shapes[1][1]:
                 reason = f"at twice the example's size it returns {shapes[1][1]} where the model returns {shapes[1][0]}"
                 raise NotEquivariantError("", reason)

@@ -1,0 +1,34 @@
+"""One spelling of what may be written in several ways, so that a rule need read one: `y.max(1).values`, `flip(1, 2)`, `keepdims=`."""
+
+from __future__ import annotations
+
+import operator
+
+from torch import fx
+
+from mass.fx.nodes import name_of
+from mass.fx.rule import operation_of
+
+# They return named pairs of values and indices.
+_PAIRS = {"max", "min", "median", "nanmedian", "mode", "kthvalue", "topk", "sort", "cummax", "cummin"}
+_FIELDS = {"values": 0, "indices": 1}
+
+
+def spelt_alike(traced: fx.GraphModule) -> None:
+    """Rewrite calls of a graph into the spelling that rules read; what they compute stays."""
+    for node in traced.graph.nodes:
+        if node.op not in ("call_function", "call_method"):
+            continue
+        if "keepdims" in node.kwargs:
+            rest = {name: value for name, value in node.kwargs.items() if name != "keepdims"}
+            node.kwargs = rest | {"keepdim": node.kwargs["keepdims"]}
+        operation = operation_of(node)
+        if not node.args and operation is not None and operation.arguments[0] in node.kwargs:
+            first = operation.arguments[0]
+            node.args = (node.kwargs[first],)
+            node.kwargs = {name: value for name, value in node.kwargs.items() if name != first}
+        if name_of(node) == "flip" and len(node.args) > 2:
+            node.args = (node.args[0], tuple(node.args[1:]))
+        if node.target is getattr and name_of(node.args[0]) in _PAIRS and node.args[1] in _FIELDS:
+            node.target, node.args = operator.getitem, (node.args[0], _FIELDS[node.args[1]])
+    traced.recompile()
