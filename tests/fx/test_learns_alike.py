@@ -162,3 +162,27 @@ def test_rows_are_no_channels():
     with torch.no_grad():
         network.norm.weight.normal_()
     assert mass.certify(network, X, shifts=8)
+
+
+class Running(nn.Module):
+    """A mean of its own, kept while it trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.mean = nn.Conv2d(3, 4, 3, 2, 1), nn.Buffer(torch.zeros(()))
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * y.mean().detach()
+        return y.mean((2, 3)) - self.mean
+
+
+def test_a_buffer_that_forward_assigns_is_named():
+    with pytest.raises(mass.NotEquivariantError, match="buffer '0.mean' is assigned in forward"):
+        mass.convert(nn.Sequential(Running(), nn.Linear(4, 2)).train(), X)
+    model = Running().eval()
+    converted = mass.convert(model, X)
+    assert mass.certify(converted, X, shifts=4) and isinstance(model.mean, torch.Tensor)
+    with pytest.raises(mass.NotEquivariantError, match="converted for evaluation|in eval mode|evaluation"):
+        converted.train()(X)

@@ -200,11 +200,24 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
 
 @contextmanager
 def _attributes_kept(model: nn.Module) -> Iterator[None]:
-    """What a model remembers of a call (`self.shape = x.shape`) is forgotten where it would be a symbol."""
+    """What a model remembers of a call (`self.shape = x.shape`) is forgotten where it would be a symbol.
+
+    Raises:
+        NotEquivariantError: where that is a buffer, which counts in what the model computes later.
+    """
     before = [(m, dict(m.__dict__)) for m in model.modules()]
+    buffers = [(name, m, dict(m._buffers)) for name, m in model.named_modules()]
     try:
         yield
+        for place, module, kept in buffers:
+            for name in kept:
+                if packed(module._buffers.get(name)).nodes:
+                    reason = f"buffer '{f'{place}.{name}'.lstrip('.')}' is assigned in forward, and a graph assigns none"
+                    remedy = "write into it (self.x.copy_(…)), or mark the module's class with mass.mark_leaf"
+                    raise NotEquivariantError("", reason, remedy)
     finally:
+        for _, module, kept in buffers:
+            module._buffers.update({name: kept[name] for name in kept if packed(module._buffers.get(name)).nodes})
         for module, attributes in before:
             for name, value in list(module.__dict__.items()):
                 if value is attributes.get(name) or not packed(value).nodes:
