@@ -40,6 +40,9 @@ def shift_detections(detections: Detections, shift: Pair, size: Pair) -> dict[st
 def same_detections(a: Detections, b: Detections, shift: Pair, size: Pair) -> bool:
     """Whether b, found in `mass.shift(x, shift)`, is the set a, found in x, moved along: bit-identical, in any order.
 
+    Boxes are compared on the grid of `snap`, on which a converted detector's lie; boxes between its places, which a certificate
+    names, are taken for the nearest.
+
     >>> a = {"boxes": torch.tensor([[1.0, 2, 5, 9], [0.0, 0, 8, 8]]), "scores": torch.tensor([0.9, 0.8]), "labels": torch.tensor([1, 2])}
     >>> b = {"boxes": torch.tensor([[60.0, 62, 68, 70], [61.0, 0, 65, 7]]), "scores": torch.tensor([0.8, 0.9]), "labels": torch.tensor([2, 1])}
     >>> same_detections(a, b, (2, 4), (64, 64))
