@@ -212,7 +212,9 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
         for place, module, kept in buffers:
             for name in kept:
                 if packed(module._buffers.get(name)).nodes:
-                    reason = f"buffer '{f'{place}.{name}'.lstrip('.')}' is assigned in forward, and a graph assigns none"
+                    reason = (
+                        f"buffer '{f'{place}.{name}'.lstrip('.')}' is assigned in forward, and a graph assigns none"
+                    )
                     remedy = "write into it (self.x.copy_(…)), or mark the module's class with mass.mark_leaf"
                     raise NotEquivariantError("", reason, remedy)
     finally:

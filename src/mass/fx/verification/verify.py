@@ -155,7 +155,7 @@ class Gate:
         ours = [self._run(self.converted, x) for x in (two, *(probes.shifted(two, t) for t in self._shifts(probes)))]
         self._outputs(probes, two, plain, ours)
 
-    def check_larger(self, moves: bool = True) -> None:
+    def check_larger(self, inputs: Inputs, moves: bool = True) -> None:
         """Both for noise of twice the example's size, of outputs alone, the last thing that a gate is asked.
 
         In single precision, which tells what was frozen in a part of the time. Nothing is said where the network does not run on it.
@@ -167,7 +167,7 @@ class Gate:
         if self.probes.inputs[0].dtype == torch.float32:
             self.converted.float(), self.traced.float()
             self.tolerance, self.moving = _COARSE_TOLERANCE, self.probes.moving()
-        inputs = self._precise(self.probes.doubled())
+        inputs = self._precise(inputs)
         probes = Probes(inputs)
         with torch.no_grad():
             shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)] if moves else []
@@ -179,15 +179,14 @@ class Gate:
                 plain = self._reference(inputs).kept["output"]
                 with self._at_zero():
                     rewritten = self._run(self.converted, inputs)
-                shapes = [
-                    [_shapes(self._run(m, x)) for m in (self.traced, self.converted)] for x in (self.moving, inputs)
-                ]
+                before = [_shapes(self._run(module, self.moving)) for module in (self.traced, self.converted)]
+                after = [_shapes(self._run(self.traced, inputs)), _shapes(ours[0])]
             except Exception as error:
                 first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
                 reason = f"at twice the example's size it runs, and the plain network does not ({first})"
                 raise NotEquivariantError("", reason) from error
-            if shapes[0][0] == shapes[0][1] and shapes[1][0] != shapes[1][1]:
-                reason = f"at twice the example's size it returns {shapes[1][1]} where the model returns {shapes[1][0]}"
+            if before[0] == before[1] and after[0] != after[1]:
+                reason = f"at twice the example's size it returns {after[1]} where the model returns {after[0]}"
                 raise NotEquivariantError("", reason)
             self._same_outputs(plain, rewritten, "at twice the example's size, ")
             if moves:

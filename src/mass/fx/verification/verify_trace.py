@@ -57,15 +57,19 @@ def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values
         return ""
     if found is None:
         return next(iter(learned))
+    differ = [name for name, one in expected.items() if not _equal(one, found[name])]
+    if not differ:
+        return ""
     largest = max((distance(g, g)[1] for g in expected.values() if g is not None), default=0.0)
-    for name, one in expected.items():
-        other = found[name]
-        if one is None or other is None:
-            if one is not other:
-                return name
-        elif distance(one, other)[0] > 1e-4 * largest:
+    for name in differ:
+        one, other = expected[name], found[name]
+        if one is None or other is None or distance(one, other)[0] > 1e-4 * largest:
             return name
     return ""
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
 
 
 def _gradients(
@@ -96,6 +100,12 @@ def require_trace(model: nn.Module, traced: Converted, example: Example, inputs:
         NotEquivariantError: naming the output that differs; `where` says where.
     """
     _require(copy.deepcopy(model).eval(), copy.deepcopy(traced).eval(), example, inputs, where)
+
+
+def runs(model: nn.Module, example: Example, inputs: Inputs) -> bool:
+    """Whether the model takes these inputs, in eval mode."""
+    ours = copy.deepcopy(model).eval()
+    return not isinstance(_outcome(lambda *given: example.call(ours, given), inputs), Exception)
 
 
 def _require(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs, where: str) -> None:
