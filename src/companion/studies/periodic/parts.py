@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from companion.studies.periodic import solar_cells, whole, whole_memory
+from companion.studies.periodic import questions, solar_cells, whole, whole_memory
 from companion.studies.periodic.asked import Rows, asked
 from companion.studies.periodic.boards import located, pairs
 from companion.studies.periodic.recipes import recipes
@@ -24,6 +24,10 @@ def _fine_tuned(settings: Any, root: Path, folder: Path) -> Rows:
 def _fine_tuned_cut(settings: Any, root: Path, folder: Path) -> Rows:
     runs, gains = solar_cells.fine_tuned_cut(settings, root, folder)
     return runs + gains
+
+
+def _pitches(settings: Any, root: Path, folder: Path) -> Rows:
+    return [{"stage": "pitch"} | row for row in questions.pitches(settings, root, folder)]
 
 
 def _whole(settings: Any, root: Path, folder: Path) -> Rows:
@@ -50,4 +54,7 @@ PARTS: dict[str, Callable[[Any, Path, Path], Rows]] = {
     "whole": _whole,
     "memory": _memory,
     "vias": _vias,
+    "pitches": _pitches,
+    "lengths": questions.lengths,
+    "few_vias": questions.few,
 }

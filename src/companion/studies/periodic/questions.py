@@ -24,11 +24,11 @@ def fractions(settings: Any, root: Path, folder: Path) -> dict[str, nn.Module]:
 
 
 def pitches(settings: Any, root: Path, folder: Path) -> Rows:
-    """Worst case, margin at the first origin, and answers under noise, by pitch; first seed."""
+    """Worst case, margin at the first origin, and answers under noise, by pitch; all seeds."""
     rows = []
     for cells in settings.cells:
         name = "periodic" if cells == SIDE // 8 else f"periodic-{cells}-cells"
-        data, made = labelled(name, root), recipes(settings, settings.compared, name)
+        data, made = labelled(name, root), recipes(settings, settings.compared, name, seeds=settings.seeds)
         found = asked(made, root, folder, settings.probed).rows
         for network, row in zip(networks(made, root, folder).values(), found, strict=True):
             noisy = selection.under_noise(network, data, settings.noise, settings.probed)
@@ -40,21 +40,21 @@ def pitches(settings: Any, root: Path, folder: Path) -> Rows:
 
 
 def lengths(settings: Any, root: Path, folder: Path) -> Rows:
-    """Worst case by training steps: shifts in training, against MASS without; first seed."""
+    """Worst case by training steps: shifts in training, against MASS without; all seeds."""
     rows = []
     for epochs in settings.lengths:
-        made = recipes(settings, ("baseline-shifts", "mass"), epochs=epochs)
+        made = recipes(settings, ("baseline-shifts", "mass"), epochs=epochs, seeds=settings.seeds)
         same = {"stage": "length", "input": f"{epochs} epochs", "steps": epochs * (TRAINED // made[0].batch)}
         rows += [same | row for row in asked(made, root, folder, settings.probed).rows]
     return rows
 
 
 def few(settings: Any, root: Path, folder: Path) -> Rows:
-    """Worst case by the number of training images, in as many steps; first seed."""
+    """Worst case by the number of training images, in as many steps; all seeds."""
     rows = []
     for images in (*settings.few, TRAINED) if settings.few else ():
         name = "periodic" if images == TRAINED else f"periodic-{images}-images"
-        made = recipes(settings, (*settings.compared, "baseline-shifts"), name)
+        made = recipes(settings, (*settings.compared, "baseline-shifts"), name, seeds=settings.seeds)
         same = {"stage": "few images", "images": images}
         rows += [same | row for row in asked(made, root, folder, settings.probed).rows]
     return rows
