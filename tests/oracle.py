@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mass
-from mass.nn.alignment import SelectOrigin
+from mass.nn.graph.alignment import SelectOrigin
 
 Pair = tuple[int, int]
 Outputs = collections.namedtuple("Outputs", ["first", "second"])

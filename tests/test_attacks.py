@@ -16,7 +16,7 @@ from companion.measures.origins import origin_maps, phase_energies
 from companion.measures.shifts import random_shifts
 from companion.models.layer_by_layer import layer_by_layer
 from companion.models.random_weights import calibrated
-from mass.functional.origin import RULES
+from mass.functional.origin.select import RULES
 
 SIZE = (64, 96)
 AWKWARD = awkward_images(*SIZE)

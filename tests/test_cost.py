@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mass
 from companion.models.random_weights import calibrated
 from mass import native
-from mass.functional import conv, origin
+from mass.functional import conv
+from mass.functional.origin import select as origin
 
 compiled = pytest.mark.skipif(native.kernels() is None, reason="no C++ compiler")
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))

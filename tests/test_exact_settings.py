@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mass
-from mass.functional.position_rank import compares_layouts
+from mass.functional.origin.position_rank import compares_layouts
 
 CUDA = torch.device("cuda")
 

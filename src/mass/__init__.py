@@ -20,7 +20,7 @@ from mass.evaluate.consistency import PROTOCOLS, Protocol, circular_consistency,
 from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.positions import OutputOrigin, output_origins, to_pixels
 from mass.exactness import exact
-from mass.functional.origin import RULES, margin, select_origin
+from mass.functional.origin.select import RULES, margin, select_origin
 from mass.functional.shift import restore, shift
 from mass.fx.antialias import antialias
 from mass.fx.convert import convert

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mass.detection.detector import TorusDetector
+from mass.detection.detectors.detector import TorusDetector
 
 
 def compile(model: nn.Module, **options: Any) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from mass.functional.position_rank import on_every_device
+from mass.functional.origin.position_rank import on_every_device
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mass.families import family_of
 from mass.functional.shift import gather
 from mass.fx.tracing.example import as_example
-from mass.nn.alignment import Symmetrise
+from mass.nn.graph.alignment import Symmetrise
 
 _BITS = 15
 

@@ -155,7 +155,9 @@ def test_another_position_finds_the_same_set(converted, kind, monkeypatch):
     x = torch.rand(1, 3, 128, 64)
     with torch.no_grad():
         found = model(x)[0]
-        monkeypatch.setattr("mass.detection.detector.see", lambda *given: [_elsewhere(one) for one in see(*given)])
+        monkeypatch.setattr(
+            "mass.detection.detectors.detector.see", lambda *given: [_elsewhere(one) for one in see(*given)]
+        )
         again = model(x)[0]
     assert len(found["boxes"]) and same_detections(found, again, (0, 0), (128, 64))
 

@@ -13,8 +13,8 @@ from torch import nn
 import mass
 from mass.functional.conv_transpose import circular_conv_transpose2d
 from mass.functional.interpolate import downsample, upsample
+from mass.functional.origin.symmetrise import symmetrise
 from mass.functional.pooling import circular_max_pool_indices, circular_max_unpool
-from mass.functional.symmetrise import symmetrise
 
 
 def noise(*shape, seed=0, dtype=torch.float32):

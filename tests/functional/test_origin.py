@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import mass
 from companion.data.generated.hard_images import awkward_images
-from mass.functional.position_hash import layout_hash, pixel_hash
+from mass.functional.origin.position_hash import layout_hash, pixel_hash
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -7,8 +7,8 @@ import torch
 
 import mass
 from companion.models.random_weights import calibrated
-from mass.functional.position_hash import layout_hash, pixel_hash
-from mass.functional.position_rank import layout_ranks, read_layout
+from mass.functional.origin.position_hash import layout_hash, pixel_hash
+from mass.functional.origin.position_rank import layout_ranks, read_layout
 
 # Two colours of one hash, found in 2^32 steps by running the hash backwards: an ordinary one, and mid-grey.
 COLLIDING = torch.tensor([0x3F8554B4, 0x3F8A0CD0, 0xB7A8E0BB - (1 << 32)], dtype=torch.int32).view(torch.float32)

@@ -9,11 +9,11 @@ from torch import nn
 
 import mass
 from mass.errors import NotEquivariantError
-from mass.functional.blend import phase_energies, phase_weights
-from mass.functional.origin import select_origin
+from mass.functional.origin.blend import phase_energies, phase_weights
+from mass.functional.origin.select import select_origin
 from mass.fx.network.blending import Blending
 from mass.fx.verification.verify_blend import Replay
-from mass.nn.alignment import SelectOrigin
+from mass.nn.graph.alignment import SelectOrigin
 
 
 def classifier(seed=0):

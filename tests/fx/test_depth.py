@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mass
-from mass.functional.depth import select_plane, shift_planes, volume_hash
+from mass.functional.origin.depth import select_plane, shift_planes, volume_hash
 
 X = torch.randn(2, 2, 6, 8, 12, generator=torch.Generator().manual_seed(5))
 LABELS = torch.randint(0, 3, (2, 6, 8, 12), generator=torch.Generator().manual_seed(6))

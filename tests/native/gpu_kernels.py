@@ -5,9 +5,9 @@ import torch
 
 import mass
 from mass import native
-from mass.functional import origin
+from mass.functional.origin import select as origin
+from mass.functional.origin.position_hash import layout_hash
 from mass.functional.padding import circular_pad
-from mass.functional.position_hash import layout_hash
 from mass.native import gpu
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -17,7 +17,9 @@ FORMATS = (torch.contiguous_format, torch.channels_last)
 
 @pytest.fixture(autouse=True)
 def _reference(monkeypatch):
-    monkeypatch.setattr(origin, "read_layout", layout_hash)  # ranks are for the CPU (mass.functional.position_rank)
+    monkeypatch.setattr(
+        origin, "read_layout", layout_hash
+    )  # ranks are for the CPU (mass.functional.origin.position_rank)
     with native.reference():
         yield
 

@@ -1,7 +1,7 @@
 """Canonicalisation in its simplest form: the whole image is moved to one place of its own, then an untouched network looks.
 
 It is exact for any network and keeps its zero padding; what is decided is the place. Four rules: `l2` (the pixel of largest
-energy), `seam` (where the image, wrapped, is most discontinuous; `mass.functional.seam`), `centre` (its centre of mass on the
+energy), `seam` (where the image, wrapped, is most discontinuous; `mass.functional.origin.seam`), `centre` (its centre of mass on the
 torus: the phase of the first Fourier coefficient of its rows' and columns' energies, continuous in the image until it is
 rounded to a pixel), and `peak` (the largest value of its energy, blurred; Xu et al., 2021, arXiv 2106.05886).
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import mass
-from mass.functional.origin import blurred_power
+from mass.functional.origin.select import blurred_power
 
 PLACES = ("l2", "seam", "centre", "peak")
 _BLUR = 64  # passes of 1 : 2 : 1, a Gaussian whose standard deviation is 5.7 pixels

@@ -27,8 +27,8 @@ from companion.models.mobilenet import MOBILENETS
 from mass.baselines.aps import convert_to_aps
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
-from mass.nn.alignment import SelectOrigin
 from mass.nn.blurpool import BlurPool
+from mass.nn.graph.alignment import SelectOrigin
 
 NETS = CIFAR_NETS | MOBILENETS | SEGMENTERS | IEN_NETS | DETECTORS | {"mask-rcnn-vias": mask_rcnn}
 

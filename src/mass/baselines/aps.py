@@ -25,7 +25,7 @@ from mass.baselines.polyphase import PolyphaseRewriter, rewrite
 from mass.errors import as_pair
 from mass.functional.polyphase import first_phase, to_blocks
 from mass.functional.shift import shift
-from mass.nn.alignment import ChoosesOrigin
+from mass.nn.graph.alignment import ChoosesOrigin
 
 
 class APS(nn.Module):

@@ -26,8 +26,8 @@ from mass.errors import NotEquivariantError, as_pair, check_counts, check_divide
 from mass.functional.polyphase import first_phase, to_phases
 from mass.functional.shift import shift
 from mass.fx.network.converted import Converted
-from mass.nn.alignment import ChoosesOrigin
 from mass.nn.conv import CircularConv2d
+from mass.nn.graph.alignment import ChoosesOrigin
 
 
 class PolyphaseScores(ChoosesOrigin):

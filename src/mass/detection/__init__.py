@@ -24,10 +24,10 @@ On boxes that wrap (x1, y1, x2, y2, first corner in the image, second may lie be
 """
 
 from mass.detection.boxes import box_iou, nearest, shift_boxes, snap, split_at_seam, wrap
-from mass.detection.certifying import DetectionCertificate, certify
-from mass.detection.converting import convert, is_detector
 from mass.detection.detections import first_difference, same_detections, shift_detections
-from mass.detection.explaining import explain
+from mass.detection.detectors.certifying import DetectionCertificate, certify
+from mass.detection.detectors.converting import convert, is_detector
+from mass.detection.detectors.explaining import explain
 from mass.detection.pooling import roi_align
 from mass.detection.suppression import nms
 from mass.families import FAMILIES, Family

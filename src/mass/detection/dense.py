@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
-from mass.functional.origin import select_origin
+from mass.functional.origin.select import select_origin
 from mass.functional.shift import shift
 from mass.fx.convert import convert
 from mass.fx.network.converted import Converted
 from mass.fx.nodes import module_of
-from mass.nn.alignment import SelectOrigin
+from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
 

@@ -22,10 +22,10 @@ from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
 from mass.families import family_of
-from mass.functional.origin import margin
+from mass.functional.origin.select import margin
 from mass.fx.network.converted import Converted
-from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
+from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
 # Above this share of the largest output another sampling phase was selected; below it the same numbers were rounded differently.

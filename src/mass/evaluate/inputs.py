@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mass.axes import POSITIONS, Dims, Pair, as_map, moving_dims, on_maps, sizes_along
 from mass.errors import check_batch
 from mass.evaluate.batches import not_finite
-from mass.functional.position_rank import read_layout
+from mass.functional.origin.position_rank import read_layout
 from mass.functional.shift import shift
 
 

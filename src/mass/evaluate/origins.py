@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mass.axes import Pair
-from mass.nn.alignment import ChoosesOrigin
+from mass.nn.graph.alignment import ChoosesOrigin
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mass.axes import Pair
 from mass.errors import as_pair
 from mass.evaluate.origins import RecordedOrigin
 from mass.fx.network.converted import Converted
-from mass.nn.alignment import ChoosesOrigin, SelectOrigin
+from mass.nn.graph.alignment import ChoosesOrigin, SelectOrigin
 
 Shifts = list[Pair]
 MOST = 4096  # residues that are all tried without being asked for

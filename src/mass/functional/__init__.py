@@ -1,9 +1,8 @@
 """Functions of tensors, one concept a module; nothing here knows of models or graphs.
 
-- `origin`: which polyphase component to sample, read off the features. Its ties are broken by `position_hash` and
-  `position_rank` (what the map looks like from each position), the rule 'seam' by `seam`.
+- `origin`: which polyphase component to sample, read off the features. `polyphase`: the components.
 - `shift`: circular shifts by an origin per image, and back. `padding`: borders that wrap.
 - `kernels`: convolutions, linear layers and activations whose rounding does not depend on the position.
 - `conv`, `conv_transpose`, `pooling`, `interpolate`: operations on windows that commute with circular shifts.
-- `exact`: reductions that are bit-identical in any order. `symmetrise`: averages over an input's own symmetries.
+- `exact`: reductions that are bit-identical in any order. `loss`: losses of dense outputs by them.
 """

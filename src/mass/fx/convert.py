@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from mass.axes import POSITIONS, sizes_along
 from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
 from mass.families import family_of
-from mass.functional.origin import RULES
+from mass.functional.origin.select import RULES
 from mass.fx.depth import move_in_depth
 from mass.fx.fuse import drop_unread, fuse_shifts
 from mass.fx.heads import call_heads_whole, meets_map
@@ -33,7 +33,7 @@ from mass.fx.verification.larger import only_at_this_size
 from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
 from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
-from mass.nn.alignment import SelectOrigin, Symmetrise
+from mass.nn.graph.alignment import SelectOrigin, Symmetrise
 
 
 def convert(
@@ -69,7 +69,7 @@ def convert(
             later, unless what the model computes from its input's size turned out to be frozen: then they are refused. Videos are
             made equivariant in rows and columns, not in time: it is padded and sampled as by the original, and all frames share an
             origin (mass.nn.pooling). A signal is a map of one row (mass.nn.pooling).
-        origin: the selection rule, one of `mass.functional.origin.RULES`; 'zero' keeps the fixed grid (a control: circular
+        origin: the selection rule, one of `mass.functional.origin.select.RULES`; 'zero' keeps the fixed grid (a control: circular
             borders alone).
         verify: compare the trace with the model, the rewriting with the trace, and how every output moves (mass.fx.verification.verify).
         symmetrise: for dense outputs, average over the origins that the input's own translation symmetries leave

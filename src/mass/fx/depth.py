@@ -1,7 +1,7 @@
 """Equivariance in depth, beside that in rows and columns: a converted network of volumes, called on volumes in their canonical position.
 
 In depth the whole volume is the period: nothing is assumed of what a network does along its planes, which are padded and
-sampled as by the original. The volume is shifted to its canonical position before anything reads it (mass.functional.depth), so
+sampled as by the original. The volume is shifted to its canonical position before anything reads it (mass.functional.origin.depth), so
 all that is computed is bit-identical wherever it lay; outputs that have its planes are shifted back.
 """
 
@@ -21,9 +21,9 @@ from mass.fx.outputs import outputs_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
 from mass.fx.verification.recording import Recorder
-from mass.nn.depth import SelectPlane, ShiftPlanes
-from mass.nn.entrance import Entrance
 from mass.nn.evaluating import evaluating
+from mass.nn.graph.depth import SelectPlane, ShiftPlanes
+from mass.nn.graph.entrance import Entrance
 from mass.structure import leaves
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import fx, nn
 
 from mass.fx.nodes import module_of
-from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin, Shift
+from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin, Shift
 
 _CHOICES = (SelectOrigin, ComposeOrigin, ReadDigit, Shift)
 

@@ -17,7 +17,7 @@ from mass.fx.network.calls import Call
 from mass.fx.network.converted import Converted
 from mass.fx.nodes import is_in_place
 from mass.fx.plan import Plan
-from mass.nn.structure import Container, Slot, unpack
+from mass.nn.graph.structure import Container, Slot, unpack
 
 
 def call_heads_whole(traced: Converted, plan: Plan) -> bool:

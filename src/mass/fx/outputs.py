@@ -12,7 +12,7 @@ from mass.fx.lattice import Digit, Grid, Lattice, same
 from mass.fx.network.output_lattice import OriginDigit, OutputLattice
 from mass.fx.nodes import module_of
 from mass.fx.plan import Plan
-from mass.nn.structure import Rebuild, Slot, packed_leaves
+from mass.nn.graph.structure import Rebuild, Slot, packed_leaves
 from mass.structure import leaves
 
 

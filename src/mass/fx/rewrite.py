@@ -13,8 +13,8 @@ from mass.fx.nodes import is_in_place, module_of, returned, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
-from mass.nn.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
-from mass.nn.entrance import Entrance
+from mass.nn.graph.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
+from mass.nn.graph.entrance import Entrance
 
 
 def _cells(plan: Plan) -> dict[Digit, Pair]:

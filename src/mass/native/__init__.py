@@ -138,7 +138,7 @@ def _empty(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | None:
-    """Of the rule 'l2', by the first 15 bits (mass.functional.origin); None if not served.
+    """Of the rule 'l2', by the first 15 bits (mass.functional.origin.select); None if not served.
 
     Shape: x (B, C, H, W) -> origins (B, 2) int64; which images are tied or not finite, (B,) bool, None if none is; energies
     (B, P * Q) int64, which mean nothing of an image that is not finite.

@@ -3,6 +3,6 @@
 - `layers`: MASS layers to be used by hand (`MassConv2d`, `MassMaxPool2d`, …); `unpooling` has their way back.
 - `conv`, `conv_transpose`, `pooling`, `padding`, `resize`: the layers of `torch.nn` with circular borders.
 - `exact`, `pointwise`: reductions and pixelwise operations whose bits do not depend on the position.
-- `alignment`: choosing and composing origins, shifting and restoring maps: the nodes `mass_…` of a converted network.
-- `guards`: what a model decided by the size of its example must stay decided so. `evaluating`: eval mode for a while.
+- `graph`: what stands between layers in a converted network: origins chosen and composed, maps shifted and restored.
+- `evaluating`: eval mode for a while. `blurpool`: a filter before a stride. `loss`: losses of dense outputs.
 """

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mass.errors import as_pair
-from mass.functional.origin import select_origin
+from mass.functional.origin.select import select_origin
 from mass.functional.padding import circular_pad, window_pads
 from mass.marks import marked_period
 from mass.nn.conv import CircularConv2d

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mass.axes import Pair
 from mass.errors import as_pair
-from mass.functional.origin import select_origin
+from mass.functional.origin.select import select_origin
 from mass.functional.pooling import circular_max_pool_indices, circular_max_unpool
 from mass.functional.shift import restore, shift
 

@@ -20,7 +20,7 @@ from companion.studies.cifar10 import recipes
 from companion.studies.cifar10 import tables as cifar_tables
 from companion.training import sweep
 from companion.training.recipe import Recipe, from_arguments, to_arguments
-from mass.nn.alignment import SelectOrigin
+from mass.nn.graph.alignment import SelectOrigin
 
 
 def records(**values):

@@ -16,8 +16,8 @@ from companion.models.random_weights import calibrated
 from mass import native
 from mass.errors import as_pair
 from mass.functional.padding import circular_pad, sample, window_pads
-from mass.nn.alignment import Restore, SelectOrigin, Shift
 from mass.nn.conv import CircularConv2d
+from mass.nn.graph.alignment import Restore, SelectOrigin, Shift
 from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 ENERGY_OPERATIONS = 6  # per element: |x| and its maximum; scaled, rounded, squared, added

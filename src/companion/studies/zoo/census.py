@@ -45,8 +45,8 @@ from companion.data.generated.hard_images import centred_photograph, film
 from companion.measures.shifts import random_shifts
 from companion.models.random_weights import calibrate, vary_constants
 from companion.studies.zoo.members import VIDEO, Member, timm_members, torchvision_members, video_members
-from mass.nn.alignment import SelectOrigin, Shift
 from mass.nn.conv import CircularConv2d
+from mass.nn.graph.alignment import SelectOrigin, Shift
 from mass.nn.pooling import CircularAvgPool2d, CircularMaxPool2d
 
 SMALL = ((64, 96), (128, 192), (192, 192))  # tried first: cheap, and hard for kernels; else the network's own size

@@ -1,6 +1,6 @@
 """Blending: a converted network that averages over the origins that nearly tie, instead of choosing one.
 
-A path is one choice at every origin. Where phases nearly tie (mass.functional.blend) the rows of the batch that they
+A path is one choice at every origin. Where phases nearly tie (mass.functional.origin.blend) the rows of the batch that they
 belong to are repeated, one for each, and from there on each follows its own origin: what lies before is computed once,
 and images without a tie stay one row. A path weighs the product of its choices' weights; outputs, moved back, are
 averaged with these. The set of paths moves with the image, so the mean is as equivariant as each of them, and weights
@@ -21,11 +21,11 @@ from torch import Tensor, fx
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
-from mass.functional.blend import phase_energies, phase_weights
-from mass.functional.origin import layout_keys
+from mass.functional.origin.blend import phase_energies, phase_weights
+from mass.functional.origin.select import layout_keys
 from mass.fx.interpreter import Interpreter
 from mass.fx.nodes import returned
-from mass.nn.alignment import SelectOrigin
+from mass.nn.graph.alignment import SelectOrigin
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from mass.nn.structure import Container, Slot, pack
+from mass.nn.graph.structure import Container, Slot, pack
 
 _PLAIN = (bool, int, float, complex, str, slice, type(None), type, torch.dtype, torch.device, torch.memory_format)
 

@@ -16,7 +16,7 @@ from torch import fx, nn
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.network.calls import Call, Packed
-from mass.nn.structure import Slot, unpack
+from mass.nn.graph.structure import Slot, unpack
 from mass.structure import leaves
 
 

@@ -15,7 +15,7 @@ from mass.fx.lattice import Grid, Joins, Lattice
 from mass.fx.nodes import name_of
 from mass.fx.plan import Plan
 from mass.fx.rule import Effect, Site
-from mass.nn.guards import Make
+from mass.nn.graph.guards import Make
 
 
 def without_positions(site: Site, plan: Plan) -> Effect | None:

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import plain
 from mass.fx.tracing.symbols import Symbol, SymbolAttribute
-from mass.nn.guards import Decision, Make
+from mass.nn.graph.guards import Decision, Make
 
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments

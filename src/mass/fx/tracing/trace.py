@@ -27,7 +27,7 @@ from mass.fx.tracing.size_guards import SizedTracer, as_modules
 from mass.fx.tracing.spelling import spelt_alike
 from mass.marks import marked_period
 from mass.nn.evaluating import evaluating
-from mass.nn.structure import Container, Rebuild, Slot, pack
+from mass.nn.graph.structure import Container, Rebuild, Slot, pack
 
 
 class Untraceable(NotEquivariantError):

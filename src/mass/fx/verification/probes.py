@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mass.axes import POSITIONS, Dims, as_map, moving_dims, sizes_along
-from mass.functional.position_hash import layout_hash
+from mass.functional.origin.position_hash import layout_hash
 from mass.fx.tracing.example import Inputs
 
 

@@ -12,7 +12,7 @@ from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.lattice import Positions
 from mass.motion import cancelled, distance
-from mass.nn.alignment import ComposeOrigin, ReadDigit, SelectOrigin
+from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 
 ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import Interpreter
-from mass.fx.nodes import name_of
+from mass.fx.nodes import name_of, nodes_in
 from mass.nn.blurpool import BlurPool
 
 _NAMES = {  # the parameters of functions, in order
@@ -194,6 +194,8 @@ class Reference(Interpreter):
         """Enlarged or reduced by integers, half-pixel centres (as the example was: sizes may differ by borders here)."""
         x: Tensor = given["input"]
         now, then = source.meta["shape"], n.meta["shape"]
+        if nodes_in((n.args[1:], n.kwargs.get("size"))):  # a size that follows the input's
+            now, then = x.shape, (*x.shape[:2], *_each(given["size"], x.ndim - 2))
         mode = given.get("mode", "nearest")
         crops, size = [], list(x.shape[2:])
         for axis in range(x.ndim - self.axes, x.ndim):

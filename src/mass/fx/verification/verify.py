@@ -31,8 +31,8 @@ from mass.fx.verification.probes import Probes
 from mass.fx.verification.recording import Comparer, Recorder
 from mass.fx.verification.reference import Reference
 from mass.motion import Motion, alike, cancelled, distance, motions, observed
-from mass.nn.alignment import SelectOrigin
 from mass.nn.evaluating import evaluating
+from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
 # Float64 rounding is about 1e-13 of a map's maximum, more in badly conditioned networks; a wrong origin moves it by

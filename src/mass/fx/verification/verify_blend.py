@@ -30,7 +30,7 @@ def blended(converted: Converted, inputs: Inputs, shares: Mapping[str, float], p
     """How a converted network blends.
 
     Args:
-        shares: by the name of an origin (`mass.functional.blend`); paths: at most how many an image has.
+        shares: by the name of an origin (`mass.functional.origin.blend`); paths: at most how many an image has.
         verify: run it, with more ties than it will ever see, and each of its paths alone.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The rule 'l2' (mass.functional.origin) in three kernels: each image's largest value, its phases' energies, the choice.
+"""The rule 'l2' (mass.functional.origin.select) in three kernels: each image's largest value, its phases' energies, the choice.
 
 Ties are broken by the third: one program per image, which first adds up the next 15 bits and then hashes the layout of
-the source (mass.functional.position_hash), step by step as PyTorch does. An image without a tie leaves at once, so ties alone pay.
+the source (mass.functional.origin.position_hash), step by step as PyTorch does. An image without a tie leaves at once, so ties alone pay.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _double(hashes, here, count, line, turn, BLOCK: tl.constexpr):  # type: igno
 def _by_layout(  # type: ignore[no-untyped-def]
     hashes, low, best, at_row, at_column, height, width, source_height, source_width, P, Q, BLOCK: tl.constexpr
 ):
-    """The phase, among those whose low energy is best, that mass.functional.origin's last two keys choose."""
+    """The phase, among those whose low energy is best, that mass.functional.origin.select's last two keys choose."""
     count = source_height * source_width
     largest = tl.full([BLOCK], -(1 << 63), tl.int64)
     for start in range(0, count, BLOCK):
@@ -258,7 +258,7 @@ def _choose(  # type: ignore[no-untyped-def]
 def select_origin(
     x: Tensor, period: tuple[int, int], source: Tensor | None = None, source_origin: Tensor | None = None
 ) -> Tensor | None:
-    """Origins of the rule 'l2', ties broken as in mass.functional.origin; None where it is not served: float64, gaps, many phases.
+    """Origins of the rule 'l2', ties broken as in mass.functional.origin.select; None where it is not served: float64, gaps, many phases.
 
     Shape: x (B, C, H, W), source (B, C', S * H, S * W), source_origin (B, 2) int64 -> (B, 2) int64.
     """

@@ -1,11 +1,11 @@
-"""What a network of volumes that is equivariant in depth too adds to its graph (mass.functional.depth)."""
+"""What a network of volumes that is equivariant in depth too adds to its graph (mass.functional.origin.depth)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from mass.functional.depth import select_plane, shift_planes
+from mass.functional.origin.depth import select_plane, shift_planes
 
 
 class SelectPlane(nn.Module):

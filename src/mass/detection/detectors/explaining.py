@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mass.detection.converting import as_example, class_for
+from mass.detection.detectors.converting import as_example, class_for
 from mass.fx.explain import Explanation
 from mass.fx.explain import explain as explain_network
 

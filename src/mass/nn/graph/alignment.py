@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from mass.axes import Dims, Pair, as_map, on_maps, times
 from mass.errors import check_divides
-from mass.functional.origin import select_origin
+from mass.functional.origin.select import select_origin
+from mass.functional.origin.symmetrise import symmetrise
 from mass.functional.pooling import cell_size
 from mass.functional.shift import shift
-from mass.functional.symmetrise import symmetrise
 
 
 class Shift(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mass.functional.exact import power_of_two_scale
-from mass.functional.position_hash import layout_hash
+from mass.functional.origin.position_hash import layout_hash
 
 
 @torch.library.custom_op("mass::symmetrise", mutates_args=())

@@ -17,7 +17,7 @@ from mass.axes import Pair
 from mass.detection.anchors import check_levels
 from mass.detection.boxes import snap, wrapped
 from mass.detection.dense import Seen, convert_dense, see
-from mass.detection.images import by_size, check_images, check_targets
+from mass.detection.detectors.images import by_size, check_images, check_targets
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
 

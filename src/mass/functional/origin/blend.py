@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
-from mass.functional.origin import BITS, chunk_of, phase_sum, scaled
+from mass.functional.origin.select import BITS, chunk_of, phase_sum, scaled
 
 
 def phase_energies(x: Tensor, period: int | tuple[int, int]) -> Tensor:

@@ -23,7 +23,7 @@ from mass.axes import Pair
 from mass.detection.anchors import Anchors, cells_of
 from mass.detection.boxes import nearest, snap, wrapped
 from mass.detection.dense import Seen
-from mass.detection.detector import Losses, TorusDetector
+from mass.detection.detectors.detector import Losses, TorusDetector
 from mass.detection.matching import match, target_of
 from mass.detection.parts import features, require_type
 from mass.detection.pasting import paste_masks, place_keypoints

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mass.detection.detector import TorusDetector
+from mass.detection.detectors.detector import TorusDetector
 from mass.detection.parts import require_own
 from mass.errors import NotEquivariantError
-from mass.functional.origin import RULES
+from mass.functional.origin.select import RULES
 
 _MODULE = "torchvision.models.detection"
 # torchvision's class, and ours: the module is loaded when one is met, for torchvision is not needed otherwise.

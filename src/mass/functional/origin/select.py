@@ -4,7 +4,7 @@
 of largest l2 norm). It is covariant, h(S_t x) = h(x) - t (mod P), and *exactly* so:
 
 * energies are sums of integers (|x| rounded to 15 bits, then the next 15), hence the same in any order;
-* phases that tie are told apart by their layout (`mass.functional.position_hash`), never by their index;
+* phases that tie are told apart by their layout (`mass.functional.origin.position_hash`), never by their index;
 * what ties even then is a symmetry of the image, and every choice gives the same result up to that symmetry: the same
   one for all origins of a network, which choose nearest to one place of its input.
 
@@ -25,9 +25,9 @@ from mass import native
 from mass.axes import Pair
 from mass.errors import as_pair, check_divides, check_map
 from mass.functional.exact import power_of_two_scale
-from mass.functional.position_hash import mix, pixel_hash
-from mass.functional.position_rank import compared_everywhere, compares_layouts, read_layout
-from mass.functional.seam import seam_key
+from mass.functional.origin.position_hash import mix, pixel_hash
+from mass.functional.origin.position_rank import compared_everywhere, compares_layouts, read_layout
+from mass.functional.origin.seam import seam_key
 
 RULES = ("l2", "l1", "linf", "variance", "random", "seam", "peak")
 """The selection rules that `select_origin` and `mass.convert` take by name."""
@@ -228,7 +228,7 @@ def select_origin(
         period: the operation's period, an int or a pair (rows, columns); for a convolution or pool, its stride.
         rule: what makes a phase the best one: 'l2' (the paper's), 'l1', 'linf', 'variance', or 'random', an
             arbitrary choice that is covariant all the same (the phase whose content hashes largest), or 'seam', the
-            phase of the row and column at which the source, wrapped, is most discontinuous (mass.functional.seam), or 'peak',
+            phase of the row and column at which the source, wrapped, is most discontinuous (mass.functional.origin.seam), or 'peak',
             the phase in which the blurred map has its largest value (Xu et al., 2021, arXiv 2106.05886).
         source: what breaks a tie, (B, C', S * H, S * W), of which `x` is a function; by default `x` itself.
         source_origin: (B, 2) int64, where in `source` position (0, 0) of `x` lies; by default (0, 0).

@@ -1,6 +1,6 @@
 """Layout without a hash: what cannot be confused by anybody.
 
-`mass.functional.position_hash` tells positions apart by 64-bit hashes. By accident two maps share one with probability 2^-64; on purpose it
+`mass.functional.origin.position_hash` tells positions apart by 64-bit hashes. By accident two maps share one with probability 2^-64; on purpose it
 takes 2^32 steps, a minute, to find two float32 pixels that do, and an image made of them seems symmetric where it is not.
 Ranks are the original doubling (Karp, Miller and Rosenberg, 1972): blocks of 1, 2, 4, … pixels are numbered in the order
 of their contents, and a block twice as long is a pair of numbers. They sort where hashes multiply, so they are for the
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mass.functional.position_hash import INTEGER_OF_SIZE, layout_hash
+from mass.functional.origin.position_hash import INTEGER_OF_SIZE, layout_hash
 
 _every_device = False
 

@@ -2,7 +2,7 @@
 
 Planes have the whole depth as their period (docs/design.md): the volume is shifted to its canonical position, the network sees it
 there, its borders in depth untouched, and what has planes is shifted back. The position is found as the rule 'seam' finds that of an
-image (mass.functional.seam): pixels vote for the plane at which the volume, wrapped, was cut. Ties are broken by the content of the
+image (mass.functional.origin.seam): pixels vote for the plane at which the volume, wrapped, was cut. Ties are broken by the content of the
 whole volume, read from each plane's positions. Neither depends on where rows and columns begin.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mass.functional.exact import power_of_two_scale
-from mass.functional.position_hash import mix_along, pixel_hash
+from mass.functional.origin.position_hash import mix_along, pixel_hash
 
 _BITS = 15
 
@@ -42,7 +42,7 @@ def select_plane(x: Tensor) -> Tensor:
 def volume_hash(x: Tensor) -> Tensor:
     """A 64-bit hash of the whole volume as read from each position, (B, C, D, H, W) -> (B, D, H, W) int64.
 
-    As `mass.functional.position_hash.layout_hash`, along three axes.
+    As `mass.functional.origin.position_hash.layout_hash`, along three axes.
 
     >>> x = torch.zeros(1, 1, 2, 3, 4); x[..., 0, 0, 0] = 1
     >>> len(volume_hash(x).unique())

@@ -14,7 +14,7 @@ from torchvision.models.detection.ssdlite import SSDLiteHead
 from mass.detection.anchors import Anchors, cells_of
 from mass.detection.boxes import nearest, wrapped
 from mass.detection.dense import Seen
-from mass.detection.detector import Losses, TorusDetector
+from mass.detection.detectors.detector import Losses, TorusDetector
 from mass.detection.matching import match, one_a_box
 from mass.detection.parts import features, require_type
 from mass.detection.selection import best_first, keep, of_levels
