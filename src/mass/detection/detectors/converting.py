@@ -94,7 +94,7 @@ def class_for(detector: nn.Module) -> type[TorusDetector]:
     kind = getattr(importlib.import_module(f"{_MODULE}.{file}"), original)
     require_own(detector, kind, ("forward", "postprocess_detections", "compute_loss"))
     file, ours = _KNOWN[name]
-    return getattr(importlib.import_module(f"mass.detection.{file}"), ours)
+    return getattr(importlib.import_module(f"mass.detection.detectors.{file}"), ours)
 
 
 def as_example(value: Any) -> Tensor:
