@@ -258,6 +258,16 @@ Markdown(run.published("stability_tuned_mobilenet"))
 Markdown(run.published("stability_tuned_mobilenet_paired"))
 
 # %% [markdown]
+# And tuned blended, every path of every image in each step. It ends where blending afterwards ends, and is not told
+# apart from the plain network that took the same steps; the interval leaves room for three points more.
+
+# %%
+Markdown(run.published("stability_tuned_blended"))
+
+# %%
+Markdown(run.published("stability_tuned_blended_paired"))
+
+# %% [markdown]
 # ## Dense outputs
 #
 # A segmentation network has an output for every pixel, and blending averages maps that were moved back. DeepLabV3+ is
@@ -312,7 +322,7 @@ Markdown(run.published("stability_masks_paired"))
 #   fewer labels change than before, beyond chance, with circular padding, MASS and blending alike. Blended it is not
 #   told apart from the plain network that took the same steps (the interval leaves room for more changes, not for
 #   fewer), but its accuracy stays below. Noise in training changes nothing that could be told. Training with blending
-#   ends near where blending afterwards does (untested).
+#   ends near where blending afterwards does, on MobileNetV2 as well (untested).
 # * With origins frozen to the clean image's most of the changes stay, before tuning and after: on the small network
 #   the borders' share is larger than that of the choice. On MobileNetV2, before tuning, freezing takes away about half
 #   of what MASS changes more than the plain network, beyond chance, and leaves about as many changes as circular
@@ -326,4 +336,4 @@ Markdown(run.published("stability_masks_paired"))
 #
 # Single logits stay nervous. It was hoped that the largest change under one grey level would fall to a fifth: on the
 # small network it falls, tuned and used blended, but not that far; on MobileNetV2 it falls by less, for the plain
-# network's own is nearly two thirds of it. Not measured: tuning of MobileNetV2 with blending.
+# network's own is nearly two thirds of it.
