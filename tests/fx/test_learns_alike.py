@@ -1,5 +1,6 @@
 """A converted network learns as its model does: gradients that tracing loses are noticed; so are forwards that were replaced."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -186,3 +187,88 @@ def test_a_buffer_that_forward_assigns_is_named():
     assert mass.certify(converted, X, shifts=4) and isinstance(model.mean, torch.Tensor)
     with pytest.raises(mass.NotEquivariantError, match="converted for evaluation|in eval mode|evaluation"):
         converted.train()(X)
+
+
+class Encoded(nn.Module):
+    """An encoder without gradients while it trains, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 3, 1, 1)
+
+    def forward(self, x):
+        with torch.set_grad_enabled(not self.training):
+            y = self.encoder(x)
+        return self.head(y.relu()).mean((2, 3))
+
+
+class Rounded(nn.Module):
+    """The values of a layer rounded, its gradients those of the values."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.conv, self.head, self.first = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 3, 1, 1), first
+
+    def forward(self, x):
+        y = self.conv(Rounding.apply(x)) if self.first else Rounding.apply(self.conv(x))
+        return self.head(y).mean((2, 3))
+
+
+def test_no_gradient_in_training_alone_is_noticed():
+    with pytest.raises(mass.NotEquivariantError, match="the gradient of 'encoder.weight' is another"):
+        mass.convert(Encoded().train(), X)
+    assert "encoder.weight" in mass.convert(Encoded().eval(), X).mass_evaluation_only
+
+
+def test_parameters_that_are_frozen_now_may_be_trained_later():
+    model = Rounded(first=False).train()
+    model.conv.requires_grad_(False)
+    with pytest.raises(mass.NotEquivariantError, match="the gradient of 'conv.weight' is another"):
+        mass.convert(model, X)
+    assert not model.conv.weight.requires_grad and model.head.weight.requires_grad
+
+
+def test_the_gradient_of_the_image_is_compared():
+    with pytest.raises(mass.NotEquivariantError, match="the gradient of 'the input' is another"):
+        mass.convert(Rounded(first=True).train(), X)
+
+
+def test_numpys_chance_is_seen():
+    class Skipping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.block = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            if not (self.training and np.random.rand() < 0.2):
+                y = y + self.block(y)
+            return y.mean((2, 3))
+
+    with pytest.raises(mass.NotEquivariantError, match="draws random numbers while it is traced"):
+        mass.convert(Skipping().train(), X)
+
+
+def test_a_hook_on_a_parameters_gradient_is_refused():
+    """PyTorch does not copy it: what it holds still would be trained."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1))
+    handle = model[0].weight.register_hook(lambda gradient: gradient * 0)
+    with pytest.raises(mass.NotEquivariantError, match="'0.weight' has a hook on its gradient"):
+        mass.convert(model, X)
+    handle.remove()
+    mass.convert(model, X)
+
+
+def test_a_part_in_single_precision_is_compared_as_such():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return (y * y.float().pow(2).mean(1, keepdim=True).add(1e-6).rsqrt().to(y.dtype)).float().mean((2, 3))
+
+    for seed in range(6):
+        torch.manual_seed(seed)
+        assert mass.certify(mass.convert(Normed().eval(), X), X, shifts=4)

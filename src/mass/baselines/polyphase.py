@@ -17,7 +17,9 @@ from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import as_example
+from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import trace
+from mass.fx.verification.verify_trace import verify_trace
 
 
 class PolyphaseRewriter(Rewriter):
@@ -61,9 +63,12 @@ class PolyphaseRewriter(Rewriter):
 
 def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewriter]) -> Converted:
     """A copy of `model` rewritten; borders circular."""
-    inputs = as_example(example_input).values
-    check_map(inputs[0])  # signals and videos are for MASS alone
-    plan = infer(trace(model, inputs))
+    require_plain(model)
+    example = as_example(example_input)
+    check_map(example.values[0])  # signals and videos are for MASS alone
+    traced = trace(model, example.values)
+    verify_trace(model, traced, example)
+    plan = infer(traced)
     if plan.refusals:
         raise plan.refusals[0][1]
     return rewriter(plan, rewriter.name).run()

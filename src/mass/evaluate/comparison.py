@@ -57,8 +57,8 @@ def _divide(a: Pair, b: Pair) -> bool:
 
 
 def _is_full(motion: Motion, shape: tuple[int, ...], size: Pair) -> bool:
-    """Whether it has all the image's positions. (B, 64, 64) is a map of images of 64 x 64, and not a finer one of 32 x 32."""
-    if len(shape) == 3 and len(motion.axes) == 2:
+    """Whether it has all positions. (B, 64, 64) is a map of images of 64 x 64, and not a finer one of 32 x 32; (B, L) of signals of L."""
+    if len(shape) == 1 + len(motion.axes):
         return motion.shape == size
     return len(shape) > 2 and all(n >= whole for n, whole in zip(motion.shape, size, strict=True))
 

@@ -112,9 +112,14 @@ class _Densely:
     def run(self, example: Example) -> None:
         sites = [site for node in self.graph.nodes if (site := self._site(node)) is not None]
         strides = {site.node: self._stride(site) for site in sites}  # first, for a module may be called again
+        sampled = [site for site in sites if max(strides[site.node]) > 1 and not self._spans_the_map(site)]
+        dense = {site.module for site in sampled if site.module is not None}
         for site in sites:
-            if max(strides[site.node]) > 1 and not self._spans_the_map(site):
-                self._sample_behind(site, strides[site.node])
+            if site.module in dense and site not in sampled:
+                reason = f"{site.kind} leaves one position here, and samples by its stride at another call"
+                raise site.refuse(reason, "give each call a module of its own")
+        for site in sampled:
+            self._sample_behind(site, strides[site.node])
         if not self.filters:
             reason = "nothing in this model samples by the stride of a convolution or pooling"
             raise NotEquivariantError("", reason, "take the model as it is")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from mass.axes import POSITIONS, sizes_along
+from mass.axes import POSITIONS
 from mass.errors import CoordinatesWarning, NotEquivariantError, check_counts
 from mass.families import family_of
 from mass.functional.origin.select import RULES
@@ -77,7 +77,8 @@ def convert(
         blend: average over the origins that nearly tie instead of choosing one, which makes the network continuous in its
             input as well (mass.fx.network.blending): how far behind the best a phase may lie, as a share of its energy; 0.005,
             say. For some origins alone, a dict of their names (`mass.record_origins`) and shares. Only for the rule l2,
-            and for outputs that are one for each image, at the input's resolution or without positions.
+            and for outputs that are one for each image, at the input's resolution or without positions. Gradients are those of
+            a mean by these weights: the weights themselves have none.
         paths: at most how many choices an image is averaged over. Where more nearly tie, the weakest are left out, with
             weights that vanish before; only where more tie exactly than there are paths does the output jump.
         dims: the axes of positions along which it is to be equivariant: the last two, of a signal the last, unless this is
@@ -210,8 +211,7 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
         gate, moves = Gate(converted, traced, wraps, inputs), options.origin != "zero"
         gate.check(moves)
         if reason := only_at_this_size(model, traced, gate, example, moves):
-            size = sizes_along(inputs[0].shape, POSITIONS[inputs[0].ndim])
-            converted.mass_only_size = OnlySize(size, reason)
+            converted.mass_only_size = OnlySize(tuple(inputs[0].shape[2:]), reason)
     drop_unread(converted)
     if options.in_depth and options.origin != "zero":
         move_in_depth(converted, inputs, options.verify)

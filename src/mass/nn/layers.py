@@ -140,7 +140,10 @@ class MassPool2d(nn.Module):
         if mode not in (None, "circular"):
             raise ValueError(f"the pool pads by {mode!r}; give it padding_mode='circular'.")
         self.stride = as_pair(stride, "stride")
-        wraps = mode is not None or marked_period(pool) is not None  # by itself
+        by_itself = mode is not None and not isinstance(
+            pool, nn.Conv2d
+        )  # a convolution wraps by what it pads, which is nothing
+        wraps = by_itself or marked_period(pool) is not None
         if kernel_size is None and not wraps:
             kernel_size = getattr(pool, "kernel_size", None)
         self.kernel_size = self.stride if kernel_size is None else as_pair(kernel_size, "kernel_size")

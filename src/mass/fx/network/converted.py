@@ -126,19 +126,20 @@ class Converted(fx.GraphModule):
                     f"that gives it: a dict of arguments, or a tuple."
                 )
         if self.mass_only_size is not None:
-            self.mass_only_size.require(
-                args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
-            )
+            self.mass_only_size.require(self._mass_image(args, kwargs))
         if torch.compiler.is_compiling() or not self.mass_example_shape:
             return nn.Module.__call__(self, *args, **kwargs)
         try:
             return nn.Module.__call__(self, *args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
-            first = args[0] if args else next((v for v in kwargs.values() if isinstance(v, Tensor)), None)
-            reason = why_not(first, self.mass_example_shape, self.total_stride)
+            reason = why_not(self._mass_image(args, kwargs), self.mass_example_shape, self.total_stride)
             if not reason or isinstance(error, NotEquivariantError):
                 raise
             raise ValueError(f"{reason}.") from error
+
+    def _mass_image(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What it is given for its first input, by place or by name."""
+        return args[0] if args else kwargs.get(next(str(n.target) for n in self.graph.nodes if n.op == "placeholder"))
 
     def mass_run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """One of the model's further methods that were converted."""

@@ -7,26 +7,26 @@ from typing import Any
 
 from torch import Tensor
 
-from mass.axes import POSITIONS, Pair, sizes_along
+from mass.axes import POSITIONS, Pair
 from mass.sizes import sizes_that_do
 
 
 @dataclass(frozen=True)
 class OnlySize:
-    """The one size of images that a network was found to hold for, and what it is not at another."""
+    """The one size of images that a network was found to hold for, all axes behind the channels, and what it is not at another."""
 
-    size: Pair
+    size: tuple[int, ...]
     reason: str
 
     def require(self, x: Any) -> None:
         """Refuse an input of another size."""
         if not isinstance(x, Tensor) or x.ndim not in POSITIONS:
             return
-        found = sizes_along(x.shape, POSITIONS[x.ndim])
-        if found != self.size:
+        if tuple(x.shape[2:]) != self.size:
+            held, found = (" x ".join(map(str, size)) for size in (self.size, x.shape[2:]))
             raise ValueError(
-                f"this network holds for inputs of {self.size[0]} x {self.size[1]} alone, the size that it was converted with, got "
-                f"{found[0]} x {found[1]}: {self.reason}; convert the model with an example of the size that it is used at."
+                f"this network holds for inputs of {held} alone, the size that it was converted with, got "
+                f"{found}: {self.reason}; convert the model with an example of the size that it is used at."
             )
 
 

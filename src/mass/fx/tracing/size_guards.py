@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import threading
+from builtins import len as count  # while a model is traced, the name means another
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,15 @@ from mass.fx.interpreter import plain
 from mass.fx.tracing.symbols import Symbol, SymbolAttribute
 from mass.nn.graph.guards import Decision, Make
 
+_CUTS = (
+    "split",
+    "chunk",
+    "unbind",
+    "tensor_split",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+)  # into parts, as many as the size allows
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
 # What may be asked of a tensor: none of it depends on its values.
@@ -84,10 +94,17 @@ class SizedTracer(fx.Tracer):
         return outcome
 
     def iter(self, obj: Any) -> Iterator:
-        value = self._value(obj.node)
-        if not isinstance(value, tuple | list):
+        if not isinstance(self._value(obj.node), tuple | list):
             return super().iter(obj)
-        return (obj[i] for i in range(builtins.len(value)))
+        return (obj[i] for i in range(self.parts(obj)))
+
+    def parts(self, obj: Any) -> int:
+        """How many values a tuple or list has for the example; other inputs must give as many parts of a tensor."""
+        number = count(self._value(obj.node))
+        node = obj.node
+        if getattr(node.target, "__name__", node.target) in _CUTS and 1 not in (node.args[-1], node.kwargs.get("dim")):
+            self._decided(self.create_proxy("call_function", count, (obj,), {}), number, "")
+        return number
 
     def _shown(self, node: fx.Node) -> list[str]:
         return [str(self._values.get(a, a) if isinstance(a, fx.Node) else a) for a in node.args]
@@ -158,7 +175,7 @@ class SizedTracer(fx.Tracer):
 def _factories(tracer: fx.Tracer) -> Iterator[None]:
     """Meanwhile functions that make tensors take symbols as sizes."""
     plain = {name: getattr(torch, name) for name in _FACTORIES}
-    count, is_instance, numbers = builtins.len, builtins.isinstance, builtins.range
+    is_instance, numbers = builtins.isinstance, builtins.range
 
     def symbolic_isinstance(value: Any, kinds: Any) -> bool:
         if is_instance(value, kinds):

@@ -26,7 +26,7 @@ class Symbol(fx.Proxy):
     def __len__(self) -> int:
         tracer: Any = self.tracer
         value = tracer.value_of(self)
-        return len(value) if isinstance(value, tuple | list) else tracer.number(self, len(value), "len")
+        return tracer.parts(self) if isinstance(value, tuple | list) else tracer.number(self, len(value), "len")
 
     def __int__(self) -> int:
         tracer: Any = self.tracer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -230,14 +231,21 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
                     del module.__dict__[name]
 
 
+def _drawn() -> tuple[str, ...]:
+    """The states of the generators of random numbers that a forward may draw from."""
+    numpy = sys.modules.get("numpy")
+    states = random.getstate(), torch.get_rng_state().tolist(), numpy and numpy.random.get_state(legacy=False)["state"]
+    return tuple(map(repr, states))
+
+
 def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
     """The model's graph; modules of the classes in `opaque` stay whole."""
     tracer = _Tracer(example, opaque)
-    drawn = random.getstate(), torch.get_rng_state()
+    drawn = _drawn()
     try:
         with _attributes_kept(model):
             graph = tracer.trace(model)
-        if model.training and (drawn[0] != random.getstate() or not torch.equal(drawn[1], torch.get_rng_state())):
+        if model.training and drawn != _drawn():
             reason = f"{type(model).__name__} draws random numbers while it is traced, and they would stay what they were then"
             remedy = (
                 "draw them in a module of its own that is marked by mass.mark_leaf, or by torch.rand_like and its kin"
@@ -299,6 +307,9 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
     example = as_example(example_input)
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    if hooked := next((name for name, p in model.named_parameters() if p._backward_hooks), ""):
+        remedy = "remove it, convert the model, and register it on the parameter of that name"
+        raise NotEquivariantError("", f"'{hooked}' has a hook on its gradient, and PyTorch copies none", remedy)
     try:
         original = copy.deepcopy(model)
     except RuntimeError as error:

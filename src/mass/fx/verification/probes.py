@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mass.axes import POSITIONS, Dims, as_map, moving_dims, sizes_along
 from mass.functional.origin.position_hash import layout_hash
 from mass.fx.tracing.example import Inputs
+
+
+def awake(module: nn.Module) -> None:
+    """Fill parameters of zeros with small noise: what they multiply (a branch that is to be learned, say) would not be compared."""
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.is_floating_point() and not p.count_nonzero():
+                noise = torch.randn(p.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+                p.copy_(0.1 * noise)
 
 
 class Probes:
@@ -69,12 +78,22 @@ class Probes:
 
     def doubled(self) -> Inputs:
         """Noise with twice as many rows and columns; masks and labels repeat."""
-        larger = tuple(
-            x.repeat([2 if d in dims else 1 for d in range(x.ndim)]) if (dims := self._dims_of(x)) else x
-            for x in self.inputs
-        )
+        return self.enlarged((2, 2))
+
+    def enlarged(self, times: tuple[int, int], frames: int = 1) -> Inputs:
+        """Noise with so many times the rows and columns, and of videos the frames; masks and labels repeat."""
+        larger = tuple(self._repeated(x, times, frames) for x in self.inputs)
         return tuple(self._normal(x) if self.is_image(v) and v.is_floating_point() else x
                      for v, x in zip(self.inputs, larger, strict=True))  # fmt: skip
+
+    def _repeated(self, x: Any, times: tuple[int, int], frames: int) -> Any:
+        dims = self._dims_of(x)
+        if not dims:
+            return x
+        along = dict(zip(dims, times[2 - len(dims) :], strict=True))
+        if x.ndim == 5:
+            along[2] = frames
+        return x.repeat([along.get(d, 1) for d in range(x.ndim)])
 
     def of_batch(self, count: int) -> Inputs | None:
         """The example's first images, or repeated, as a batch of another size; None where other inputs depend on it."""
@@ -88,6 +107,9 @@ class Probes:
         return tuple(make(x) if self.is_image(x) and x.is_floating_point() else x for x in self.inputs)
 
     def _normal(self, x: Tensor) -> Tensor:
+        """Noise of its shape: in its range where that has no negative values, for a logarithm or a root of others is none."""
+        if x.numel() and x.isfinite().all() and 0 <= x.min() < x.max():
+            return x.min() + (x.max() - x.min()) * self._uniform(x)
         return torch.randn(x.shape, generator=self._generator, dtype=torch.float64).to(x)
 
     def _uniform(self, x: Tensor) -> Tensor:

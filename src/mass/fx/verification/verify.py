@@ -27,7 +27,7 @@ from mass.errors import NotEquivariantError, as_pair
 from mass.fx.network.converted import Converted
 from mass.fx.nodes import returned
 from mass.fx.tracing.example import Inputs
-from mass.fx.verification.probes import Probes
+from mass.fx.verification.probes import Probes, awake
 from mass.fx.verification.recording import Comparer, Recorder
 from mass.fx.verification.reference import Reference
 from mass.motion import Motion, alike, cancelled, distance, motions, observed
@@ -62,6 +62,14 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
         first = str(error).splitlines()[0].rstrip(".")
         reason = f"it no longer fits when borders wrap and every stride s gives H / s outputs ({first})"
         raise NoLongerFits(failed.name, reason, _PAD) from error
+    for node in converted.graph.nodes:
+        y, positions = recorder.kept.get(node.name), node.meta.get("positions")
+        if positions is None or not isinstance(y, Tensor) or not isinstance(node.meta.get("shape"), tuple):
+            continue
+        spans = [axis for axis in positions.dims if node.meta["shape"][axis] == 1 < y.shape[axis]]
+        if spans and len(node.meta["shape"]) == y.ndim:
+            reason = f"the model has one position along axes {tuple(spans)} there, and with borders that wrap, where every stride s gives H / s outputs, {tuple(y.shape[axis] for axis in spans)}"
+            raise NoLongerFits(node.name, reason, _PAD)
     for node in returned(converted.graph):
         y, shape = recorder.kept.get(node.name), node.meta.get("shape")
         if not isinstance(y, Tensor) or not shape or tuple(y.shape) == shape:
@@ -92,21 +100,35 @@ class Gate:
     """
 
     def __init__(self, converted: Converted, traced: Converted, wraps: set[str], inputs: Inputs) -> None:
-        self.probes, self.wraps, self.tolerance = Probes(inputs), wraps, _TOLERANCE
-        self.converted, self.traced = copy.deepcopy((converted, traced))
-        self.converted.double().eval(), self.traced.double().eval()
+        self.probes, self.wraps = Probes(inputs), wraps
         self.stride = as_pair(converted.total_stride, "total_stride")
-        self.moving = self._precise(self.probes.moving())
+        self._copy(converted, traced, precise=True)
         try:
-            self._run(self.traced, self.moving)
+            rounds = self._rounds()
         except (RuntimeError, ValueError):  # it casts, or asks for the dtype: as precisely as it computes itself
-            self.converted, self.traced = copy.deepcopy((converted, traced))
-            self.converted.eval(), self.traced.eval()
-            self.tolerance = _COARSE_TOLERANCE
-            self.moving = self.probes.moving()
+            self._copy(converted, traced, precise=False)
+            rounds = True
+        self.tolerance = _COARSE_TOLERANCE if rounds else _TOLERANCE
+
+    def _copy(self, converted: Converted, traced: Converted, precise: bool) -> None:
+        self.precise = precise
+        self.converted, self.traced = copy.deepcopy((converted, traced))
+        for module in (self.converted, self.traced):
+            awake(module)
+            (module.double() if precise else module).eval()
+        self.moving = self._precise(self.probes.moving())
+
+    def _rounds(self) -> bool:
+        """Whether a part of it computes in less than float64, as behind a cast to float32."""
+        recorder = Recorder(self.traced)
+        with torch.no_grad():
+            recorder.run(*self.moving)
+        return any(
+            isinstance(y, Tensor) and y.is_floating_point() and y.dtype != torch.float64 for y in recorder.kept.values()
+        )
 
     def _precise(self, inputs: Inputs) -> Inputs:
-        if self.tolerance == _COARSE_TOLERANCE:
+        if not self.precise:
             return inputs
         return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
 
@@ -155,8 +177,8 @@ class Gate:
         ours = [self._run(self.converted, x) for x in (two, *(probes.shifted(two, t) for t in self._shifts(probes)))]
         self._outputs(probes, two, plain, ours)
 
-    def check_larger(self, inputs: Inputs, moves: bool = True) -> None:
-        """Both for noise of twice the example's size, of outputs alone, the last thing that a gate is asked.
+    def check_larger(self, inputs: Inputs, where: str, moves: bool = True) -> None:
+        """Both for noise of a larger size, of outputs alone, the last thing that a gate is asked; `where`: which size, in words.
 
         In single precision, which tells what was frozen in a part of the time. Nothing is said where the network does not run on it.
 
@@ -166,7 +188,7 @@ class Gate:
         """
         if self.probes.inputs[0].dtype == torch.float32:
             self.converted.float(), self.traced.float()
-            self.tolerance, self.moving = _COARSE_TOLERANCE, self.probes.moving()
+            self.precise, self.tolerance, self.moving = False, _COARSE_TOLERANCE, self.probes.moving()
         inputs = self._precise(inputs)
         probes = Probes(inputs)
         with torch.no_grad():
@@ -183,12 +205,14 @@ class Gate:
                 after = [_shapes(self._run(self.traced, inputs)), _shapes(ours[0])]
             except Exception as error:
                 first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-                reason = f"at twice the example's size it runs, and the plain network does not ({first})"
+                reason = f"{where} it runs, and the plain network does not ({first})"
                 raise NotEquivariantError("", reason) from error
             if before[0] == before[1] and after[0] != after[1]:
-                reason = f"at twice the example's size it returns {after[1]} where the model returns {after[0]}"
+                reason = f"{where} it returns {after[1]} where the model returns {after[0]}"
                 raise NotEquivariantError("", reason)
-            self._same_outputs(plain, rewritten, "at twice the example's size, ")
+            if not all(y.isfinite().any() for _, y in leaves(plain) if isinstance(y, Tensor) and y.numel()):
+                raise NotEquivariantError("", f"{where} nothing finite comes out of noise, and so nothing was compared")
+            self._same_outputs(plain, rewritten, f"{where}, ")
             if moves:
                 self._outputs(probes, inputs, plain, ours)
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Example, Inputs
-from mass.fx.verification.probes import Probes
+from mass.fx.verification.probes import Probes, awake
 from mass.motion import alike, distance
 from mass.structure import leaves
 
@@ -28,6 +28,8 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
     """
     inputs = example.values
     ours, theirs, probes = copy.deepcopy(model), copy.deepcopy(traced), Probes(inputs)
+    for module in (ours, theirs):
+        awake(module)
     tried = [("the example", inputs), ("noise", probes.noise()), ("a constant", probes.constant()),
              ("a bright pixel", probes.pixel())]  # fmt: skip
     tried += [(f"a batch of {n}", batch) for n in (1, 2) if n != len(inputs[0]) and (batch := probes.of_batch(n))]
@@ -36,8 +38,12 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
             module.train(training)
         for what, values in tried if not training else tried[1:2]:
             _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
-    ours.eval(), theirs.eval()
-    if other := _other_gradient(ours, theirs, example, probes.of_batch(1) or probes.noise()):
+    other = ""
+    for training in (True, False) if not getattr(traced, "mass_evaluation_only", "") else (False,):
+        ours.train(training), theirs.train(training)
+        few = probes.of_batch(2 if training else 1) or probes.noise()  # a batch of one has no statistics
+        other = other or _other_gradient(ours, theirs, example, few)
+    if other:
         reason = f"the traced graph learns otherwise than the model: the gradient of '{other}' is another (torch.no_grad or an autograd function in its forward, say)"
         if model.training:
             remedy = "mark the module that has it with mass.mark_leaf, or convert the model in eval mode"
@@ -46,24 +52,34 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
 
 
 def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs) -> str:
-    """The first parameter whose gradient in the trace is not the model's, by a sum of all outputs; '' where all are, or none is known."""
-    learned = {name: p for name, p in ours.named_parameters() if p.requires_grad}
-    same = {name: p for name, p in theirs.named_parameters() if name in learned}
-    if not learned or same.keys() != learned.keys():
+    """The first parameter, or 'the input', whose gradient in the trace is not the model's, by a sum of all outputs; '' where all are.
+
+    Parameters that are frozen now are asked too: they may be trained later. Nothing is said where none is known.
+    """
+    for module in (ours, theirs):
+        for p in module.parameters():
+            p.requires_grad_(p.is_floating_point())
+    learned, same = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    names = [name for name in learned if name in same and learned[name].requires_grad]
+    if len(names) < len(learned):
         return ""
-    expected = _gradients(lambda *given: example.call(ours, given), learned, values)
-    found = _gradients(theirs, same, values)
+    expected = _gradients(lambda *given: example.call(ours, given), [learned[name] for name in names], values)
+    found = _gradients(theirs, [same[name] for name in names], values)
     if expected is None:
         return ""
+    names.append("the input")
     if found is None:
-        return next(iter(learned))
-    differ = [name for name, one in expected.items() if not _equal(one, found[name])]
+        return names[0]
+    differ = [n for n, one, other in zip(names, expected, found, strict=True) if not _equal(one, other)]
     if not differ:
         return ""
-    largest = max((distance(g, g)[1] for g in expected.values() if g is not None), default=0.0)
+    pairs = dict(zip(names, zip(expected, found, strict=True), strict=True))
+    largest = max(
+        (distance(g, g)[1] for name, g in zip(names[:-1], expected, strict=False) if g is not None), default=0.0
+    )
     for name in differ:
-        one, other = expected[name], found[name]
-        if one is None or other is None or distance(one, other)[0] > 1e-4 * largest:
+        one, other = pairs[name]
+        if one is None or other is None or distance(one, other)[0] > 1e-4 * (largest or distance(one, one)[1]):
             return name
     return ""
 
@@ -73,24 +89,24 @@ def _equal(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _gradients(
-    module: Callable[..., Any], parameters: dict[str, nn.Parameter], inputs: Inputs
-) -> dict[str, Tensor | None] | None:
-    """Of every parameter, of all floating-point outputs weighed and added up; None where there are none to learn from."""
+    module: Callable[..., Any], parameters: list[nn.Parameter], inputs: Inputs
+) -> list[Tensor | None] | None:
+    """Of every parameter and of the image, of all floating-point outputs weighed and added up; None where there are none to learn from."""
     given = tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
     try:
+        image = given[0].requires_grad_()
         with torch.enable_grad(), torch.random.fork_rng([]):
             torch.manual_seed(0)
-            outputs = [y for _, y in leaves(module(*given)) if isinstance(y, Tensor) and y.requires_grad]
+            outputs = [y for _, y in leaves(module(image * 1, *given[1:])) if isinstance(y, Tensor) and y.requires_grad]
             if not outputs:
                 return None
             total = sum(
                 ((y * torch.arange(1, y.numel() + 1, device=y.device).view(y.shape).cos()).sum() for y in outputs),
                 torch.zeros(()),
             )
-            found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+            return list(torch.autograd.grad(total, [*parameters, image], allow_unused=True))
     except Exception:  # noqa: BLE001 - what cannot be learned from is not compared
         return None
-    return dict(zip(parameters, found, strict=True))
 
 
 def require_trace(model: nn.Module, traced: Converted, example: Example, inputs: Inputs, where: str) -> None:
@@ -99,7 +115,10 @@ def require_trace(model: nn.Module, traced: Converted, example: Example, inputs:
     Raises:
         NotEquivariantError: naming the output that differs; `where` says where.
     """
-    _require(copy.deepcopy(model).eval(), copy.deepcopy(traced).eval(), example, inputs, where)
+    ours, theirs = copy.deepcopy(model).eval(), copy.deepcopy(traced).eval()
+    for module in (ours, theirs):
+        awake(module)
+    _require(ours, theirs, example, inputs, where)
 
 
 def runs(model: nn.Module, example: Example, inputs: Inputs) -> bool:
