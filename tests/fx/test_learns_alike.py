@@ -127,12 +127,32 @@ def test_a_decision_by_chance_is_not_frozen():
 
 @pytest.mark.parametrize(
     "function",
-    [lambda s, x: s.b(s.a(x) + s.a(x).roll(1, 0)), lambda s, x: s.b(s.a(x) - s.a(x).amax(0, keepdim=True))],
-    ids=["roll", "maximum"],
+    [
+        lambda s, x: s.b(s.a(x) + s.a(x).roll(1, 0)),
+        lambda s, x: s.b(s.a(x) - s.a(x).amax(0, keepdim=True)),
+        lambda s, x: s.b(s.a(x) - s.a(x).mean(0, keepdim=True)),
+        lambda s, x: s.b(s.a(x).flip(0)),
+        lambda s, x: s.b(s.a(x) - s.a(x).max(0, keepdim=True).values),
+    ],
+    ids=["roll", "maximum", "mean", "flip", "maximum and its index"],
 )
-def test_what_reads_other_images_is_refused_by_an_example_of_one(function):
+@pytest.mark.parametrize("images", [1, 2])
+def test_what_mixes_positions_of_several_images_is_refused(function, images):
+    """Each image has origins of its own: one position of two maps is two places."""
+    with pytest.raises(mass.NotEquivariantError, match="works across images at each position"):
+        mass.convert(Layers(lambda s, x: function(s, x).mean((2, 3))).eval(), X[:images])
+
+
+def test_what_mixes_images_unseen_is_refused_by_an_example_of_one():
+    class Mixing(nn.Module):
+        def forward(self, x):
+            return x + x.roll(1, 0)
+
+    mass.mark_leaf(Mixing, period=1)
+    model = Layers(lambda s, x: s.b(s.mixing(s.a(x))).mean((2, 3))).eval()
+    model.mixing = Mixing()
     with pytest.raises(mass.NotEquivariantError, match="does not move with the image"):
-        mass.convert(Layers(lambda s, x: function(s, x).mean((2, 3))).eval(), X[:1])
+        mass.convert(model, X[:1])
 
 
 @pytest.mark.parametrize("softmax", [torch.softmax, torch.log_softmax, lambda y, *how: y.softmax(*how)])

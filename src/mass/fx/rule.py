@@ -194,6 +194,12 @@ class Outright(NotEquivariantError):
     """A refusal that the whole map as period (mass.fx.rules.whole_map) would not mend."""
 
 
+def across_images(site: Site) -> Outright:
+    """The refusal of an operation that reads one position in several images: their origins differ, and so do those positions."""
+    reason = f"'{site.kind}' works across images at each position, and their maps lie at origins of their own"
+    return Outright(site.node.name, reason, "pool over positions before it, or let it work on one image")
+
+
 class UnequalWindows(NotEquivariantError):
     """Adaptive pooling whose windows differ in size; `multiple`: what the input's height and width must be multiples of."""
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from mass.fx.lattice import Grid
 from mass.fx.nodes import name_of
-from mass.fx.rule import Effect, Site, rule
+from mass.fx.rule import Effect, Site, across_images, rule
 from mass.nn.pointwise import ChannelsLast
 
 _REDUCTION = ("input", "dim", "keepdim")
@@ -24,7 +24,9 @@ def _channels(site: Site, dims: Any) -> tuple[int, ...]:
         raise site.refuse(f"'{name_of(site.node)}' over all axes")
     rank = len(site.shape)
     axes = tuple(d % rank for d in ((dims,) if isinstance(dims, int) else dims))
-    if not axes or {*site.map.dims, site.map.batch} & set(axes):
+    if site.map.batch in axes:
+        raise across_images(site)
+    if not axes or set(site.map.dims) & set(axes):
         raise site.refuse(f"'{name_of(site.node)}' over axes {axes}, not all of them channels")
     return axes
 

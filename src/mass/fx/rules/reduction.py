@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mass.fx.lattice import Grid
 from mass.fx.nodes import name_of
-from mass.fx.rule import Effect, Site, rule
+from mass.fx.rule import Effect, Site, across_images, rule
 from mass.nn.exact import ExactMean, ExactSum
 
 _REDUCTION = ("input", "dim", "keepdim")
@@ -21,8 +21,6 @@ def extreme(site: Site) -> Effect:
 def mean(site: Site) -> Effect:
     dims = _axes(site)
     value = _reduced(site, dims)
-    if site.map.batch in dims and value is not None:
-        raise _in_order(site, dims)
     swap = site.becomes(dims, bool(site.argument("keepdim", False)), site.node.kwargs.get("dtype"))
     change = f"exact {name_of(site.node)}" if value is None else ""
     return Effect(value, swap=swap, inputs=(site.input,), change=change)
@@ -38,9 +36,6 @@ def _reduced(site: Site, dims: tuple[int, ...]) -> Grid | None:
     spatial = set(site.map.dims) & set(dims)
     if 0 < len(spatial) < len(site.map.dims):
         raise site.refuse("a reduction over rows or columns alone leaves a map of the other axis")
+    if not spatial and site.map.batch in dims:
+        raise across_images(site)
     return None if spatial else site.map.without(() if site.argument("keepdim", False) else dims)
-
-
-def _in_order(site: Site, dims: tuple[int, ...]) -> Exception:
-    reason = f"'{name_of(site.node)}' over axes {dims} adds in an order that depends on the position"
-    return site.refuse(reason, "use a plain mean")

@@ -9,7 +9,7 @@ from torch import nn
 
 from mass.fx.lattice import Grid
 from mass.fx.nodes import concrete
-from mass.fx.rule import FRAME, FROM_FEATURES, Effect, Site, rule
+from mass.fx.rule import FRAME, FROM_FEATURES, Effect, Site, across_images, rule
 from mass.fx.rules.whole_map import CHANGE
 
 
@@ -64,6 +64,9 @@ def roll(site: Site) -> Effect:
     """A roll along positions commutes with all shifts, one along channels anyway; one of all axes as one does not."""
     if site.argument("dims") in (None, ()):
         raise site.refuse("rolling a map as one long vector")
+    dims = site.argument("dims")
+    if site.map.batch in {d % len(site.shape) for d in ((dims,) if isinstance(dims, int) else dims)}:
+        raise across_images(site)
     return Effect(site.map)
 
 

@@ -11,6 +11,8 @@ first of them is sampled by it, so that windows, masks, embeddings and strides l
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import fx
 
 from mass.axes import POSITIONS, sizes_along
@@ -108,6 +110,10 @@ def leave_canonical_position(node: fx.Node, plan: Plan) -> bool:
             kept, taken, _ = risen
             plan.rises[node] = taken, (1, 1)
             plan.values[node] = Grid(kept, dims)
-            plan.effects[node] = Effect(plan.values[node], change="moved back")
+            effect = (
+                plan.effects[node] if node in plan.digits else Effect(None)
+            )  # of the whole map: its period, and its cells
+            change = f"{effect.change} and is moved back" if effect.change else "moved back"
+            plan.effects[node] = replace(effect, value=plan.values[node], change=change)
             return True
     return False
