@@ -469,6 +469,19 @@ def test_a_functional_convolution_runs_densely_on_a_map_of_its_input_s_size(conv
     assert torch.allclose(*outputs, rtol=0, atol=1e-12)
 
 
+class Frozen(nn.Module):
+    """A convolution that is not to learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        with torch.no_grad():
+            y = self.conv(x)
+        return self.head(y)
+
+
 @pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
 @pytest.mark.parametrize(
     ("model", "x", "error", "message"),
@@ -479,6 +492,8 @@ def test_a_functional_convolution_runs_densely_on_a_map_of_its_input_s_size(conv
         (nn.AdaptiveAvgPool2d(4), X, mass.NotEquivariantError, "(APS|LPS) has no dense form of this operation"),
         (nn.Sequential(nn.Conv2d(4, 4, 1), nn.Flatten()), X, mass.NotEquivariantError, "one strided operation, this is none"),
         (lambda x: x, X, TypeError, "expected a torch.nn.Module, got function"),
+        (nn.DataParallel(nn.Conv2d(4, 4, 3, 2, 1)), X, TypeError, "this model is wrapped in DataParallel"),
+        (Frozen().train(), X, mass.NotEquivariantError, "the gradient of 'conv.weight' is another"),
     ],
 )  # fmt: skip
 def test_refusals(convert, model, x, error, message):

@@ -319,9 +319,27 @@ def returns(value):
         (lambda: mass.certify(Gated(), (MASK, X)), TypeError, "expected floating-point values, got torch.bool"),
         (lambda: mass.certify(nn.Identity(), [X, X[..., :8]], 2), ValueError, "certify one size at a time"),
         (lambda: mass.certify(nn.Identity(), X, "some"), ValueError, "shifts must be None, 'all', an int"),
+        (lambda: mass.certify(nn.Identity(), X, True), ValueError, "shifts must be None, 'all', an int"),
         (lambda: mass.certify(nn.Identity(), X, [(1, 2, 3)]), TypeError, "pairs"),
     ],
 )
 def test_wrong_inputs(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_signals_row_that_stays_is_not_invariant():
+    """(B, L) of signals of L holds a value for every position, as (B, H, W) of images does: staying is no answer."""
+    signals = torch.rand(2, 1, 24, generator=torch.Generator().manual_seed(0))
+
+    class Of(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def forward(self, x):
+            return self.function(x[:, 0])
+
+    assert mass.certify(Of(lambda y: y), signals)
+    assert not mass.certify(Of(lambda y: y.sort(1).values), signals)
+    assert mass.certify(Of(lambda y: y.sort(1).values[:, :5]), signals)

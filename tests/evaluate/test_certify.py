@@ -149,6 +149,21 @@ def test_segmentation_consistency(protocol):
     assert 20 < mass.segmentation_consistency(model, X, protocol) < 99
 
 
+class Named(nn.Module):
+    """Logits by a name."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, x):
+        return {self.name: plain()(x)}
+
+
+def test_logits_by_name_are_found():
+    assert mass.consistency(Named("logits"), X) == mass.consistency(Named("out"), X)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -170,6 +185,11 @@ def test_segmentation_consistency(protocol):
             lambda: mass.consistency(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1)), X),
             ValueError,
             "of one logit z",
+        ),
+        (
+            lambda: mass.consistency(Named("scores"), X),
+            ValueError,
+            "the model returns 'scores' by name, and neither 'out' nor",
         ),
     ],
 )

@@ -204,6 +204,19 @@ class Coarse(nn.Module):
         return F.avg_pool2d(x, 4, 3, ceil_mode=True)
 
 
+class Halving(nn.Module):
+    """One pooling, called until one position is left."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        for _ in range(4):
+            x = self.pool(x)
+        return x
+
+
 X = images(16)
 
 
@@ -216,6 +229,7 @@ X = images(16)
         (nn.Sequential(Opaque(), nn.ReLU()), X, 3, mass.NotEquivariantError, "node '_0': Opaque could not be traced, and samples inside"),
         (Indexed(), X, 3, mass.NotEquivariantError, "node 'max_pool2d.*': max pooling that returns indices"),
         (Coarse(), images(15), 3, mass.NotEquivariantError, r"of shape \(2, 3, 4, 4\) instead of \(2, 3, 5, 5\): an average pooling rounds sizes up"),
+        (Halving(), X, 3, mass.NotEquivariantError, "MaxPool2d leaves one position here, and samples by its stride at another call; give each"),
         (nn.Conv2d(3, 4, 3, 2), X, 0, ValueError, "kernel_size must be at least 1, got 0"),
         (nn.Conv2d(3, 4, 3, 2), X, 2.0, TypeError, "kernel_size must be an int, got 2.0"),
         (nn.Conv2d(3, 4, 3, 2), X[0], 3, ValueError, "add the batch axis"),

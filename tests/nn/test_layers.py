@@ -47,6 +47,7 @@ LAYERS = {
     "max": lambda: mass.MassMaxPool2d(3, 2, 1),
     "average": lambda: mass.MassAvgPool2d(2),
     "lp": lambda: mass.MassPool2d(nn.LPPool2d(2, 3, stride=2)),
+    "convolution": lambda: mass.MassPool2d(nn.Conv2d(4, 4, 3, 2, padding_mode="circular")),
     "soft": lambda: mass.MassPool2d(SoftPool(2)),
     "gated": lambda: mass.MassPool2d(GatedPool(), stride=2),
     "aps": lambda: mass.APS(2),

@@ -66,7 +66,7 @@ def _bound_to_the_frame(module: nn.Module) -> bool:
 
 def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair) -> Shifts:
     """All residues, a sample of them if there are too many, so many random shifts, or those that were given."""
-    if isinstance(shifts, str) and shifts != "all":
+    if isinstance(shifts, bool) or (isinstance(shifts, str) and shifts != "all"):
         raise ValueError(f"shifts must be None, 'all', an int, or pairs (rows, columns), got {shifts!r}.")
     if shifts is None or isinstance(shifts, str):
         if shifts is None and math.prod(residues) > MOST:
