@@ -81,7 +81,7 @@ def _is_of_any_size(node: fx.Node) -> bool:
     if name.startswith("adaptive"):
         return set(node.meta["shape"][2:]) == {1}
     if "pool" in name:  # a window that is larger than its map is cut to it
-        return not given.get("ceil_mode") and len(node.args) < 5
+        return _is_smaller_than_its_map(node, module) or (not given.get("ceil_mode") and len(node.args) < 5)
     if module is not None:
         known = operation_of_module(module) is not None or marked_period(module) is not None
         return known and given.get("size") is None
@@ -92,3 +92,10 @@ def _is_of_any_size(node: fx.Node) -> bool:
     if name == "interpolate":
         return len(node.args) < 2 and given.get("size") is None
     return name in _OF_ANY_SIZE
+
+
+def _is_smaller_than_its_map(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a pooling has a window that its map is larger than, and so all larger maps are."""
+    window = getattr(module, "kernel_size", None)
+    sizes = node.all_input_nodes[0].meta["shape"][2:]
+    return window is not None and max(window if isinstance(window, tuple) else (window,)) < min(sizes, default=0)
