@@ -93,7 +93,7 @@ def test_mobilenet_of_few_images_takes_the_same_steps(monkeypatch, tmp_path):
     assert solar_cells.fine_tuned_on_few(SETTINGS, tmp_path, tmp_path) == []
     sets = dict.fromkeys(recipe.dataset for recipe in asked)
     assert list(sets) == [*(f"solar-cells-{count}-images" for count in SETTINGS.tuned_few), "solar-cells"]
-    assert len(asked) == len(sets) * len(SETTINGS.tuned_methods) * SETTINGS.tuned_seeds
+    assert len(asked) == len(sets) * len(SETTINGS.tuned_methods) * SETTINGS.tuned_few_seeds
     assert {recipe.epochs for recipe in asked} == {SETTINGS.tuned_few_epochs}
 
 

@@ -77,7 +77,7 @@ def fine_tuned_on_few(settings: Any, root: Path, folder: Path) -> Rows:
     if not settings.tuned_few:
         return rows
     for images, name in _of_few("solar-cells", settings.tuned_few, root):
-        made = recipes_fine_tuned(settings, name, epochs=settings.tuned_few_epochs)
+        made = recipes_fine_tuned(settings, name, epochs=settings.tuned_few_epochs, seeds=settings.tuned_few_seeds)
         about_set = {"stage": "fine-tuned, few images", "images": images}
         rows += [about_set | row for row in _found(made, root, folder)]
     return rows

@@ -33,6 +33,7 @@ class Periodic(Settings):
     tuned_seeds: int
     tuned_few: tuple[int, ...]  # training images
     tuned_few_epochs: int  # of as many steps as with all images
+    tuned_few_seeds: int
     cut_methods: tuple[str, ...]  # on solar cells of 288 x 288 pixels, from published weights
     cut_epochs: int  # 0: not run
     cut_seeds: int
