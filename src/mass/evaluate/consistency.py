@@ -77,7 +77,9 @@ def _scores(model: nn.Module, x: Tensor, dense: bool = False) -> Tensor:
     if isinstance(scores, dict):  # of torchvision's segmentation networks, or of transformers
         name = next((name for name in ("out", "logits") if name in scores), None)
         if name is None:
-            raise ValueError(f"the model returns {', '.join(map(repr, scores))} by name, and neither 'out' nor 'logits'.")
+            raise ValueError(
+                f"the model returns {', '.join(map(repr, scores))} by name, and neither 'out' nor 'logits'."
+            )
         scores = scores[name]
     require_finite(scores, "the model's outputs")
     if scores.ndim != (4 if dense else 2) or scores.shape[1] < 2:
