@@ -440,8 +440,8 @@ Markdown(run.published("worst_cases_paired"))
 #   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place,
 #   by two or three points each, within chance after correction.
 # * Of few images, from published weights (`reduced`, three seeds), MASS and random shifts are not told apart, in place
-#   or shifted, at any number of images; on average over shifts APS and circular padding alone lie within two points of
-#   them. The plain network leads in place; it and the anti-aliased one fall far when shifted.
+#   or shifted, at any number of images; on average over shifts APS lies within two points of them, circular padding alone
+#   within five. The plain network leads in place; it and the anti-aliased one fall far when shifted.
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError, as_pair
@@ -63,12 +63,8 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
         reason = f"it no longer fits when borders wrap and every stride s gives H / s outputs ({first})"
         raise NoLongerFits(failed.name, reason, _PAD) from error
     for node in converted.graph.nodes:
-        y, positions = recorder.kept.get(node.name), node.meta.get("positions")
-        if positions is None or not isinstance(y, Tensor) or not isinstance(node.meta.get("shape"), tuple):
-            continue
-        spans = [axis for axis in positions.dims if node.meta["shape"][axis] == 1 < y.shape[axis]]
-        if spans and len(node.meta["shape"]) == y.ndim:
-            reason = f"the model has one position along axes {tuple(spans)} there, and with borders that wrap, where every stride s gives H / s outputs, {tuple(y.shape[axis] for axis in spans)}"
+        if spans := _spans_its_map(node, recorder.kept):
+            reason = f"its window spans its map along axes {spans}, and with borders that wrap it would fit at every position"
             raise NoLongerFits(node.name, reason, _PAD)
     for node in returned(converted.graph):
         y, shape = recorder.kept.get(node.name), node.meta.get("shape")
@@ -83,6 +79,23 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
         if positions is None or all(shape[axis] == 1 for axis in positions.dims):
             reason = f"the model returns {shape}, and with borders that wrap, where every stride s gives H / s outputs, it would be {tuple(y.shape)}"
             raise NoLongerFits(node.name, reason, _PAD)
+
+
+def _spans_its_map(node: fx.Node, kept: dict[str, Any]) -> tuple[int, ...]:
+    """Axes along which a window leaves the model one position, where its stride would leave more."""
+    y, shape, positions = kept.get(node.name), node.meta.get("shape"), node.meta.get("positions")
+    if positions is None or not isinstance(y, Tensor) or not isinstance(shape, tuple) or len(shape) != y.ndim:
+        return ()
+    source = node.all_input_nodes[0] if node.all_input_nodes else node
+    while "shape" not in source.meta and source.all_input_nodes:  # moved to an origin
+        source = source.all_input_nodes[0]
+    x, before = kept.get(source.name), source.meta.get("shape")
+    if not isinstance(x, Tensor) or not isinstance(before, tuple) or len(before) != y.ndim or x.ndim != y.ndim:
+        return ()
+    return tuple(
+        axis for axis in positions.dims
+        if shape[axis] == 1 < y.shape[axis] and before[axis] * y.shape[axis] // x.shape[axis] > 1
+    )  # fmt: skip
 
 
 def _shapes(output: Any) -> list[tuple[int, ...]]:
