@@ -246,3 +246,20 @@ def test_where_nobody_can_judge_a_size_it_is_refused(monkeypatch):
     assert network(X).shape == (2, 4)
     with pytest.raises(ValueError, match=r"it runs, and the plain network does not \(no room\)"):
         network(LARGER)
+
+
+def test_nothing_is_printed_where_a_larger_size_does_not_fit(capfd):
+    """`torch.fx` prints where a graph fails when it is called."""
+
+    class Squares(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return torch.maximum(y, y.transpose(2, 3))
+
+    network = mass.convert(Squares().eval(), X)
+    assert mass.certify(network, X, shifts=8)
+    assert capfd.readouterr() == ("", "")

@@ -64,7 +64,7 @@ def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values
     if len(names) < len(learned):
         return ""
     expected = _gradients(lambda *given: example.call(ours, given), [learned[name] for name in names], values)
-    found = _gradients(theirs, [same[name] for name in names], values)
+    found = _gradients(theirs.forward, [same[name] for name in names], values)
     if expected is None:
         return ""
     names.append("the input")
@@ -131,7 +131,7 @@ def _require(ours: nn.Module, theirs: nn.Module, example: Example, values: Input
     expected = _outcome(lambda *given: example.call(ours, given), values)
     if isinstance(expected, Exception):
         return  # the model does not take this
-    found = _outcome(theirs, values)
+    found = _outcome(theirs.forward, values)  # a call of it would print what fails, which here is an answer
     if isinstance(found, ValueError) and "would decide otherwise" in str(found):
         return  # said in a sentence when it runs
     _require_same(expected, found, where)
