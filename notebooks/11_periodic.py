@@ -328,7 +328,7 @@ asked_of = {"in place": "top1", "shifted at random": "shifted_top1"}
 figures.differences(solar_cells.against_shifts(tuned_few, "baseline-zero-shifts", asked_of))
 
 # %% [markdown]
-# And of cells that are not scaled, their middle 288 x 288 pixels, three ways, as short a training:
+# And of cells that are not scaled, their middle 288 x 288 pixels, three ways, in half of these steps:
 
 # %% tags=["measures"]
 tuned_cut, gains_cut = solar_cells.fine_tuned_cut(settings, run.root, run.checkpoints)
