@@ -129,7 +129,7 @@ def tuned_on_few(rows: pd.DataFrame) -> Figure:
     for ax, (field, title) in zip(axes, {"top1": "in place", "shifted_top1": "shifted at random"}.items(), strict=True):
         _in_doublings(ax, rows, "images", field)
         ax.set(title=title, xlabel="training images, in as many steps")
-    axes[0].set_ylabel("images right, %")
+    axes[0].set(ylabel="images right, %", ylim=(30, 90))
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
 
