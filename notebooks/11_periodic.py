@@ -429,8 +429,8 @@ Markdown(run.published("worst_cases_paired"))
 #   images. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
 # * Random shifts in training are the honest competitor: what they cost is time. On generated vias (`reduced`, three
 #   seeds) MASS is right about 98 of 100 images at every residue after 128 steps, and about all after 1,024. A network
-#   that is shown shifts is right about none after 256, in one run of three about all after 1,024, and in all three after
-#   2,048.
+#   that is shown shifts is right about none after 256, in one run of three about all after 1,024, and in all three
+#   after 2,048.
 # * On solar cells, from nothing, random shifts in training and a filter nearly make up for the grid: on average over
 #   residues they are as accurate as MASS. At the worst residue they lose a few points and MASS none: told apart image
 #   by image in one seed's networks, and not over five seeds after correction (`reduced`). Without either, the fixed
@@ -445,8 +445,8 @@ Markdown(run.published("worst_cases_paired"))
 #   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place,
 #   by two or three points each, within chance after correction.
 # * Of few images, from published weights (`reduced`, three seeds), MASS and random shifts are not told apart, in place
-#   or shifted, at any number of images; on average over shifts APS lies within two points of them, circular padding alone
-#   within five. The plain network leads in place; it and the anti-aliased one fall far when shifted.
+#   or shifted, at any number of images; on average over shifts APS lies within two points of them, circular padding
+#   alone within five. The plain network leads in place; it and the anti-aliased one fall far when shifted.
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
