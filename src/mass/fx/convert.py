@@ -29,8 +29,9 @@ from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
+from mass.fx.verification.fits import NoLongerFits, check_runs
 from mass.fx.verification.larger import only_at_this_size
-from mass.fx.verification.verify import Gate, NoLongerFits, check_runs
+from mass.fx.verification.verify import Gate
 from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.graph.alignment import SelectOrigin, Symmetrise

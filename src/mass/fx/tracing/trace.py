@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
@@ -23,6 +22,7 @@ from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import without_hooks
 from mass.fx.rule import operation_of_module
 from mass.fx.tracing import size_guards
+from mass.fx.tracing.dropout import follow_training
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.size_guards import SizedTracer, as_modules
 from mass.fx.tracing.spelling import spelt_alike
@@ -155,35 +155,6 @@ def shape_of(value: Any) -> Any:
     if isinstance(value, Tensor):
         return tuple(value.shape)
     return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
-
-
-_DROPOUTS: dict[Any, Any] = {
-    F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d,
-    F.alpha_dropout: nn.AlphaDropout, F.feature_alpha_dropout: nn.FeatureAlphaDropout,
-}  # fmt: skip
-
-
-def _follow_training(evaluating: fx.GraphModule, training: fx.GraphModule, now: bool) -> None:
-    """Functional dropout froze `training` as it was when traced: where the two traces differ in it, make it a module.
-
-    Dropout that is always on, or never, is the same in both and stays.
-    """
-    for ours, theirs in zip(evaluating.graph.nodes, training.graph.nodes, strict=False):
-        if ours.target not in _DROPOUTS or theirs.target is not ours.target or _drops(ours) == _drops(theirs):
-            continue
-        dropout = _DROPOUTS[ours.target](_given(ours, 1, "p", 0.5), bool(_given(ours, 3, "inplace", False))).train(now)
-        for module, node in ((evaluating, ours), (training, theirs)):
-            module.add_submodule(f"mass_{node.name}", dropout)
-            source = _given(node, 0, "input", None)
-            node.op, node.target, node.args, node.kwargs = "call_module", f"mass_{node.name}", (source,), {}
-
-
-def _drops(node: fx.Node) -> bool:
-    return bool(_given(node, 2, "training", True))
-
-
-def _given(node: fx.Node, position: int, name: str, default: Any) -> Any:
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
 def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
@@ -338,7 +309,7 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
         difference = str(refusal)
     original.eval()
     if not difference:
-        _follow_training(traced, traced_training, trains)
+        follow_training(traced, traced_training, trains)
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)
         difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
     if difference and trains:

@@ -59,9 +59,9 @@ def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values
     for module in (ours, theirs):
         for p in module.parameters():
             p.requires_grad_(p.is_floating_point())
-    learned, same = dict(ours.named_parameters()), dict(theirs.named_parameters())
-    names = [name for name in learned if name in same and learned[name].requires_grad]
-    if len(names) < len(learned):
+    learned, same = ({name: p for name, p in module.named_parameters() if p.requires_grad} for module in (ours, theirs))
+    names = list(learned)
+    if same.keys() != learned.keys():
         return ""
     expected = _gradients(lambda *given: example.call(ours, given), [learned[name] for name in names], values)
     found = _gradients(theirs.forward, [same[name] for name in names], values)
