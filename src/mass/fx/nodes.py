@@ -55,6 +55,12 @@ def concrete(argument: Any) -> Any:
     return fx.node.map_arg(argument, lambda n: n.meta.get("value", n))
 
 
+def cut_along(node: fx.Node) -> Any:
+    """The axis along which `split`, `chunk` or `unbind` cut a tensor into parts."""
+    place = 1 if name_of(node) == "unbind" else 2
+    return node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
+
+
 def is_in_place(node: fx.Node) -> bool:
     """Whether an operation writes to a tensor that others may read."""
     if node.op == "call_module":

@@ -20,18 +20,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import plain
+from mass.fx.nodes import cut_along, name_of
 from mass.fx.tracing.symbols import Symbol, SymbolAttribute
 from mass.nn.graph.guards import Decision, Make
+from mass.structure import leaves
 
-_CUTS = (
-    "split",
-    "chunk",
-    "unbind",
-    "tensor_split",
-    "hsplit",
-    "vsplit",
-    "dsplit",
-)  # into parts, as many as the size allows
+# Into parts, as many as the size allows.
+_CUTS = ("split", "chunk", "unbind", "tensor_split", "hsplit", "vsplit", "dsplit")
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
 # What may be asked of a tensor: none of it depends on its values.
@@ -102,12 +97,13 @@ class SizedTracer(fx.Tracer):
         """How many values a tuple or list has for the example; other inputs must give as many parts of a tensor."""
         number = count(self._value(obj.node))
         node = obj.node
-        if getattr(node.target, "__name__", node.target) in _CUTS and 1 not in (node.args[-1], node.kwargs.get("dim")):
+        if name_of(node) in _CUTS and cut_along(node) != 1:
             self._decided(self.create_proxy("call_function", count, (obj,), {}), number, "")
         return number
 
     def _shown(self, node: fx.Node) -> list[str]:
-        return [str(self._values.get(a, a) if isinstance(a, fx.Node) else a) for a in node.args]
+        values = [(a, self._values.get(a, a)) if isinstance(a, fx.Node) else (a, a) for a in node.args]
+        return [str(a if any(isinstance(part, Tensor) for _, part in leaves(v)) else v) for a, v in values]
 
     def _asked(self, node: fx.Node) -> bool:
         """Whether a number follows from what tensors are, and not from their values."""

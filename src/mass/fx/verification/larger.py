@@ -14,7 +14,7 @@ from torch import fx, nn
 
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, name_of
+from mass.fx.nodes import cut_along, module_of, name_of
 from mass.fx.rule import operation_of_module
 from mass.fx.tracing.example import Example, Inputs
 from mass.fx.verification.probes import Probes
@@ -88,7 +88,7 @@ def _is_of_any_size(node: fx.Node) -> bool:
     if name == "getitem":
         return not isinstance(node.meta.get("shape"), tuple) or isinstance(node.args[1], int)
     if name in ("chunk", "split", "unbind"):
-        return 1 in (node.args[-1], given.get("dim"))
+        return cut_along(node) == 1
     if name == "interpolate":
         return len(node.args) < 2 and given.get("size") is None
     return name in _OF_ANY_SIZE
