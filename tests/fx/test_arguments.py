@@ -80,6 +80,12 @@ def test_arguments_that_the_model_does_not_have():
         mass.convert(Scaled().eval(), {"x": X, "other": 1})
 
 
+@pytest.mark.parametrize(("example", "name"), [((X, 1.0, False, None), "4"), ({"x": X, "mask": None}, "'mask'")])
+def test_nothing_is_no_input(example, name):
+    with pytest.raises(ValueError, match=rf"value {name} of the example is None, which is no input; leave it out"):
+        mass.convert(Net().eval(), example)
+
+
 def idioms(x):
     """Ways in which models ask for sizes and kinds."""
     import numpy

@@ -1,5 +1,7 @@
 """A converted network learns as its model does: gradients that tracing loses are noticed; so are forwards that were replaced."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -123,36 +125,6 @@ def test_a_decision_by_chance_is_not_frozen():
         network.train()
     with pytest.raises(mass.NotEquivariantError, match="draws random numbers while it is traced"):
         mass.convert(Layers(dropped).train(), X)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda s, x: s.b(s.a(x) + s.a(x).roll(1, 0)),
-        lambda s, x: s.b(s.a(x) - s.a(x).amax(0, keepdim=True)),
-        lambda s, x: s.b(s.a(x) - s.a(x).mean(0, keepdim=True)),
-        lambda s, x: s.b(s.a(x).flip(0)),
-        lambda s, x: s.b(s.a(x) - s.a(x).max(0, keepdim=True).values),
-    ],
-    ids=["roll", "maximum", "mean", "flip", "maximum and its index"],
-)
-@pytest.mark.parametrize("images", [1, 2])
-def test_what_mixes_positions_of_several_images_is_refused(function, images):
-    """Each image has origins of its own: one position of two maps is two places."""
-    with pytest.raises(mass.NotEquivariantError, match="works across images at each position"):
-        mass.convert(Layers(lambda s, x: function(s, x).mean((2, 3))).eval(), X[:images])
-
-
-def test_what_mixes_images_unseen_is_refused_by_an_example_of_one():
-    class Mixing(nn.Module):
-        def forward(self, x):
-            return x + x.roll(1, 0)
-
-    mass.mark_leaf(Mixing, period=1)
-    model = Layers(lambda s, x: s.b(s.mixing(s.a(x))).mean((2, 3))).eval()
-    model.mixing = Mixing()
-    with pytest.raises(mass.NotEquivariantError, match="does not move with the image"):
-        mass.convert(model, X[:1])
 
 
 @pytest.mark.parametrize("softmax", [torch.softmax, torch.log_softmax, lambda y, *how: y.softmax(*how)])
@@ -292,3 +264,43 @@ def test_a_part_in_single_precision_is_compared_as_such():
     for seed in range(6):
         torch.manual_seed(seed)
         assert mass.certify(mass.convert(Normed().eval(), X), X, shifts=4)
+
+
+def test_gradients_are_compared_beside_integer_parameters():
+    """They have none, and hide nobody's."""
+    model = Network(frozen).train()
+    model.steps = nn.Parameter(torch.zeros(1, dtype=torch.long), requires_grad=False)
+    with pytest.raises(mass.NotEquivariantError, match="the gradient of 'a.weight' is another"):
+        mass.convert(model, X)
+
+
+def test_gradients_are_compared_where_the_number_of_images_is_the_examples():
+    class Separately(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return torch.stack(list(self.conv(x).unbind(0))).mean((2, 3))
+
+    assert mass.convert(Separately().train(), X).mass_evaluation_only == ""
+
+
+def test_a_part_that_leaves_autocast_is_not_run_under_it():
+    class Precise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x):
+            y = self.a(x)
+            with torch.autocast("cpu", enabled=False):
+                return self.b(y.float()).mean((2, 3))
+
+    for network in (mass.convert(Precise().eval(), X), copy.deepcopy(mass.convert(Precise().eval(), X))):
+        assert mass.certify(network, X, shifts=4)
+        with (
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            pytest.raises(mass.NotEquivariantError, match="turns autocast off for a part of it"),
+        ):
+            network(X)

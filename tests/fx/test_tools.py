@@ -120,6 +120,12 @@ def test_wrapped_models_say_what_to_convert(resnet, wrap, message):
         mass.convert(wrap(resnet), X)
 
 
+def test_scripted_parts_are_named():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), torch.jit.script(nn.Conv2d(4, 4, 3, 1, 1)))
+    with pytest.raises(TypeError, match="submodule '1' is TorchScript, which cannot be traced; put the module there"):
+        mass.convert(model, X)
+
+
 class OwnDetector(nn.Module):
     """None of torchvision's (mass.detection): it decides by values what it computes."""
 

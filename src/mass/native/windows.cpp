@@ -172,26 +172,37 @@ void pixel_windows(const float* x, float* out, const Window& w, const int64_t* o
     if (bias) std::copy(bias, bias + C, last.begin());
 #pragma omp parallel num_threads(threads_for(w.batch * w.height * w.width * C * 4))
     {
+        // Filled per image and per line: divisions for every few pixels would take longer than their sums.
         std::vector<int64_t> columns(out_w * w.kernel_w), rows(w.kernel_h);
+        std::vector<char> adjoin(out_w);  // whether N outputs from here on, and all their taps, lie next to each other
         std::vector<const float*> from(taps);
+        int64_t image = -1;
 #pragma omp for schedule(static)
         for (int64_t line = 0; line < w.batch * out_h; line++) {
             const int64_t b = line / out_h, n = line % out_h;
             const int64_t o = origin ? origin[2 * b] : 0, p = origin ? origin[2 * b + 1] : 0;
             for (int64_t i = 0; i < w.kernel_h; i++)
                 rows[i] = (b * w.height + wrapped(n * w.stride_h + i * w.dilation_h - w.top + o, w.height)) * w.width * C;
-            for (int64_t j = 0; j < w.kernel_w; j++) {
-                int64_t column = wrapped(j * w.dilation_w - w.left + p, w.width);
+            if (b != image) {
+                image = b;
+                for (int64_t j = 0; j < w.kernel_w; j++) {
+                    int64_t column = wrapped(j * w.dilation_w - w.left + p, w.width);
+                    for (int64_t m = 0; m < out_w; m++) {
+                        columns[m * w.kernel_w + j] = column * C;
+                        for (column += w.stride_w; column >= w.width;) column -= w.width;
+                    }
+                }
                 for (int64_t m = 0; m < out_w; m++) {
-                    columns[m * w.kernel_w + j] = column * C;
-                    for (column += w.stride_w; column >= w.width;) column -= w.width;
+                    const int64_t *here = &columns[m * w.kernel_w], *there = here + (N - 1) * w.kernel_w;
+                    adjoin[m] = m + N <= out_w;
+                    for (int64_t j = 0; adjoin[m] && j < w.kernel_w; j++) adjoin[m] = there[j] == here[j] + (N - 1) * apart;
                 }
             }
             for (int64_t m = 0; m < out_w;) {
-                const int64_t *here = &columns[m * w.kernel_w], *there = here + (N - 1) * w.kernel_w;
-                bool together = m + N <= out_w;
-                for (int64_t j = 0; together && j < w.kernel_w; j++) together = there[j] == here[j] + (N - 1) * apart;
-                for (int64_t t = 0; t < taps; t++) from[t] = x + rows[t / w.kernel_w] + here[t % w.kernel_w];
+                const int64_t* here = &columns[m * w.kernel_w];
+                const bool together = adjoin[m];
+                for (int64_t i = 0, t = 0; i < w.kernel_h; i++)
+                    for (int64_t j = 0; j < w.kernel_w; j++, t++) from[t] = x + rows[i] + here[j];
                 const int count = together ? N : 1;
                 float* to = out + (line * out_w + m) * C;
                 int64_t c = 0;

@@ -18,6 +18,7 @@ from torch.package import sys_importer
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
+from mass.fx.network.autocast import require_no_autocast
 from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
 from mass.fx.network.door import OnlySize, why_not
@@ -49,6 +50,7 @@ class Converted(fx.GraphModule):
             each of the volume; None of all other networks.
         mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
         mass_only_size: the one size of images that it was found to hold for; None where others do (mass.fx.verification.larger).
+        mass_leaves_autocast: types of devices for which a part of the model turns autocast off (mass.fx.tracing.autocast).
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -66,6 +68,7 @@ class Converted(fx.GraphModule):
     mass_antialiased: bool = False
     mass_tied: dict[str, nn.Module] | None = None
     mass_only_size: OnlySize | None = None
+    mass_leaves_autocast: frozenset[str] = frozenset()
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""
@@ -127,6 +130,8 @@ class Converted(fx.GraphModule):
                 )
         if self.mass_only_size is not None:
             self.mass_only_size.require(self._mass_image(args, kwargs))
+        if self.mass_leaves_autocast:
+            require_no_autocast(self.mass_leaves_autocast)
         if torch.compiler.is_compiling() or not self.mass_example_shape:
             return nn.Module.__call__(self, *args, **kwargs)
         try:

@@ -90,5 +90,11 @@ def as_example(example_input: Any) -> Example:
         example = Example(tuple(example_input))
     else:
         example = Example((example_input,))
+    for k, value in enumerate(example.values):
+        if value is None:
+            name = repr(example.keywords[k]) if example.keywords else k + 1
+            raise ValueError(
+                f"value {name} of the example is None, which is no input; leave it out, and give the others by name in a dict."
+            )
     check_batch(example.values[0] if example.values else None)  # type: ignore[arg-type]
     return example

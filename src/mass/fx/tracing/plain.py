@@ -29,6 +29,11 @@ def require_plain(model: nn.Module) -> None:
         raise TypeError(
             f"this model is TorchScript ({kind}), which cannot be traced; convert the model that it was made of."
         )
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"submodule '{name}' is TorchScript, which cannot be traced; put the module there that it was made of."
+            )
     if isinstance(model, Converted):
         return
     taken = {"meta", *dir(Converted)} - set(dir(nn.Module))  # `graph`, `code`, `total_stride`

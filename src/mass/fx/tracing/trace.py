@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
+from mass.fx.network.autocast import leaving_autocast
 from mass.fx.network.calls import Call, Moment, packed
 from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import without_hooks
@@ -214,7 +215,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     tracer = _Tracer(example, opaque)
     drawn = _drawn()
     try:
-        with _attributes_kept(model):
+        with _attributes_kept(model), leaving_autocast() as left:
             graph = tracer.trace(model)
         if model.training and drawn != _drawn():
             reason = f"{type(model).__name__} draws random numbers while it is traced, and they would stay what they were then"
@@ -240,7 +241,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         raise refusal.within(tracer.failed) from error
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
-    traced.mass_calls = tuple(tracer.calls)
+    traced.mass_calls, traced.mass_leaves_autocast = tuple(tracer.calls), frozenset(left)
     if "mass_output" in model._modules:  # belongs to the graph
         del model.mass_output
     return traced

@@ -26,6 +26,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError, as_pair
 from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Inputs
+from mass.fx.verification.batches import require_apart
 from mass.fx.verification.fits import PAD
 from mass.fx.verification.probes import Probes, awake
 from mass.fx.verification.recording import Comparer, Recorder
@@ -104,7 +105,7 @@ class Gate:
             ours = self._nodes()
             around = any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True))
             larger = self._larger() if around else None  # a step of the coarsest lattice leads around the whole image
-            self._across_images()
+            self._across_images(around)
             if larger is None:
                 self._outputs(self.probes, self.moving, plain, ours)
                 return
@@ -112,25 +113,20 @@ class Gate:
             if any(self._shifts(self.probes)[0]):  # along the other axis it does not
                 self._outputs(self.probes, self.moving, plain, ours, between=False)
 
-    def _across_images(self) -> None:
-        """Where one image's output depends on another's, outputs move along in a batch of two as well, which the example may not be."""
-        alone = self.probes.of_batch(1)
-        pair = self.probes.of_batch(2) if len(self.moving[0]) == 1 else None
-        if pair is None or alone is None:
+    def _across_images(self, around: bool) -> None:
+        """Images of a batch do not work together, which an example of one does not show; `around`: a step of the coarsest lattice leads
+        around the image, and a larger one is asked."""
+        probes = Probes(self.probes.doubled()) if around else self.probes
+        inputs = probes.of_batch(max(2, len(self.moving[0])))
+        if inputs is None:
             return
-        probes = Probes(pair)
-        two = self._precise(probes.noise())
-        one = tuple(x[:1] if isinstance(x, Tensor) and x.ndim and len(x) == 2 else x for x in two)
+        probes = Probes(inputs)
+        inputs = self._precise(probes.moving())
         try:
-            both, first = ([y for _, y in leaves(self._run(self.traced, x))] for x in (two, one))
-        except Exception:  # noqa: BLE001 - a model of one image
+            self._run(self.traced, inputs)
+        except Exception:  # noqa: BLE001 - a model of one image, or of one size
             return
-        tensors = [(y, z) for y, z in zip(first, both, strict=False) if isinstance(y, Tensor) and y.ndim]
-        if all(alike(y, z[: len(y)], self.tolerance) for y, z in tensors):
-            return
-        plain = self._reference(two).kept["output"]
-        ours = [self._run(self.converted, x) for x in (two, *(probes.shifted(two, t) for t in self._shifts(probes)))]
-        self._outputs(probes, two, plain, ours)
+        require_apart(self._reference, probes, inputs, self._shifts(probes)[0], self.tolerance)
 
     def check_larger(self, inputs: Inputs, where: str, moves: bool = True) -> None:
         """Both for noise of a larger size, of outputs alone, the last thing that a gate is asked; `where`: which size, in words.

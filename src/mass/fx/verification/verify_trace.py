@@ -38,10 +38,15 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
             module.train(training)
         for what, values in tried if not training else tried[1:2]:
             _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
+    alone = probes.of_batch(1)
+    counted = alone is not None and isinstance(
+        _outcome(theirs.eval().forward, alone), Exception
+    )  # the example's number of images
     other = ""
     for training in (True, False) if not getattr(traced, "mass_evaluation_only", "") else (False,):
         ours.train(training), theirs.train(training)
-        few = probes.of_batch(2 if training else 1) or probes.noise()  # a batch of one has no statistics
+        few = None if counted else probes.of_batch(2 if training else 1)  # a batch of one has no statistics
+        few = few or probes.noise()
         other = other or _other_gradient(ours, theirs, example, few)
     if other:
         reason = f"the traced graph learns otherwise than the model: the gradient of '{other}' is another (torch.no_grad or an autograd function in its forward, say)"
