@@ -177,6 +177,24 @@ def test_depthwise_convolution(w, channels, memory_format, seed):
 
 
 @compiled
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("width", range(1, 18))
+def test_outputs_that_are_summed_together_are_those_summed_alone(width, stride, kernel):
+    """Channels last, some neighbours of a row are computed at once, fewer near its end: every shift puts that end elsewhere."""
+    generator = torch.Generator().manual_seed(width)
+    x = torch.randn(1, 40, 2 * stride, width * stride, generator=generator)
+    weight = torch.randn(40, 1, kernel, kernel, generator=generator)
+    pads = window_pads(kernel, stride, kernel // 2)
+
+    def found(by: int) -> torch.Tensor:
+        moved = x.roll(by * stride, 3).contiguous(memory_format=torch.channels_last)
+        return native.depthwise(moved, weight, None, (stride, stride), (1, 1), pads, None)
+
+    assert all(torch.equal(found(by), found(0).roll(by, 3)) for by in range(width))
+
+
+@compiled
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_kernels_are_the_same_at_any_number_of_threads(threads, memory_format):

@@ -148,21 +148,38 @@ void plane_windows(const float* x, float* out, const Window& w, const int64_t* o
     }
 }
 
-// N outputs of a row that lie next to each other, and whose taps do: channels [c, c + 16) of each.
-template <class Op, int N>
-inline void pixels(const float* const* from, int64_t apart, int64_t c, int64_t taps, const float* weight, int64_t whole, Vec* sums) {
-    for (int64_t t = 0; t < taps; t++) {
-        const Vec k = weight ? load(weight + t * whole + c) : Vec{};
-        const float* p = from[t] + c;
-        for (int n = 0; n < N; n++) sums[n] = Op::step(sums[n], load(p + n * apart), k);
+// N outputs of a row that lie next to each other, and whose taps do, `apart` elements from one to the next: all whole vectors of
+// channels; the first channel that is left is returned. T: how many taps, 0 for any number. Every sum takes its taps in their order.
+template <class Op, int N, int T>
+inline int64_t pixels(const float* const* from, int64_t C, int64_t apart, int64_t taps, const float* weight, int64_t whole,
+                      const float* last, float initial, float* to) {
+    const float* place[T ? T : 1];
+    for (int t = 0; t < T; t++) place[t] = from[t];
+    int64_t c = 0;
+    for (; c + LANES <= C; c += LANES) {
+        Vec sums[N];
+        for (int n = 0; n < N; n++) sums[n] = every(initial);
+        const auto add = [&](int64_t t, const float* p) {
+            const Vec k = weight ? load(weight + t * whole + c) : Vec{};
+            for (int n = 0; n < N; n++) sums[n] = Op::step(sums[n], load(p + n * apart), k);
+        };
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) add(t, place[t] + c);
+        for (int64_t t = T; t < taps; t++) add(t, from[t] + c);
+        for (int n = 0; n < N; n++) store(to + n * C + c, last ? sums[n] + load(last + c) : sums[n]);
     }
+    return c;
+}
+
+// The same of so many outputs, chosen at run time.
+template <class Op, int T> inline auto several(int count) {
+    return count == 6 ? pixels<Op, 6, T> : count == 4 ? pixels<Op, 4, T> : count == 2 ? pixels<Op, 2, T> : pixels<Op, 1, T>;
 }
 
 // Channels last: no buffer; all channels of a pixel are one contiguous sweep, a tap is another pixel.
 template <class Op>
 void pixel_windows(const float* x, float* out, const Window& w, const int64_t* origin, const float* weight, const float* bias,
                    float initial) {
-    constexpr int N = 4;
     const int64_t out_h = w.out_h(), out_w = w.out_w(), taps = w.kernel_h * w.kernel_w, C = w.channels;
     const int64_t whole = (C + LANES - 1) / LANES * LANES, apart = w.stride_w * C;
     std::vector<float> factors(weight ? taps * whole : 0, 0.0f), last(whole, 0.0f);
@@ -174,7 +191,7 @@ void pixel_windows(const float* x, float* out, const Window& w, const int64_t* o
     {
         // Filled per image and per line: divisions for every few pixels would take longer than their sums.
         std::vector<int64_t> columns(out_w * w.kernel_w), rows(w.kernel_h);
-        std::vector<char> adjoin(out_w);  // whether N outputs from here on, and all their taps, lie next to each other
+        std::vector<int64_t> run(out_w);  // how many outputs from here on lie next to each other with all their taps
         std::vector<const float*> from(taps);
         int64_t image = -1;
 #pragma omp for schedule(static)
@@ -192,28 +209,22 @@ void pixel_windows(const float* x, float* out, const Window& w, const int64_t* o
                         for (column += w.stride_w; column >= w.width;) column -= w.width;
                     }
                 }
-                for (int64_t m = 0; m < out_w; m++) {
-                    const int64_t *here = &columns[m * w.kernel_w], *there = here + (N - 1) * w.kernel_w;
-                    adjoin[m] = m + N <= out_w;
-                    for (int64_t j = 0; adjoin[m] && j < w.kernel_w; j++) adjoin[m] = there[j] == here[j] + (N - 1) * apart;
+                for (int64_t m = out_w - 1; m >= 0; m--) {
+                    const int64_t *here = &columns[m * w.kernel_w], *next = here + w.kernel_w;
+                    bool adjoins = m + 1 < out_w;
+                    for (int64_t j = 0; adjoins && j < w.kernel_w; j++) adjoins = next[j] == here[j] + apart;
+                    run[m] = adjoins ? run[m + 1] + 1 : 1;
                 }
             }
             for (int64_t m = 0; m < out_w;) {
                 const int64_t* here = &columns[m * w.kernel_w];
-                const bool together = adjoin[m];
                 for (int64_t i = 0, t = 0; i < w.kernel_h; i++)
                     for (int64_t j = 0; j < w.kernel_w; j++, t++) from[t] = x + rows[i] + here[j];
-                const int count = together ? N : 1;
+                const int count = run[m] >= 6 ? 6 : run[m] >= 4 ? 4 : run[m] >= 2 ? 2 : 1;
                 float* to = out + (line * out_w + m) * C;
-                int64_t c = 0;
-                for (; c + LANES <= C; c += LANES) {
-                    Vec sums[N] = {every(initial), every(initial), every(initial), every(initial)};
-                    if (together)
-                        pixels<Op, N>(from.data(), apart, c, taps, weight ? factors.data() : nullptr, whole, sums);
-                    else
-                        pixels<Op, 1>(from.data(), apart, c, taps, weight ? factors.data() : nullptr, whole, sums);
-                    for (int q = 0; q < count; q++) store(to + q * C + c, bias ? sums[q] + load(&last[c]) : sums[q]);
-                }
+                const float *own = weight ? factors.data() : nullptr, *more = bias ? last.data() : nullptr;
+                const auto some = taps == 9 ? several<Op, 9>(count) : several<Op, 0>(count);
+                const int64_t c = some(from.data(), C, apart, taps, own, whole, more, initial, to);
                 for (int q = 0; c < C && q < count; q++) {  // the channels that fill no vector
                     Vec sum = every(initial);
                     float scratch[LANES] = {};
