@@ -52,6 +52,20 @@ FROZEN = {
 
 
 @pytest.mark.filterwarnings("ignore::mass.CoordinatesWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_of_one_position_are_none_of_two_elsewhere(seed):
+    """At twice the size the plain network moves in steps twice as long, and says nothing under shorter ones."""
+    torch.manual_seed(seed)
+    x = torch.randn(2, 3, 16, 16)
+    model = layers(nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(80, 5)).eval()
+    network = mass.convert(model, x)
+    assert mass.certify(network, x, shifts=8)
+    with pytest.raises(ValueError, match=r"16 x 16 alone, .* got 32 x 16: at twice the example's height, the output"):
+        network(torch.randn(2, 3, 32, 16))
+    assert mass.certify(mass.convert(model, LARGER), LARGER, shifts=8)
+
+
+@pytest.mark.filterwarnings("ignore::mass.CoordinatesWarning")
 @pytest.mark.parametrize("name", FROZEN)
 def test_what_was_frozen_is_refused_at_another_size(name):
     torch.manual_seed(0)

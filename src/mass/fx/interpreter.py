@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import fx
 
+from mass.nn.evaluating import state_kept
+
 
 def plain(value: Any) -> Any:
     """Arguments of a node, which `torch.fx` keeps immutable, as the operation would get them."""
@@ -17,11 +19,24 @@ def plain(value: Any) -> Any:
 
 
 class Interpreter(fx.Interpreter):
-    """`torch.fx.Interpreter`, for operations that write to the lists they are given (torchvision's video Swin does)."""
+    """`torch.fx.Interpreter`, for operations that write to the lists they are given (torchvision's video Swin does).
+
+    Attributes:
+        probing: whether runs are made to look, and leave no trace in the buffers.
+    """
+
+    probing = False
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.extra_traceback = False  # our errors name the node in one sentence
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """As `torch.fx.Interpreter.run`; a model that counts its calls has its state back afterwards, where `probing`."""
+        if not self.probing:
+            return super().run(*args, **kwargs)
+        with state_kept(self.module):
+            return super().run(*args, **kwargs)
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         args, kwargs = super().fetch_args_kwargs_from_env(n)

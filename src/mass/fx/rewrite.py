@@ -9,6 +9,7 @@ from torch import fx, nn
 from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.network.converted import Converted
+from mass.fx.network.hooks import rebind_hooks
 from mass.fx.nodes import is_in_place, module_of, returned, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
@@ -40,6 +41,7 @@ def _hear(there: nn.Module, swap: nn.Module) -> None:
         name for name in vars(there) if "_hooks" in name and name.removeprefix("_").startswith(("forward", "back"))
     ]
     vars(swap).update({name: vars(there)[name] for name in (*names, "_is_full_backward_hook")})
+    rebind_hooks(there, swap)
 
 
 class Rewriter:

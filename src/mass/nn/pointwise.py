@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -30,11 +31,15 @@ class Elementwise(nn.Module):
 
     def __init__(self, function: nn.Module, inplace: bool = False) -> None:
         super().__init__()
-        self.function = function
         self.inplace = inplace or bool(getattr(function, "inplace", False))
+        if getattr(function, "inplace", False):
+            function = copy.copy(function)
+            vars(function)["inplace"] = False
+        self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        out = elementwise(self.function, x)
+        recorded = self.inplace and torch.is_grad_enabled() and x.requires_grad  # the gradient needs what x held
+        out = elementwise(self.function.forward, x.clone() if recorded else x)  # its hooks are this module's
         return x.copy_(out) if self.inplace else out  # who reads x afterwards expects the activation
 
 

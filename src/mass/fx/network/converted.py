@@ -22,7 +22,7 @@ from mass.fx.network.autocast import require_no_autocast
 from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
 from mass.fx.network.door import OnlySize, why_not
-from mass.fx.network.hooks import Hooked, has_hooks
+from mass.fx.network.hooks import Hooked, has_hooks, rebind_hooks
 from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
 from mass.fx.network.output_lattice import OutputLattice
@@ -156,6 +156,19 @@ class Converted(fx.GraphModule):
             self.mass_places.check_assignment(self, name, value)  # type: ignore[union-attr]
         super().__setattr__(name, value)
 
+    def _replicate_for_data_parallel(self) -> Self:
+        """A replica of its own class, into which its parent puts the replicas of its modules."""
+        replica = object.__new__(type(self))
+        replica.__dict__.update(self.__dict__)
+        for table, made in (
+            ("_parameters", {}),
+            ("_buffers", self._buffers.copy()),
+            ("_modules", self._modules.copy()),
+        ):
+            replica.__dict__[table] = made
+        replica.__dict__.update(_is_replica=True, mass_places=None)
+        return replica
+
     def mass_adopt(self, model: nn.Module) -> None:
         """Take on a model's plain attributes and its own hooks."""
         hooks = {name for name in nn.Module().__dict__ if "_hooks" in name}
@@ -166,6 +179,7 @@ class Converted(fx.GraphModule):
             if isinstance(value, types.MethodType) and value.__self__ is model:
                 value = Own(value.__name__)
             self.__dict__[name] = value
+        rebind_hooks(model, self)
 
     def mass_become(self, original: type) -> None:
         """Become an instance of the original's class as well."""
@@ -212,7 +226,7 @@ class Converted(fx.GraphModule):
 
     def __setstate__(self, state: Any) -> None:
         kept, block, count = state
-        plain: Any = reduce_graph_module(dict(kept), block)
+        plain: Any = reduce_graph_module({**kept, "_tracer_cls": _Again}, block)
         names = [n.name for n in plain.graph.nodes]
         calls = kept.pop("mass_calls")
         self.__dict__.update(kept)
@@ -239,8 +253,17 @@ class Converted(fx.GraphModule):
         return super().train(mode)
 
 
+class _Again(fx.Tracer):
+    """Traces a graph's code anew where it was pickled: buffers are read when it runs, as parameters are."""
+
+    proxy_buffer_attributes = True
+
+
 def _refuse_transforms() -> None:
     """`torch.func.vmap` knows the library's operators, `torch.func.grad` takes no operator of one's own."""
+    if torch.autograd.forward_ad._current_level >= 0:
+        reason = "forward-mode derivatives are lost in the operators of a converted network"
+        raise NotEquivariantError("", reason, "use torch.autograd.grad")
     stack = torch._C._functorch.get_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
     if any(level.key() in (TransformType.Grad, TransformType.Jvp) for level in stack or ()):
         reason = "torch.func.grad and its like cannot differentiate the operators of a converted network"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import fx, nn
+from torch.nn.modules.module import _WrappedHook
 
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
@@ -57,6 +58,18 @@ def drop_traced(module: nn.Module) -> None:
 
 def _is_part(hook: Any) -> bool:
     return str(getattr(hook, "__module__", "")).startswith("transformers.")
+
+
+def rebind_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Hooks on state dicts that hold the module they are called with, weakly, hold from then on the one in its place."""
+    for table, hooks in vars(old).items():
+        if "state_dict" not in table or "hooks" not in table:
+            continue
+        bound = {
+            key: _WrappedHook(hook.hook, new) if isinstance(hook, _WrappedHook) and hook.with_module else hook
+            for key, hook in hooks.items()
+        }
+        vars(new)[table] = type(hooks)(bound)
 
 
 class Hooked(Interpreter):

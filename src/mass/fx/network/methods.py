@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError
 
@@ -28,15 +29,18 @@ def tie(network: Any, method: Any) -> None:
                 )
         if path:
             method.mass_tied[path] = ours
+            theirs.__dict__.update({name: table for name, table in vars(ours).items() if "_hooks" in name})
 
 
 def follow(network: Any, method: Any) -> None:
     """Let a method's graph follow what became of the network: modes, the root's tensors, modules that were replaced.
 
     Raises:
-        NotEquivariantError: if a module was replaced that meets a map in the method.
+        NotEquivariantError: if a module was replaced that meets a map in the method, or its parameters are computed since; in train
+            mode, if the method computes something else in training than was converted.
     """
     assert method.mass_tied is not None
+    method.train(network.training)  # what conversion added, and refused where it was converted for evaluation alone
     for path, then in list(method.mass_tied.items()):
         now = _module_at(network, path)
         if now is then:
@@ -48,6 +52,12 @@ def follow(network: Any, method: Any) -> None:
         method.mass_tied[path] = now
     for path, ours, theirs in _pairs(network, method):
         theirs.training = ours.training
+        for name, child in theirs.named_children():
+            if name.startswith("mass_"):  # functional dropout
+                child.training = ours.training
+        if parametrize.is_parametrized(ours) and not parametrize.is_parametrized(theirs):
+            reason = f"'{path}' was parametrized, which a method that was converted with it does not see"
+            raise NotEquivariantError("", reason, "parametrize the original, then convert it")
         if not path:
             for table in ("_parameters", "_buffers"):
                 shared = {n: v for n, v in ours.__dict__[table].items() if n in theirs.__dict__[table]}

@@ -42,6 +42,8 @@ def _decide(value: Any, outcome: Any, question: str) -> None:
 class SizedTracer(fx.Tracer):
     """An `fx.Tracer` that answers what does not depend on values from an example."""
 
+    proxy_buffer_attributes = True  # what is computed from buffers follows them, as it follows parameters
+
     def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
         super().__init__()
         self._inputs = inputs

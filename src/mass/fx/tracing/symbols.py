@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import fx
 
+_OWN = ("tracer", "node", "root", "attr", "_node")
+
 
 class Symbol(fx.Proxy):
     """A proxy that answers Python's questions as the example's value would."""
@@ -22,6 +24,11 @@ class Symbol(fx.Proxy):
         if protocol or name in ("_is_param", "_is_buffer"):  # by which torch tells parameters from tensors
             raise AttributeError(name)
         return SymbolAttribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _OWN:  # weight.data = …, which a graph would lose
+            raise fx.proxy.TraceError(f"'{name}' of a tensor is assigned, and a graph assigns none")
+        object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         tracer: Any = self.tracer

@@ -179,6 +179,7 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
         NotEquivariantError: where that is a buffer, which counts in what the model computes later.
     """
     before = [(m, dict(m.__dict__)) for m in model.modules()]
+    held = [(v, copy.copy(v)) for _, attributes in before for v in attributes.values() if type(v) in (list, dict)]
     buffers = [(name, m, dict(m._buffers)) for name, m in model.named_modules()]
     try:
         yield
@@ -193,6 +194,10 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for _, module, kept in buffers:
             module._buffers.update({name: kept[name] for name in kept if packed(module._buffers.get(name)).nodes})
+        for container, then in held:  # `self.features.append(y)`
+            if packed(container).nodes:
+                container.clear()
+                container.extend(then) if isinstance(container, list) else container.update(then)
         for module, attributes in before:
             for name, value in list(module.__dict__.items()):
                 if value is attributes.get(name) or not packed(value).nodes:
@@ -299,7 +304,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
 
 def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     """The graph of a model, traced in eval and in training mode, with the model's modules; `trains`: in which it is to be."""
-    training = [(m, m.training) for m in original.modules()]
+    training = {m: m.training for m in original.modules()}
     difference = ""
     traced, opaque = _trace_around(original.eval(), example)
     try:
@@ -310,7 +315,7 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
         difference = str(refusal)
     original.eval()
     if not difference:
-        follow_training(traced, traced_training, trains)
+        follow_training(original, traced, traced_training)
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)
         difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
     if difference and trains:
@@ -321,8 +326,9 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     spelt_alike(traced)
     note_shapes(traced, example.values)
     _adopt_state(traced, original)
-    for module, mode in training:
-        module.training = mode
     traced.training = trains
+    for parent in (traced, *training):
+        for child in parent.children():
+            child.training = training.get(child, parent.training)  # that of its parent, where tracing made it
     traced.mass_evaluation_only = difference
     return traced

@@ -20,6 +20,8 @@ ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)
 class Recorder(Interpreter):
     """Runs the graph, keeping what every node returned."""
 
+    probing = True
+
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.kept: dict[str, Any] = {}
@@ -38,6 +40,8 @@ class Comparer(Interpreter):
     x'[n] = x[n + t], the lattice has another origin O', and the node must hold the same values k = (t + O' - O) / S
     positions further.
     """
+
+    probing = True
 
     def __init__(self, module: fx.GraphModule, recorded: dict[str, Any], t: Pair, tolerance: float) -> None:
         super().__init__(module)

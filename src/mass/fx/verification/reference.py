@@ -52,6 +52,8 @@ class Reference(Interpreter):
         axes: how many axes of positions maps have, the last ones: 1 for signals, 2 for images and videos.
     """
 
+    probing = True
+
     def __init__(self, traced: fx.GraphModule, wraps: set[str], axes: int) -> None:
         super().__init__(traced)
         self.wraps, self.axes = wraps, axes

@@ -27,11 +27,13 @@ from mass.errors import NotEquivariantError, as_pair
 from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.batches import require_apart
+from mass.fx.verification.beside import require_moving
 from mass.fx.verification.fits import PAD
 from mass.fx.verification.probes import Probes, awake
 from mass.fx.verification.recording import Comparer, Recorder
 from mass.fx.verification.reference import Reference
 from mass.motion import Motion, alike, cancelled, distance, motions, observed
+from mass.nn.evaluating import state_kept
 from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
@@ -89,7 +91,7 @@ class Gate:
         return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
 
     def _run(self, module: nn.Module, inputs: Inputs) -> Any:
-        with torch.no_grad():
+        with torch.no_grad(), state_kept(module):
             return module.forward(*inputs)  # a call of it would print what fails, which here is an answer
 
     def check(self, moves: bool = True) -> None:
@@ -106,6 +108,7 @@ class Gate:
             around = any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True))
             larger = self._larger() if around else None  # a step of the coarsest lattice leads around the whole image
             self._across_images(around)
+            self._beside()
             if larger is None:
                 self._outputs(self.probes, self.moving, plain, ours)
                 return
@@ -128,6 +131,13 @@ class Gate:
             return
         require_apart(self._reference, probes, inputs, self._shifts(probes)[0], self.tolerance)
 
+    def _beside(self) -> None:
+        """What is given beside the images and moves with them is meant to."""
+        names = tuple(str(n.target) for n in self.traced.graph.nodes if n.op == "placeholder")
+        step = self._shifts(self.probes)[0]
+        if any(step):
+            require_moving(self._plain, self.probes, self.moving, step, names, self.tolerance)
+
     def check_larger(self, inputs: Inputs, where: str, moves: bool = True) -> None:
         """Both for noise of a larger size, of outputs alone, the last thing that a gate is asked; `where`: which size, in words.
 
@@ -149,7 +159,7 @@ class Gate:
             except Exception:  # noqa: BLE001 - what refuses this size says so when it is run
                 return
             try:
-                plain = self._reference(inputs).kept["output"]
+                plain = self._plain(inputs)
                 with self._at_zero():
                     rewritten = self._run(self.converted, inputs)
                 before = [_shapes(self._run(module, self.moving)) for module in (self.traced, self.converted)]
@@ -165,7 +175,7 @@ class Gate:
                 raise NotEquivariantError("", f"{where} nothing finite comes out of noise, and so nothing was compared")
             self._same_outputs(plain, rewritten, f"{where}, ")
             if moves:
-                self._outputs(probes, inputs, plain, ours)
+                self._outputs(probes, inputs, plain, ours, where=where)
 
     def _reference(self, inputs: Inputs) -> Reference:
         reference = Reference(self.traced, self.wraps, len(self.probes.dims))
@@ -179,6 +189,10 @@ class Gate:
             )
             raise NotEquivariantError(failed, reason, PAD) from error
         return reference
+
+    def _plain(self, inputs: Inputs) -> Any:
+        """What the plain network with circular borders returns."""
+        return self._reference(inputs).kept["output"]
 
     def _rewriting(self) -> Any:
         """With origins at zero, every operation gives what the plain network with circular borders gives; what that returns."""
@@ -252,23 +266,27 @@ class Gate:
         inputs = self._precise(self.probes.doubled())
         probes = Probes(inputs)
         try:
-            plain = self._reference(inputs).kept["output"]
+            plain = self._plain(inputs)
             shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)]
             return probes, inputs, plain, [self._run(self.converted, x) for x in (inputs, *shifted)]
         except Exception:  # noqa: BLE001
             return None
 
-    def _outputs(self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any], between: bool = True) -> None:
+    def _outputs(
+        self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any], between: bool = True, where: str = ""
+    ) -> None:
         """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts.
 
-        Without `between`, under the former alone: along one axis, they do not tell what happens along the other.
+        Without `between`, under the former alone: along one axis, they do not tell what happens along the other. Where the plain
+        network's does not move in any way, ours is not asked under the former; at another size, said by `where`, it is: the total
+        stride may be another one there.
         """
         step, other = self._shifts(probes)
         before, after, further = (dict(leaves(output)) for output in ours)
         size, axes = probes.size, len(probes.dims)
         tells = any(step[2 - axes :])
         theirs = dict(leaves(plain))
-        moved = dict(leaves(self._reference(probes.shifted(inputs, step)).kept["output"])) if tells else theirs
+        moved = dict(leaves(self._plain(probes.shifted(inputs, step)))) if tells else theirs
         for path, y in before.items():
             if not isinstance(y, Tensor):
                 continue
@@ -278,11 +296,12 @@ class Gate:
             if not known and whole and axes == 2:  # it has the image's rows and columns: staying would be no answer
                 known = whole
             for t, found, may in (
-                (step, after[path], known),
+                (step, after[path], known or (possible if where else [])),
                 (other, further[path], known or possible),
             )[: 1 + between]:
                 if may and not any(self._is(motion, y, found, t, size) for motion in may):
                     name, there = f"output '{path}'" if path else "the output", may[-1]
+                    name = f"{where}, {name}" if where else name
                     how = f"the plain network's {f'moves along axes {there.axes}' if there.axes else 'stays as it is'}"
                     if known is whole:
                         how = "what has its rows and columns should move along"

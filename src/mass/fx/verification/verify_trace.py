@@ -14,6 +14,7 @@ from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Example, Inputs
 from mass.fx.verification.probes import Probes, awake
 from mass.motion import alike, distance
+from mass.nn.evaluating import state_kept
 from mass.structure import leaves
 
 
@@ -34,18 +35,16 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
              ("a bright pixel", probes.pixel())]  # fmt: skip
     tried += [(f"a batch of {n}", batch) for n in (1, 2) if n != len(inputs[0]) and (batch := probes.of_batch(n))]
     for training in (False, True) if not getattr(traced, "mass_evaluation_only", "") else (False,):
-        for module in (ours, theirs):
-            module.train(training)
+        _set_mode(ours, theirs, training)
         for what, values in tried if not training else tried[1:2]:
             _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
     alone = probes.of_batch(1)
-    counted = alone is not None and isinstance(
-        _outcome(theirs.eval().forward, alone), Exception
-    )  # the example's number of images
+    with state_kept(theirs):
+        refused = alone is not None and isinstance(_outcome(theirs.eval().forward, alone), Exception)
     other = ""
     for training in (True, False) if not getattr(traced, "mass_evaluation_only", "") else (False,):
-        ours.train(training), theirs.train(training)
-        few = None if counted else probes.of_batch(2 if training else 1)  # a batch of one has no statistics
+        _set_mode(ours, theirs, training)
+        few = None if refused else probes.of_batch(2 if training else 1)  # a batch of one has no statistics
         few = few or probes.noise()
         other = other or _other_gradient(ours, theirs, example, few)
     if other:
@@ -54,6 +53,16 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
             remedy = "mark the module that has it with mass.mark_leaf, or convert the model in eval mode"
             raise NotEquivariantError("", reason, remedy)
         traced.mass_evaluation_only = traced.mass_evaluation_only or reason
+
+
+def _set_mode(ours: nn.Module, theirs: nn.Module, training: bool) -> None:
+    """Both in train or in eval mode, as the model's own `train` has it, which may leave parts in eval mode."""
+    ours.train(training), theirs.train(training)
+    modes = {name: module.training for name, module in ours.named_modules(remove_duplicate=False)}
+    for name, module in theirs.named_modules(remove_duplicate=False):
+        while name not in modes:  # a part that tracing made
+            name = name.rpartition(".")[0]
+        module.training = modes[name]
 
 
 def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs) -> str:
