@@ -191,6 +191,11 @@ def test_logits_by_name_are_found():
             ValueError,
             "the model returns 'scores' by name, and neither 'out' nor",
         ),
+        (
+            lambda: mass.consistency(nn.AdaptiveMaxPool2d(1, return_indices=True), X),
+            TypeError,
+            "the model returns a tuple, and consistency reads one tensor of logits",
+        ),
     ],
 )
 def test_wrong_inputs(call, error, message):

@@ -81,6 +81,11 @@ def _scores(model: nn.Module, x: Tensor, dense: bool = False) -> Tensor:
                 f"the model returns {', '.join(map(repr, scores))} by name, and neither 'out' nor 'logits'."
             )
         scores = scores[name]
+    if not isinstance(scores, Tensor):
+        raise TypeError(
+            f"the model returns a {type(scores).__name__}, and consistency reads one tensor of logits; give it a module that "
+            "returns these alone."
+        )
     require_finite(scores, "the model's outputs")
     if scores.ndim != (4 if dense else 2) or scores.shape[1] < 2:
         wanted = "(B, classes, H, W)" if dense else "(B, classes)"
@@ -101,6 +106,7 @@ def consistency(model: nn.Module, images: Tensor | Iterable, protocol: str | Pro
         seed: of the shifts, drawn on the CPU: the same on every device.
 
     Raises:
+        TypeError: a model that returns no tensor, nor one by the name 'out' or 'logits'.
         ValueError: NaN or infinity in images or outputs, outputs of one class or of another shape, no images, an unknown protocol.
 
     >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())

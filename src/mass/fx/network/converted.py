@@ -50,7 +50,7 @@ class Converted(fx.GraphModule):
             each of the volume; None of all other networks.
         mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
         mass_only_size: the one size of images that it was found to hold for; None where others do (mass.fx.verification.larger).
-        mass_leaves_autocast: types of devices for which a part of the model turns autocast off (mass.fx.tracing.autocast).
+        mass_leaves_autocast: types of devices for which a part of the model turns autocast off (mass.fx.network.autocast).
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
