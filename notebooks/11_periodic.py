@@ -445,10 +445,10 @@ Markdown(run.published("worst_cases_paired"))
 #   network that was shown shifts loses some points: fewest images, most, where the difference to MASS is told apart
 #   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place,
 #   by two or three points each, within chance after correction.
-# * Of few images, from published weights (`reduced`, five seeds), MASS lies one to three points behind random shifts and
-#   APS with 30 to 300 images, and within half a point of both with all of them; none of it is told apart over seeds, in
-#   place or shifted. Circular padding alone lies within five points of the best. The plain network leads in place; it
-#   and the anti-aliased one fall far when shifted.
+# * Of few images, from published weights (`reduced`, five seeds), MASS lies one to three points behind random shifts
+#   and APS with 30 to 300 images, and within half a point of both with all of them; none of it is told apart over
+#   seeds, in place or shifted. Circular padding alone lies within five points of the best. The plain network leads in
+#   place; it and the anti-aliased one fall far when shifted.
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
