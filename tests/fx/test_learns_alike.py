@@ -58,9 +58,26 @@ class Network(nn.Module):
         return self.b(self.first(self.a, x)).mean((2, 3))
 
 
+def traces_functions():
+    """Whether autograd functions are traced by this PyTorch; by 2.11 they are not, and such models are refused."""
+    try:
+        mass.convert(Network(lambda a, x: Reversal.apply(a(x))).eval(), X, verify=False)
+    except mass.NotEquivariantError as refusal:
+        assert "could not be traced" in str(refusal)
+        return False
+    return True
+
+
+applied = pytest.mark.skipif(not traces_functions(), reason="autograd functions are refused: they are not traced here")
+
+
 @pytest.mark.parametrize(
     "first",
-    [lambda a, x: Reversal.apply(a(x)), lambda a, x: Rounding.apply(a(x)), frozen],
+    [
+        pytest.param(lambda a, x: Reversal.apply(a(x)), marks=applied),
+        pytest.param(lambda a, x: Rounding.apply(a(x)), marks=applied),
+        frozen,
+    ],
     ids=["reversal", "straight", "frozen"],
 )
 def test_another_gradient_is_noticed(first):
@@ -73,6 +90,7 @@ def test_another_gradient_is_noticed(first):
         mass.convert(Network(first).train(), X)
 
 
+@applied
 def test_a_gradient_that_is_lost_altogether_is_noticed():
     class Signs(nn.Module):
         def __init__(self):
@@ -212,6 +230,7 @@ def test_no_gradient_in_training_alone_is_noticed():
     assert "encoder.weight" in mass.convert(Encoded().eval(), X).mass_evaluation_only
 
 
+@applied
 def test_parameters_that_are_frozen_now_may_be_trained_later():
     model = Rounded(first=False).train()
     model.conv.requires_grad_(False)
@@ -220,6 +239,7 @@ def test_parameters_that_are_frozen_now_may_be_trained_later():
     assert not model.conv.weight.requires_grad and model.head.weight.requires_grad
 
 
+@applied
 def test_the_gradient_of_the_image_is_compared():
     with pytest.raises(mass.NotEquivariantError, match="the gradient of 'the input' is another"):
         mass.convert(Rounded(first=True).train(), X)
