@@ -19,25 +19,20 @@ def plain(value: Any) -> Any:
 
 
 class Interpreter(fx.Interpreter):
-    """`torch.fx.Interpreter`, for operations that write to the lists they are given (torchvision's video Swin does).
-
-    Attributes:
-        probing: whether runs are made to look, and leave no trace in the buffers.
-    """
-
-    probing = False
+    """`torch.fx.Interpreter`, for operations that write to the lists they are given (torchvision's video Swin does)."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.extra_traceback = False  # our errors name the node in one sentence
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        """As `torch.fx.Interpreter.run`; a model that counts its calls has its state back afterwards, where `probing`."""
-        if not self.probing:
-            return super().run(*args, **kwargs)
-        with state_kept(self.module):
-            return super().run(*args, **kwargs)
-
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         args, kwargs = super().fetch_args_kwargs_from_env(n)
         return plain(args), {name: plain(value) for name, value in kwargs.items()}
+
+
+class Probing(Interpreter):
+    """Runs made to look: a model that counts its calls has its state back afterwards."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        with state_kept(self.module):
+            return super().run(*args, **kwargs)

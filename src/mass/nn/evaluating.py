@@ -9,6 +9,19 @@ import torch
 from torch import nn
 
 
+def modes_of(model: nn.Module) -> dict[str, bool]:
+    """The training flag of every module, by its path."""
+    return {path: module.training for path, module in model.named_modules(remove_duplicate=False)}
+
+
+def set_modes(model: nn.Module, modes: dict[str, bool]) -> None:
+    """Give every module the flag of its path, and a part that conversion made that of the module it lies in."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        while path not in modes:
+            path = path.rpartition(".")[0]
+        module.training = modes[path]
+
+
 @contextmanager
 def state_kept(model: nn.Module) -> Iterator[None]:
     """Afterwards every buffer holds what it held: some models count their calls, in eval mode too."""

@@ -159,14 +159,8 @@ class Converted(fx.GraphModule):
     def _replicate_for_data_parallel(self) -> Self:
         """A replica of its own class, into which its parent puts the replicas of its modules."""
         replica = object.__new__(type(self))
-        replica.__dict__.update(self.__dict__)
-        for table, made in (
-            ("_parameters", {}),
-            ("_buffers", self._buffers.copy()),
-            ("_modules", self._modules.copy()),
-        ):
-            replica.__dict__[table] = made
-        replica.__dict__.update(_is_replica=True, mass_places=None)
+        tables = {"_parameters": {}, "_buffers": self._buffers.copy(), "_modules": self._modules.copy()}
+        replica.__dict__.update(self.__dict__ | tables, _is_replica=True, mass_places=None)
         return replica
 
     def mass_adopt(self, model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError
+from mass.nn.evaluating import modes_of, set_modes
 
 
 def tie(network: Any, method: Any) -> None:
@@ -40,7 +41,7 @@ def follow(network: Any, method: Any) -> None:
             mode, if the method computes something else in training than was converted.
     """
     assert method.mass_tied is not None
-    method.train(network.training)  # what conversion added, and refused where it was converted for evaluation alone
+    method.train(network.training)  # refused where it was converted for evaluation alone
     for path, then in list(method.mass_tied.items()):
         now = _module_at(network, path)
         if now is then:
@@ -50,11 +51,8 @@ def follow(network: Any, method: Any) -> None:
             raise NotEquivariantError("", reason, "change the original, then convert it")
         method.set_submodule(path, now)
         method.mass_tied[path] = now
+    set_modes(method, modes_of(network))
     for path, ours, theirs in _pairs(network, method):
-        theirs.training = ours.training
-        for name, child in theirs.named_children():
-            if name.startswith("mass_"):  # functional dropout
-                child.training = ours.training
         if parametrize.is_parametrized(ours) and not parametrize.is_parametrized(theirs):
             reason = f"'{path}' was parametrized, which a method that was converted with it does not see"
             raise NotEquivariantError("", reason, "parametrize the original, then convert it")

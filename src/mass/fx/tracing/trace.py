@@ -28,7 +28,7 @@ from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.size_guards import SizedTracer, as_modules
 from mass.fx.tracing.spelling import spelt_alike
 from mass.marks import marked_period
-from mass.nn.evaluating import evaluating
+from mass.nn.evaluating import evaluating, modes_of, set_modes
 from mass.nn.graph.structure import Container, Rebuild, Slot, pack
 
 
@@ -304,7 +304,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
 
 def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     """The graph of a model, traced in eval and in training mode, with the model's modules; `trains`: in which it is to be."""
-    training = {m: m.training for m in original.modules()}
+    modes = modes_of(original)
     difference = ""
     traced, opaque = _trace_around(original.eval(), example)
     try:
@@ -326,9 +326,6 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     spelt_alike(traced)
     note_shapes(traced, example.values)
     _adopt_state(traced, original)
-    traced.training = trains
-    for parent in (traced, *training):
-        for child in parent.children():
-            child.training = training.get(child, parent.training)  # that of its parent, where tracing made it
+    set_modes(traced, modes)
     traced.mass_evaluation_only = difference
     return traced

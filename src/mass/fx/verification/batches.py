@@ -38,7 +38,9 @@ def require_apart(
         torch.cat([x[:1], y[1:]]) if isinstance(x, Tensor) and x.ndim and len(x) == batch else x
         for x, y in zip(inputs, moved, strict=True)
     )
-    before, after, together = (reference(x).kept for x in (inputs, mixed, moved))
+    before, after = (reference(x).kept for x in (inputs, mixed))
+    as_one = any(isinstance(y, Tensor) and y.ndim and len(y) != batch for _, y in leaves(before["output"]))
+    together = reference(moved).kept if as_one else after
 
     def differs(name: str) -> bool:
         """Whether a node's value for the first image, or one that a common shift leaves as it is, became another."""

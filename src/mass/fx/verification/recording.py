@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
-from mass.fx.interpreter import Interpreter
+from mass.fx.interpreter import Probing
 from mass.fx.lattice import Positions
 from mass.motion import cancelled, distance
 from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
@@ -17,10 +17,8 @@ from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)
 
 
-class Recorder(Interpreter):
+class Recorder(Probing):
     """Runs the graph, keeping what every node returned."""
-
-    probing = True
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -33,15 +31,13 @@ class Recorder(Interpreter):
         return result
 
 
-class Comparer(Interpreter):
+class Comparer(Probing):
     """Runs the graph on shifted input and stops at the first node that does not hold the recorded values, moved.
 
     A node on lattice (S, O) holds at position n what lies at input position O + S n. On the shifted input,
     x'[n] = x[n + t], the lattice has another origin O', and the node must hold the same values k = (t + O' - O) / S
     positions further.
     """
-
-    probing = True
 
     def __init__(self, module: fx.GraphModule, recorded: dict[str, Any], t: Pair, tolerance: float) -> None:
         super().__init__(module)

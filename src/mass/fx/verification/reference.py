@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from mass.fx.interpreter import Interpreter
+from mass.fx.interpreter import Probing
 from mass.fx.nodes import name_of, nodes_in
 from mass.nn.blurpool import BlurPool
 
@@ -43,7 +43,7 @@ _CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
 _REACH = 3  # samples that bicubic interpolation reads past a border, and one to spare
 
 
-class Reference(Interpreter):
+class Reference(Probing):
     """Runs a traced graph as PyTorch does, with wrapped borders at the nodes named in `wraps`.
 
     Args:
@@ -51,8 +51,6 @@ class Reference(Interpreter):
         wraps: names of the operations whose borders wrap.
         axes: how many axes of positions maps have, the last ones: 1 for signals, 2 for images and videos.
     """
-
-    probing = True
 
     def __init__(self, traced: fx.GraphModule, wraps: set[str], axes: int) -> None:
         super().__init__(traced)

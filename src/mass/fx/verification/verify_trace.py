@@ -14,7 +14,7 @@ from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Example, Inputs
 from mass.fx.verification.probes import Probes, awake
 from mass.motion import alike, distance
-from mass.nn.evaluating import state_kept
+from mass.nn.evaluating import modes_of, set_modes, state_kept
 from mass.structure import leaves
 
 
@@ -57,12 +57,8 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
 
 def _set_mode(ours: nn.Module, theirs: nn.Module, training: bool) -> None:
     """Both in train or in eval mode, as the model's own `train` has it, which may leave parts in eval mode."""
-    ours.train(training), theirs.train(training)
-    modes = {name: module.training for name, module in ours.named_modules(remove_duplicate=False)}
-    for name, module in theirs.named_modules(remove_duplicate=False):
-        while name not in modes:  # a part that tracing made
-            name = name.rpartition(".")[0]
-        module.training = modes[name]
+    ours.train(training)
+    set_modes(theirs, modes_of(ours))
 
 
 def _other_gradient(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs) -> str:

@@ -10,7 +10,6 @@ and the other memory layout take part at batch 8. Memory is the growth of a proc
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,8 +45,8 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     found = {"plain": model, "circular padding": mass.convert(model, x, origin="zero"), "MASS": mass.convert(model, x)}
     if not peers:
         return found
-    for method in ("plain", "MASS"):  # weights decide the layout of MASS's maps, whatever the images' is
-        found[f"{method}, channels last"] = copy.deepcopy(found[method]).to(memory_format=torch.channels_last)
+    for layout in ("plain", "MASS"):
+        found[f"{layout}, channels last"] = found[layout]
     for method, convert in (("APS", convert_to_aps), ("LPS", convert_to_lps)):
         try:
             found[method] = convert(model, x).eval()
