@@ -45,7 +45,7 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     found = {"plain": model, "circular padding": mass.convert(model, x, origin="zero"), "MASS": mass.convert(model, x)}
     if not peers:
         return found
-    for layout in ("plain", "MASS"):
+    for layout in ("plain", "MASS"):  # of the images alone; weights stay as they are
         found[f"{layout}, channels last"] = found[layout]
     for method, convert in (("APS", convert_to_aps), ("LPS", convert_to_lps)):
         try:
