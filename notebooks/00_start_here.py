@@ -96,7 +96,7 @@ from companion.pipeline.run import Run
 from companion.studies.start_here import figures
 from companion.studies.start_here.slider import draw_predictions, predictions, slider
 
-run = Run("00_start_here", profile)
+run = Run("00_start_here", profile, device="cpu")
 run.figure(fig, "probability_over_shifts")
 use_style()
 

@@ -186,8 +186,8 @@ for layer, row in errors.iterrows():
 # which has only the sampling; MASS, which has neither.
 
 # %%
-x = normalize(photographs(run.settings.size))[1:]  # (1, 3, H, W)
-plain = mobilenet_v2()
+x = normalize(photographs(run.settings.size))[1:].to(run.device)  # (1, 3, H, W)
+plain = mobilenet_v2().to(run.device)
 models = {"plain": plain, "circular padding": mass.convert(plain, x, origin="zero"), "MASS": mass.convert(plain, x)}
 names = commute.block_ends(plain)
 shifts = [(0, t) for t in range(run.settings.max_shift + 1)]
@@ -228,7 +228,7 @@ few = torch.stack([*photographs(run.settings.size), temple_roofs(), photographs(
 ways = [(0, 1), (1, 0), (1, 1)]
 by = [(t * i, t * j) for t in (1, 4, 8, 15, 16, 24, 32, 64, 96) for i, j in ways]
 rows = pd.DataFrame(
-    commute.causes({m: models[m] for m in ("plain", "circular padding")}, names[-1], normalize(few), by)
+    commute.causes({m: models[m] for m in ("plain", "circular padding")}, names[-1], normalize(few).to(run.device), by)
 )
 table = rows.groupby("cause")["distance"].describe()[["count", "mean", "min", "max"]]
 for cause, row in table.iterrows():

@@ -139,7 +139,7 @@ pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 # %%
 rows = []
 for dtype in (torch.float32, torch.bfloat16):
-    rows += grids_by_method("resnet18", images, run.settings.shifts, dtype)
+    rows += grids_by_method("resnet18", images, run.settings.shifts, dtype, run.device)
 found = pd.DataFrame(rows)
 tables = {
     d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)

@@ -91,9 +91,9 @@ fig
 
 # %% tags=["measures"]
 rows = []
-shifts, images = random_shifts((size, size), run.settings.shifts), photographs(size) * 4 - 2
+shifts, images = random_shifts((size, size), run.settings.shifts), (photographs(size) * 4 - 2).to(run.device)
 for name in ("resnet18", "resnet50"):
-    model = calibrated(name)
+    model = calibrated(name).to(run.device)
     for method, network in (("layer by layer", layer_by_layer(model)), ("MASS", mass.convert(model, images))):
         worst = max(relative_error(network, images, shifts))
         rows.append({"network": name, "method": method, "worst": worst})
@@ -176,7 +176,7 @@ names = [
     "efficientnet_b0",
     "regnet_y_400mf",
 ]
-rows = [survey(name, photographs(64) * 4 - 2, shifts=8) for name in names]
+rows = [survey(name, (photographs(64) * 4 - 2).to(run.device), shifts=8) for name in names]
 pd.DataFrame(rows).set_index("network")
 
 # %% [markdown]
@@ -189,8 +189,8 @@ pd.DataFrame(rows).set_index("network")
 # %% tags=["measures"]
 settings = run.settings
 few, dataset = labelled_images(settings.certified, settings.certified_size)
-x = normalize(torch.stack([image for image, _ in few]))  # (B, 3, H, W)
-network = mass.convert(mobilenet_v2(), x)
+x = normalize(torch.stack([image for image, _ in few])).to(run.device)  # (B, 3, H, W)
+network = mass.convert(mobilenet_v2().to(run.device), x)
 certificate = mass.certify(network, x)
 run.record(model="mobilenet_v2", method="MASS", stage="certificate", dataset=dataset, size=settings.certified_size,
            n=len(x), shifts=len(certificate.shifts), identical=int(certificate.identical.sum()))  # fmt: skip
@@ -207,7 +207,7 @@ certificate
 images, dataset = labelled_images(settings.images, settings.size)
 batches, example = DataLoader(images, settings.batch), normalize(photographs(settings.size))
 nets = {"mobilenet_v2, official weights": mobilenet_v2(), "convnext_tiny, random weights": calibrated("convnext_tiny")}
-converted = {name: mass.convert(net, example, verify=False) for name, net in nets.items()}
+converted = {name: mass.convert(net, example, verify=False).to(run.device) for name, net in nets.items()}
 found = {name: margins(net, batches, normalize) for name, net in converted.items()}
 
 # %% tags=["measures"]

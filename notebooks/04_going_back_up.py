@@ -37,7 +37,7 @@ run = Run("04_going_back_up", profile)
 use_style()
 size = run.settings.height, run.settings.width
 photo = photographs(size)[0]  # (3, H, W)
-x = normalize(photo)[None]  # (1, 3, H, W)
+x = normalize(photo)[None].to(run.device)  # (1, 3, H, W)
 shifts = random_shifts(size, run.settings.shifts, run.settings.seed)
 
 # %% [markdown]
@@ -95,7 +95,7 @@ fig
 # depends on the map's size. `explain` says so:
 
 # %%
-print(mass.explain(encoder_decoders()["bilinear, align_corners"], x))
+print(mass.explain(encoder_decoders()["bilinear, align_corners"].to(run.device), x))
 
 # %% [markdown]
 # ## Whole segmentation networks
@@ -107,7 +107,7 @@ print(mass.explain(encoder_decoders()["bilinear, align_corners"], x))
 # %%
 networks, rows = {}, []
 for architecture in run.settings.architectures:
-    plain = segmenter(architecture, run.settings.encoder, size)
+    plain = segmenter(architecture, run.settings.encoder, size).to(run.device)
     networks[architecture] = {"plain": plain, "MASS": mass.convert(plain, x)}
     for method, model in networks[architecture].items():
         rows.append({"model": architecture, "method": method, **moves_along(model, x, shifts)})
@@ -142,7 +142,7 @@ fig
 # %%
 periodic = periodic_image(x, 24)[..., :48, :96]  # its symmetry: 24 pixels; the total stride: 32
 periodic = periodic.repeat(1, 1, 2, 1)  # (1, 3, 96, 96)
-linknet = segmenter("Linknet", run.settings.encoder, (96, 96))
+linknet = segmenter("Linknet", run.settings.encoder, (96, 96)).to(run.device)
 print(mass.certify(mass.convert(linknet, periodic), periodic, [(3, 5), (8, 16), (24, 40)]))
 
 # %% [markdown]

@@ -31,7 +31,7 @@ from companion.pipeline.run import Run
 from companion.studies.cost import figures, measurements
 from mass import native
 
-run = Run("12_cost", profile)
+run = Run("12_cost", profile, device="cpu")
 settings = run.settings
 use_style()
 

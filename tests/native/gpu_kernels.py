@@ -97,3 +97,36 @@ def test_origins_chosen_by_the_device(monkeypatch):
     monkeypatch.setattr(native, "_on_device", lambda x: gpu)
     assert torch.equal(mass.select_origin(x, 2), expected)
     assert torch.equal(mass.shift(x, expected).nan_to_num(7.0), torch.stack([a.roll((-o).tolist(), (1, 2)) for a, o in zip(x, expected, strict=True)]).nan_to_num(7.0))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("channels", [1, 5, 16])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "pads"),
+    [((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)), ((3, 3), (2, 2), (1, 1), (1, 0, 1, 0)), ((5, 3), (2, 3), (1, 2), (1, 1, 2, 1)),
+     ((7, 7), (1, 1), (1, 1), (3, 3, 3, 3)), ((2, 2), (1, 1), (3, 2), (0, 2, 9, -6))],
+)  # fmt: skip
+def test_depthwise(dtype, memory_format, channels, kernel, stride, dilation, pads):
+    x = torch.randn(3, channels, 6, 12, device=DEVICE).to(dtype).contiguous(memory_format=memory_format)
+    weight, bias = (
+        torch.randn(channels, 1, *kernel, device=DEVICE).to(dtype),
+        torch.randn(channels, device=DEVICE).to(dtype),
+    )
+    places = torch.tensor([[0, 0], [5, -9], [-13, 20]], device=DEVICE)
+    for moved, added in ((None, bias), (places, None)):
+        found = gpu.depthwise(x, weight, added, stride, dilation, pads, moved)
+        padded, exact = circular_pad(x, pads, moved), (weight.double(), None if added is None else added.double())
+        expected = torch.nn.functional.conv2d(padded.double(), *exact, stride, 0, dilation, channels)
+        assert found.is_contiguous(memory_format=memory_format) and found.dtype == dtype
+        torch.testing.assert_close(found, expected.to(dtype))
+
+
+def test_depthwise_sums_in_one_order():
+    """Bit-identical wherever an image lies, also where it is moved to an origin."""
+    x, weight = torch.randn(2, 16, 12, 20, device=DEVICE), torch.randn(16, 1, 3, 3, device=DEVICE)
+    expected = gpu.depthwise(x, weight, None, (2, 2), (1, 1), (1, 0, 1, 0), None)
+    for t in ((1, 1), (5, 14)):
+        by = torch.tensor([t, t], device=DEVICE)
+        moved = mass.shift(x, by)
+        assert torch.equal(gpu.depthwise(moved, weight, None, (2, 2), (1, 1), (1, 0, 1, 0), -by), expected)

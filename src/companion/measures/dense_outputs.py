@@ -29,7 +29,7 @@ def dense(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def disagreement(model: nn.Module, x: Tensor, shifts: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
-    """Labels of an image (1, C, H, W), of its moved copies, moved back, and the share of these that differ, per pixel.
+    """Labels of an image (1, C, H, W), of its moved copies, moved back, and the share of these that differ, per pixel, on the CPU.
 
     Returns:
         labels (H, W); moved (shifts, H, W); differs (H, W) in [0, 1].
@@ -37,5 +37,5 @@ def disagreement(model: nn.Module, x: Tensor, shifts: Sequence[tuple[int, int]])
     with evaluating(model):
         labels = dense(model, x).argmax(1)[0]
         moved = [dense(model, x.roll((-i, -j), (2, 3))).argmax(1)[0].roll((i, j), (0, 1)) for i, j in shifts]
-    stack = torch.stack(moved)
+    stack, labels = torch.stack(moved).cpu(), labels.cpu()
     return {"labels": labels, "moved": stack, "differs": (stack != labels).double().mean(0)}

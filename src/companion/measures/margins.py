@@ -20,10 +20,10 @@ def margins(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], prepare: Callable[[Tensor], Tensor]
 ) -> pd.DataFrame:
     """A row per image and origin: the origin's number and the total stride before and behind it, and `mass.margin` there."""
-    rows = []
+    rows, device = [], next(model.parameters()).device
     with torch.no_grad():
         for images, _ in batches:
-            x = prepare(images)
+            x = prepare(images).to(device)
             for number, (features, period) in enumerate(origin_maps(model, x), 1):
                 stride = x.shape[2] // features.shape[2]
                 name = f"{number}: stride {stride} to {stride * period[0]}"

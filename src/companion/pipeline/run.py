@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
+from companion.core.device import at_hand
 from companion.core.errors import Refusal
 from companion.core.files import write_atomic, write_json
 from companion.core.paths import FOLDER_VARIABLE, find_root, run_folder
@@ -35,12 +36,17 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One run of one notebook in one profile."""
+    """One run of one notebook in one profile.
 
-    def __init__(self, notebook: str, profile: str) -> None:
+    Args:
+        device: 'auto', the GPU where there is one (`run.device`), or 'cpu' for a notebook that computes there wherever it runs.
+    """
+
+    def __init__(self, notebook: str, profile: str, device: str = "auto") -> None:
         root = find_root()
         self.notebook, self.profile = notebook, profile
         self.settings: Any = load_config(root).of(notebook, profile)
+        self.device = at_hand() if device == "auto" else torch.device(device)
         self.interactive = FOLDER_VARIABLE not in os.environ
         self.root, self.folder = root, self._folder(root)
         self._records: dict[str, dict[str, Any]] = {}
@@ -50,6 +56,7 @@ class Run:
         torch.manual_seed(self.settings.seed)
         numpy.random.seed(self.settings.seed)
         facts = {"notebook": notebook, "profile": profile, "seed": self.settings.seed} | provenance(root)
+        facts |= {} if self.device.type == "cuda" else {"device": self.device.type}
         write_json(self.folder / "provenance.json", facts)
         write_json(self.folder / "metrics.json", {})
 

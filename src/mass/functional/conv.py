@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mass import native
 from mass.axes import Pair, pair_of, triple_of
+from mass.functional.depthwise import depthwise, serves
 from mass.functional.kernels import conv2d, conv3d
 from mass.functional.padding import circular_pad, sample, window_pads, wrap_frames
 
@@ -45,9 +46,8 @@ def circular_conv2d(
     sampling = weight.shape[2:] == (1, 1) and stride != (1, 1) and not any(pads)
     if origin is not None and sampling and (torch.compiler.is_compiling() or native.unobserved(x, weight, bias)):
         return conv2d(sample(x, stride, origin), weight, bias, (1, 1), (1, 1), groups)
-    depthwise = groups == x.shape[1] == weight.shape[0]
-    if depthwise and native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads):
-        return native.depthwise(x, weight, bias, stride, dilation, pads, origin)
+    if groups == x.shape[1] and serves(x, weight, bias, stride, pads, origin):
+        return depthwise(x, weight, bias, stride, dilation, pads, origin)
     padded = circular_pad(x, pads, origin)
     if padded is x or not _is_recorded(x):
         return conv2d(padded, weight, bias, stride, dilation, groups)
@@ -84,13 +84,6 @@ def _wrapped_again(
         return circular_pad(kept, pads, origin)
 
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
-
-
-def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int]) -> bool:
-    """Whether the compiled depthwise kernel beats a copy and oneDNN: up to 5 x 5, and where a map wraps more than once
-    (2-core CPU, channels first and last: 0.4 to 1.0 of the time; at 7 x 7 up to 1.8)."""
-    wide = max(pads[:2]) > x.shape[3] or max(pads[2:]) > x.shape[2]
-    return wide or weight.shape[2] * weight.shape[3] <= 25
 
 
 def _shorten_dilation(

@@ -139,19 +139,32 @@ class _Indexed(torch.autograd.Function):
 
 
 def _read(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
-    """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format."""
-    batch, channels = ((0, x.shape[axis], 1) for axis in (0, 1))  # no range: torch.export would fix the batch
-    image, channel, row, column = (
-        torch.arange(*r, device=x.device).view(*(-1 if axis == i else 1 for i in range(4)))
-        for axis, r in enumerate((batch, channels, *((r.start, r.stop, r.step) for r in (rows, columns))))
-    )
+    """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format.
+
+    For compilers: places that can be computed (nowhere negative, no tensor among them) become part of a read's address;
+    those that an origin moves are computed in int32, for a remainder of int64 takes a GPU longer than the read.
+    """
+    places: list[Tensor | None] = [None]  # all images
     if origin is not None:
-        row, column = (part + origin[:, i].view(-1, 1, 1, 1) for i, part in enumerate((row, column)))
-    places = image, channel, row % x.shape[2], column % x.shape[3]  # none lies outside
+        places = [
+            torch.arange(0, x.shape[0], 1, device=x.device).view(-1, 1, 1)
+        ]  # torch.export would fix a range's batch
+    for axis, read in enumerate((rows, columns)):
+        size = x.shape[2 + axis]
+        start = read.start % size
+        place = torch.arange(start, start + read.stop - read.start, read.step, device=x.device) % size
+        place = place.view(-1, 1) if axis == 0 else place
+        if origin is not None:
+            moved = place.int() + (origin[:, axis].int() % size).view(-1, 1, 1)
+            place = torch.where(moved >= size, moved - size, moved).long()
+        places.append(place)
     if is_channels_last(x):
-        pixels = torch.ops.aten._unsafe_index(x, [place.permute(0, 2, 3, 1) for place in places])
-        return pixels.permute(0, 3, 1, 2)
-    return torch.ops.aten._unsafe_index(x, list(places))
+        return torch.ops.aten._unsafe_index(x.permute(0, 2, 3, 1), places).permute(0, 3, 1, 2)
+    if origin is None:
+        return torch.ops.aten._unsafe_index(x, [None, *places])
+    image, row, column = (place.unsqueeze(1) for place in places if place is not None)
+    channel = torch.arange(x.shape[1], device=x.device).view(-1, 1, 1)
+    return torch.ops.aten._unsafe_index(x, [image, channel, row, column])
 
 
 @_pad.register_vmap

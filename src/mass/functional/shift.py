@@ -79,7 +79,7 @@ def _check(x: Tensor, origin: Tensor) -> Tensor:
         raise ValueError(
             f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}."
         )
-    return origin
+    return origin if origin.device == x.device else origin.to(x.device)
 
 
 def shift(x: Tensor, origin: Tensor) -> Tensor:

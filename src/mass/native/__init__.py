@@ -3,8 +3,8 @@
 Each computes what the PyTorch code beside it computes, in one pass: origins, copies and maxima are bit-identical; a
 depthwise convolution sums in an order of its own, the same at all positions. `kernels()` is the one place that decides:
 they are built when first needed (mass.native.build), and never by `import mass`. Without a compiler, with
-`MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work. On CUDA the first two are Triton's
-(mass.native.gpu).
+`MASS_NATIVE=0` in the environment or inside `reference()`, PyTorch does the work. On CUDA selection, copies and depthwise
+convolution are Triton's (mass.native.gpu).
 """
 
 from __future__ import annotations
@@ -234,12 +234,16 @@ def depthwise(
     dilation: Pair,
     pads: tuple[int, int, int, int],
     origin: Tensor | None,
-) -> Tensor:
+) -> Tensor | None:
     """Depthwise convolution of a map moved to its origin, borders wrapped, one pass; every output summed in one order.
 
-    Shape: x (B, C, H, W) float32 that is `readable`, weight (C, 1, kH, kW), the stride dividing H and W
-    -> (B, C, H / stride, W / stride).
+    Shape: x (B, C, H, W) float32, on a CUDA device half precision too, weight (C, 1, kH, kW), the stride dividing H and W
+    -> (B, C, H / stride, W / stride), in the memory format of x; None if not served.
     """
+    if (device := _on_device(x)) is not None:
+        return device.depthwise(x, weight, bias, stride, dilation, pads, origin)
+    if x.dtype != torch.float32 or not readable(x, "depthwise"):
+        return None
     library = kernels()
     assert library is not None
     out = _empty(x, x.shape[2] // stride[0], x.shape[3] // stride[1])

@@ -58,7 +58,8 @@ def periodic_image(x: Tensor, period: int) -> Tensor:
 def by_decoder(x: Tensor, shifts: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """`moves_along` for every encoder-decoder: as it is, with circular borders alone, and converted."""
     rows = []
-    for name, plain in encoder_decoders().items():
+    for name, network in encoder_decoders().items():
+        plain = network.to(x.device)
         versions = {
             "plain": plain,
             "circular padding": mass.convert(plain, x, origin="zero"),

@@ -62,7 +62,7 @@ def table_1() -> pd.DataFrame:
 
 def survey(name: str, x: Tensor, shifts: int) -> dict[str, object]:
     """One architecture, random weights: its operations with a period, the origins they share, and its certificate."""
-    model = calibrated(name)
+    model = calibrated(name).to(x.device)
     rows = [row for row in mass.explain(model, x).rows if row["period"]]
     certificate = mass.certify(mass.convert(model, x), x, shifts)
     origins = len({row["origin"] for row in rows})

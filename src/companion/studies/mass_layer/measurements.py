@@ -20,10 +20,12 @@ from mass.baselines.aps import convert_to_aps
 GROSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 
 
-def grids_by_method(network: str, images: dict[str, Tensor], shifts: int, dtype: torch.dtype) -> list[dict[str, Any]]:
+def grids_by_method(
+    network: str, images: dict[str, Tensor], shifts: int, dtype: torch.dtype, device: torch.device
+) -> list[dict[str, Any]]:
     """Percent of shifts that change any bit of the logits, and that select a different sampling phase, per image and method."""
-    model = calibrated(network)
-    batch = torch.cat(list(images.values()))
+    model = calibrated(network).to(device)
+    batch = torch.cat(list(images.values())).to(device)
     tried = random_shifts((batch.shape[2], batch.shape[3]), shifts)
     methods = {
         "plain": model,
@@ -35,7 +37,7 @@ def grids_by_method(network: str, images: dict[str, Tensor], shifts: int, dtype:
     for method, candidate in methods.items():
         candidate = candidate.to(dtype)
         with torch.no_grad():
-            largest = candidate(batch.to(dtype)).double().abs().amax(1)
+            largest = candidate(batch.to(dtype)).double().abs().amax(1).cpu()
         found = [mass.certify(candidate, batch.to(dtype), [t]) for t in tried]
         changed = torch.stack([~c.identical for c in found]).double().mean(0) * 100
         gross = torch.stack([c.max_difference > GROSS[dtype] * largest for c in found]).double().mean(0) * 100

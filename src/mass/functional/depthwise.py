@@ -1,0 +1,94 @@
+"""Depthwise convolution of a map moved to its origin, borders wrapped, in one pass: no padded copy is made.
+
+Compiled on the CPU, in Triton on a GPU, where compilers call it as one opaque operator; for passes that record no gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mass import native
+from mass.axes import Pair
+from mass.functional.padding import circular_pad
+
+_ON_A_GPU = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def serves(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, pads: tuple[int, int, int, int], origin: Tensor | None
+) -> bool:
+    """Whether `depthwise` computes this convolution, and is the faster way to."""
+    if weight.shape[0] != x.shape[1] or weight.shape[1] != 1:
+        return False
+    if not x.is_cuda:
+        return native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads)
+    learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
+    return (
+        not learns
+        and not torch.is_autocast_enabled("cuda")
+        and x.dtype in _ON_A_GPU
+        and all(t is None or t.dtype == x.dtype for t in (weight, bias))
+        and x.shape[2] % stride[0] == x.shape[3] % stride[1] == 0
+        and (torch.compiler.is_compiling() or native.unobserved(x, weight, bias, origin))
+    )
+
+
+def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int]) -> bool:
+    """Whether the compiled kernel beats a copy and oneDNN: up to 5 x 5, and where a map wraps more than once
+    (2-core CPU, channels first and last: 0.4 to 1.0 of the time; at 7 x 7 up to 1.8)."""
+    wide = max(pads[:2]) > x.shape[3] or max(pads[2:]) > x.shape[2]
+    return wide or weight.shape[2] * weight.shape[3] <= 25
+
+
+def _compute(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    dilation: list[int],
+    pads: list[int],
+    origin: Tensor | None,
+) -> Tensor:
+    left, right, top, bottom = pads
+    steps, spread = (stride[0], stride[1]), (dilation[0], dilation[1])
+    out = native.depthwise(x, weight, bias, steps, spread, (left, right, top, bottom), origin)
+    if out is not None:
+        return out
+    return F.conv2d(circular_pad(x, (left, right, top, bottom), origin), weight, bias, steps, 0, spread, x.shape[1])
+
+
+_depthwise = torch.library.custom_op("mass::depthwise", _compute, mutates_args=())
+
+
+@_depthwise.register_fake
+def _(x: Tensor, weight: Any, bias: Any, stride: Any, dilation: Any, pads: Any, origin: Any) -> Tensor:
+    return torch.empty_like(x[:, :, :: stride[0], :: stride[1]])
+
+
+@_depthwise.register_vmap
+def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+    def one(n: int) -> list[Any]:
+        return [a if dim is None else a.select(dim, n) for a, dim in zip(arguments, in_dims, strict=True)]
+
+    return torch.stack([_depthwise(*one(n)) for n in range(info.batch_size)]), 0
+
+
+def depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    dilation: Pair,
+    pads: tuple[int, int, int, int],
+    origin: Tensor | None = None,
+) -> Tensor:
+    """A convolution of every channel by a kernel of its own, of a map that `serves` has accepted.
+
+    Shape: x (B, C, H, W), weight (C, 1, kH, kW), bias (C,) or None, origin (B, 2) int64 or None -> (B, C, H / stride, W / stride).
+    """
+    call = _depthwise if torch.compiler.is_compiling() else _compute
+    return call(x, weight, bias, list(stride), list(dilation), list(pads), origin)
