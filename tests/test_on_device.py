@@ -1,6 +1,7 @@
-"""What a user calls, with the network and the images on a GPU from the start; on the CPU where there is none."""
+"""What a user calls, with the network and the images on a GPU from the start; where there is none, on a device that pretends to be one."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,11 +11,19 @@ from torch import nn
 import mass
 from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import calibrated, segmenter
+from pretended_device import pretended
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device("cuda", 0)
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a machine with a GPU")
 SIZE = (64, 96)
 SHIFTS = [(0, 1), (1, 0), (7, 13), (32, 48)]
 IMAGES = awkward_images(*SIZE)
+
+
+@pytest.fixture(autouse=True)
+def _device():
+    with nullcontext() if torch.cuda.is_available() else pretended():
+        yield
 
 
 def small() -> nn.Module:
@@ -77,6 +86,13 @@ def test_baselines_and_filters():
     assert mass.baselines.convert_to_aps(model, x)(x).shape == mass.baselines.convert_to_lps(model, x)(x).shape
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lps_chooses_where_the_images_are(dtype):
+    lps = mass.baselines.convert_to_lps(small().to(DEVICE, dtype), photographs(dtype))
+    assert {p.device.type for p in lps.parameters()} == {"cuda"} and {p.dtype for p in lps.parameters()} == {dtype}
+    assert lps(photographs(dtype)).shape == (2, 5)
+
+
 def test_what_is_asked_of_a_network():
     x, model = photographs(), calibrated("resnet18").to(DEVICE)
     converted = mass.convert(model, x)
@@ -110,6 +126,7 @@ def test_the_answer_is_the_cpus(name):
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
 
 
+@on_a_gpu
 def test_compiled():
     x, converted = photographs(), mass.convert(small().to(DEVICE), photographs())
     compiled = mass.compile(converted, fullgraph=True)

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules import activation
@@ -95,7 +96,7 @@ def sample_by(
     traced = trace(model, example)
     if verify:
         verify_trace(model, traced, example)
-    _Densely(traced, make, replaced).run(example)
+    _Densely(traced, make, replaced, example.values[0].device).run(example)
     traced.mass_positional, traced.mass_antialiased = example.positional(model), True
     return traced
 
@@ -103,8 +104,8 @@ def sample_by(
 class _Densely:
     """Makes what samples dense, and samples behind it by other modules."""
 
-    def __init__(self, traced: Converted, make: Filter, replaced: int | None) -> None:
-        self.module, self.graph, self.make, self.replaced = traced, traced.graph, make, replaced
+    def __init__(self, traced: Converted, make: Filter, replaced: int | None, device: torch.device) -> None:
+        self.module, self.graph, self.make, self.replaced, self.device = traced, traced.graph, make, replaced, device
         self.before: dict[tuple[fx.Node, Pair], fx.Node] = {}  # filters in front of 1 x 1 convolutions
         self.renamed: dict[str, str] = {}  # what stands for a node that others knew by its name
         self.filters: list[fx.Node] = []
@@ -217,7 +218,7 @@ class _Densely:
     def _filter(self, before: fx.Node, source: fx.Node, shape: tuple[int, ...], stride: Pair) -> fx.Node:
         """A filter of a map, that gives one of this shape."""
         name = f"mass_sample_{len(self.filters) + 1}"
-        self.module.add_submodule(name, self.make(shape[1], stride))
+        self.module.add_submodule(name, self.make(shape[1], stride).to(self.device))
         with self.graph.inserting_before(before):
             node = self.graph.call_module(name, (source,))
         node.meta["shape"] = shape

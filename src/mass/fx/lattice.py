@@ -225,6 +225,7 @@ class Positions:
         """Total origin O (B, 2) or zero, and total stride S."""
         total, place = torch.zeros(2, dtype=torch.int64), (1, 1)
         for name, period in self.digits:
-            total = total + origins[name] * torch.tensor(place, device=origins[name].device)
+            chosen = origins[name]
+            total = total.to(chosen.device) + chosen * torch.tensor(place, device=chosen.device)
             place = times(place, period)
         return total, place

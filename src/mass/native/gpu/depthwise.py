@@ -10,8 +10,10 @@ import triton  # type: ignore[import-not-found,unused-ignore]
 import triton.language as tl  # type: ignore[import-not-found,unused-ignore]
 from torch import Tensor
 
-_TILE = 4096  # outputs of a program
-_COLUMNS = 512  # of them beside each other in memory, at most
+# What a program computes: rows of the output, and neighbours in memory. A thread then has 8 neighbours (16 bytes) of every row, so that
+# one load of their weights serves all rows.
+_ROWS = 4
+_COLUMNS = 1024
 _WARPS = 4
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -19,7 +21,7 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32)
 @triton.jit
 def _depthwise(  # type: ignore[no-untyped-def]
     x, weight, bias, origin, out, lines, planes, unit, height, width, rows, columns, top, left,
-    step_h, step_w, dilation_h, dilation_w,
+    step_h, step_w, dilation_h, dilation_w, tap,
     TALL: tl.constexpr, WIDE: tl.constexpr, LAST: tl.constexpr, STEPS: tl.constexpr,
     BIASED: tl.constexpr, MOVED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -35,7 +37,6 @@ def _depthwise(  # type: ignore[no-untyped-def]
     # Pixel by pixel with all channels (LAST), or channel by channel: what lies beside each other is taken as it lies.
     channel = (place % unit)[None, :] if LAST else (plane % planes)[:, None]
     ahead = place // unit * (step_w * unit) + place % unit if STEPS else place
-    taps = weight + channel * (TALL * WIDE)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     for i in tl.static_range(TALL):
         read_row = (row + i * dilation_h) % height
@@ -45,7 +46,7 @@ def _depthwise(  # type: ignore[no-untyped-def]
             at = first[:, None] + ahead[None, :]
             at = tl.where(at >= width * unit, at - width * unit, at)
             value = tl.load(x + start[:, None] + at, inside, other=0.0).to(tl.float32)
-            total += value * tl.load(taps + (i * WIDE + j)).to(tl.float32)
+            total += value * tl.load(weight + channel + (i * WIDE + j) * tap).to(tl.float32)
     if BIASED:
         total += tl.load(bias + channel).to(tl.float32)
     tl.store(
@@ -77,10 +78,11 @@ def depthwise(
     origin = None if origin is None else origin.expand(batch, 2).contiguous()
     unit, planes = (channels, 1) if last else (1, channels)
     lines, wide = batch * planes * rows, min(triton.next_power_of_2(columns * unit), _COLUMNS)
-    grid = (triton.cdiv(lines, _TILE // wide), triton.cdiv(columns * unit, wide))
+    tall = _ROWS * _COLUMNS // wide
+    grid = (triton.cdiv(lines, tall), triton.cdiv(columns * unit, wide))
     _depthwise[grid](
-        x, weight.contiguous(), bias, origin, out, lines, planes, unit, height, width, rows, columns, pads[2], pads[0],
-        *stride, *dilation, weight.shape[2], weight.shape[3], last, stride[1] > 1,
-        bias is not None, origin is not None, _TILE // wide, wide, num_warps=_WARPS,
+        x, weight.flatten(1).t().contiguous(), bias, origin, out, lines, planes, unit, height, width, rows, columns, pads[2], pads[0],
+        *stride, *dilation, channels, weight.shape[2], weight.shape[3], last, stride[1] > 1,
+        bias is not None, origin is not None, tall, wide, num_warps=_WARPS,
     )  # fmt: skip
     return out
