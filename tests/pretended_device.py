@@ -82,8 +82,12 @@ class There(torch.Tensor):
     def cpu(self, **_: Any) -> torch.Tensor:
         return self.to("cpu")
 
-    def __getitem__(self, index: Any) -> Any:  # PyTorch would make an index of a list on the device that it takes this for
-        of_tensors = [torch.tensor(i) if isinstance(i, list) else i for i in (index if isinstance(index, tuple) else (index,))]
+    def __getitem__(
+        self, index: Any
+    ) -> Any:  # PyTorch would make an index of a list on the device that it takes this for
+        of_tensors = [
+            torch.tensor(i) if isinstance(i, list) else i for i in (index if isinstance(index, tuple) else (index,))
+        ]
         return super().__getitem__(tuple(of_tensors))
 
     @classmethod
@@ -104,7 +108,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     assert not any(t.is_meta for t in tree_flatten(plain)[0] if isinstance(t, torch.Tensor)), f"no values for {func}"
     out = func(*plain[0], **plain[1])
     if func._schema.is_mutable:
-        written = [a for a, said in zip(args, func._schema.arguments, strict=False) if said.alias_info and said.alias_info.is_write]
+        written = [
+            a
+            for a, said in zip(args, func._schema.arguments, strict=False)
+            if said.alias_info and said.alias_info.is_write
+        ]
         if written and isinstance(written[0], torch.Tensor) and isinstance(out, torch.Tensor):
             return written[0]
     if func.overloadpacket is torch.ops.aten._to_copy and out is plain[0][0]:

@@ -21,7 +21,8 @@ IMAGES = awkward_images(*SIZE)
 
 
 @pytest.fixture(autouse=True)
-def _device():
+def _device(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # what is compared with the CPU is float32
     with nullcontext() if torch.cuda.is_available() else pretended():
         yield
 

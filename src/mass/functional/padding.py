@@ -125,7 +125,7 @@ class _Indexed(torch.autograd.Function):
         rows, columns = range(-top, x.shape[2] + bottom), range(-left, x.shape[3] + right)
         ctx.pads, ctx.origin, ctx.step = pads, origin, step
         ctx.read = *x.shape[:2], len(rows), len(columns)
-        return _read(x, rows[:: step[0]], columns[:: step[1]], origin)
+        return read_around(x, rows[:: step[0]], columns[:: step[1]], origin)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
@@ -134,12 +134,12 @@ class _Indexed(torch.autograd.Function):
             grad[:, :, :: ctx.step[0], :: ctx.step[1]] = sampled
         out = _unwrap(grad, ctx.pads)
         if ctx.origin is not None:
-            out = _read(out, range(out.shape[2]), range(out.shape[3]), -ctx.origin)
+            out = read_around(out, range(out.shape[2]), range(out.shape[3]), -ctx.origin)
         return out, None, None, None
 
 
-def _read(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
-    """These rows and columns of a map that repeats itself, as seen from its origin, in its memory format.
+def read_around(x: Tensor, rows: range, columns: range, origin: Tensor | None) -> Tensor:
+    """These rows and columns, negative ones too, of a map that repeats itself, as seen from its origin, in its memory format.
 
     For compilers: places that can be computed (nowhere negative, no tensor among them) become part of a read's address;
     those that an origin moves are computed in int32, for a remainder of int64 takes a GPU longer than the read.
@@ -220,7 +220,7 @@ def sample(x: Tensor, stride: tuple[int, int], origin: Tensor) -> Tensor:
     sampled = native.wrap(x, pads, origin, stride)
     if sampled is not None:
         return sampled
-    return _read(x, range(x.shape[2])[:: stride[0]], range(x.shape[3])[:: stride[1]], origin)
+    return read_around(x, range(x.shape[2])[:: stride[0]], range(x.shape[3])[:: stride[1]], origin)
 
 
 def wrap_frames(x: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None) -> Tensor:

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mass import native
 from mass.axes import Pair
-from mass.functional.padding import circular_pad, window_pads
+from mass.functional.padding import circular_pad, read_around, window_pads
+
+_MOST_READS = 9  # of a window, for compilers
+
+
+def circular_max_pool(
+    x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, pads: tuple[int, int, int, int], origin: Tensor | None = None
+) -> Tensor:
+    """`max_pool2d` of a map moved to its origin and wrapped by `pads` (mass.functional.padding.window_pads).
+
+    Shape: x (B, C, H, W), origin (B, 2) int64 or None, the stride dividing H and W -> (B, C, H / stride, W / stride).
+
+    >>> circular_max_pool(torch.tensor([[[[0., 7., 3., 1.]]]]), (1, 2), (1, 2), (1, 1), (0, 0, 0, 0), torch.tensor([[0, 1]]))
+    tensor([[[[7., 1.]]]])
+    """
+    if native.serves_windows(x, stride, origin):
+        return native.max_pool(x, kernel, stride, dilation, pads, origin)
+    learns = (
+        torch.is_grad_enabled() and x.requires_grad
+    )  # a maximum divides its gradient among equals, max_pool2d does not
+    if torch.compiler.is_compiling() and x.is_cuda and not learns and kernel[0] * kernel[1] <= _MOST_READS:
+        return max_of_reads(x, kernel, stride, dilation, pads, origin)
+    return F.max_pool2d(circular_pad(x, pads, origin), kernel, stride, 0, dilation)
+
+
+def max_of_reads(
+    x: Tensor, kernel: Pair, stride: Pair, dilation: Pair, pads: tuple[int, int, int, int], origin: Tensor | None
+) -> Tensor:
+    """The same, as the largest of a window's reads, each of the whole map: a compiler makes one kernel of them, and no padded copy."""
+    first = pads[2], pads[0]
+    reads = []
+    for place in itertools.product(range(kernel[0]), range(kernel[1])):
+        starts = [place[axis] * dilation[axis] - first[axis] for axis in (0, 1)]
+        rows, columns = (range(starts[axis], starts[axis] + x.shape[2 + axis], stride[axis]) for axis in (0, 1))
+        reads.append(read_around(x, rows, columns, origin))
+    return functools.reduce(torch.maximum, reads)
 
 
 def circular_max_pool_indices(

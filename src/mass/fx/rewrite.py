@@ -115,7 +115,7 @@ class Rewriter:
         """All images come in by one memory format."""
         for image in self.images:
             first = next(n for n in self.graph.nodes if n.op != "placeholder")
-            inside = self._call(first, "mass_input", Entrance(), (image,))
+            inside = self._call(first, "mass_input", Entrance(self.module), (image,))
             stand_in(image, inside, inside)
             inside.meta.update({key: value for key, value in image.meta.items() if key in ("shape", "positions")})
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mass import native
 from mass.axes import Pair, as_map, triple_of
 from mass.errors import as_pair, check_divides
 from mass.functional.exact import exact_mean
 from mass.functional.padding import circular_pad, window_pads, wrap_frames
-from mass.functional.pooling import cell_size
+from mass.functional.pooling import cell_size, circular_max_pool
 
 
 class CircularMaxPool2d(nn.MaxPool2d):
@@ -26,9 +25,7 @@ class CircularMaxPool2d(nn.MaxPool2d):
         kernel, stride = as_pair(self.kernel_size, "kernel_size"), as_pair(self.stride, "stride")
         dilation = as_pair(self.dilation, "dilation")
         check_divides(input, stride)
-        if native.serves_windows(input, stride, origin):
-            return native.max_pool(input, kernel, stride, dilation, pads, origin)
-        return F.max_pool2d(circular_pad(input, pads, origin), kernel, stride, 0, dilation)
+        return circular_max_pool(input, kernel, stride, dilation, pads, origin)
 
 
 class CircularAvgPool2d(nn.AvgPool2d):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 # What a program computes: rows of the output, and neighbours in memory. A thread then has 8 neighbours (16 bytes) of every row, so that
 # one load of their weights serves all rows.
-_ROWS = 4
+_ROWS = 2
 _COLUMNS = 1024
 _WARPS = 4
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -78,7 +78,7 @@ def depthwise(
     origin = None if origin is None else origin.expand(batch, 2).contiguous()
     unit, planes = (channels, 1) if last else (1, channels)
     lines, wide = batch * planes * rows, min(triton.next_power_of_2(columns * unit), _COLUMNS)
-    tall = _ROWS * _COLUMNS // wide
+    tall = (_ROWS if last else 1) * _COLUMNS // wide
     grid = (triton.cdiv(lines, tall), triton.cdiv(columns * unit, wide))
     _depthwise[grid](
         x, weight.flatten(1).t().contiguous(), bias, origin, out, lines, planes, unit, height, width, rows, columns, pads[2], pads[0],

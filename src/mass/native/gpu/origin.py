@@ -49,33 +49,47 @@ def _rounded(values):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _largest(x, largest, size, share, limit, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _largest(x, largest, odd, size, share, limit, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The bits of an image's largest magnitude, which are ordered as numbers are; `odd` is 1 of an image that is not finite."""
     image, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * share
     last = tl.minimum(first + share, size)
-    found = tl.zeros([TILE], tl.float32)
+    found = tl.zeros([TILE], tl.int32)
     for start in range(first, last, TILE):
         i = start + tl.arange(0, TILE)
-        found = tl.maximum(found, _magnitude(tl.load(x + image * size + i, i < last, other=0.0), limit))
-    # The bits of positive numbers are ordered as they are.
-    tl.atomic_max(largest + image, tl.max(found, 0).to(tl.int32, bitcast=True).to(tl.int64))
+        values = tl.load(x + image * size + i, i < last, other=0.0).to(tl.float32)
+        found = tl.maximum(found, values.to(tl.int32, bitcast=True) & 0x7FFFFFFF)
+    best = tl.max(found, 0)
+    if best >= 0x7F800000:  # infinity, or NaN: seldom, so that all else pays nothing for it
+        magnitudes = tl.zeros([TILE], tl.float32)
+        for start in range(first, last, TILE):
+            i = start + tl.arange(0, TILE)
+            magnitudes = tl.maximum(magnitudes, _magnitude(tl.load(x + image * size + i, i < last, other=0.0), limit))
+        best = tl.max(magnitudes, 0).to(tl.int32, bitcast=True)
+        tl.atomic_max(odd + image, tl.full([], 1, tl.int64))
+    tl.atomic_max(largest + image, best.to(tl.int64))
 
 
 @triton.jit
 def _energies(  # type: ignore[no-untyped-def]
-    x, largest, sums, groups, line, unit, share, P, Q, limit, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+    x, largest, odd, sums, groups, line, unit, share, P, Q, limit, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     image, p = tl.program_id(0).to(tl.int64), tl.program_id(1) % P
     column = tl.program_id(1) // P * COLUMNS + tl.arange(0, COLUMNS)
     first = tl.program_id(2) * share
     last = tl.minimum(first + share, groups)
     scale = _scale(tl.load(largest + image))
+    finite = tl.load(odd + image) == 0
     energy = tl.zeros([ROWS, COLUMNS], tl.int64)
     base = x + image * groups * P * line + column[None, :]
     for start in range(first, last, ROWS):
         group = start + tl.arange(0, ROWS)
         inside = (group < last)[:, None] & (column < line)[None, :]
         values = tl.load(base + ((group * P + p) * line)[:, None], inside, other=0.0)
-        high = _rounded(_magnitude(values, limit) * scale).to(tl.int64)
+        if finite:
+            magnitude = tl.abs(values.to(tl.float32))
+        else:
+            magnitude = _magnitude(values, limit)
+        high = _rounded(magnitude * scale).to(tl.int64)
         energy += high * high
     energies, phase = tl.sum(energy, 0), column // unit % Q
     for q in range(Q):
@@ -273,11 +287,11 @@ def select_origin(
     ):
         return None
     limit = torch.finfo(x.dtype).max
-    work = torch.zeros(batch * (2 * p * q + 1) + _SLOTS, dtype=torch.int64, device=x.device)
-    sums, lows, largest, locks = work.split([batch * p * q, batch * p * q, batch, _SLOTS])
+    work = torch.zeros(batch * (2 * p * q + 2) + _SLOTS, dtype=torch.int64, device=x.device)
+    sums, lows, largest, odd, locks = work.split([batch * p * q, batch * p * q, batch, batch, _SLOTS])
 
     share = triton.cdiv(triton.cdiv(size, max(1, _PROGRAMS // batch)), _TILE) * _TILE
-    _largest[(batch, triton.cdiv(size, share))](x, largest, size, share, limit, _TILE, num_warps=_WARPS)
+    _largest[(batch, triton.cdiv(size, share))](x, largest, odd, size, share, limit, _TILE, num_warps=_WARPS)
 
     # A line lies together in memory, all of one row phase; columns repeat their phases in every line.
     lines, line, unit = (height, width * channels, channels) if last else (channels * height, width, 1)
@@ -285,7 +299,7 @@ def select_origin(
     rows, blocks = _TILE // columns, p * triton.cdiv(line, columns)
     share = triton.cdiv(triton.cdiv(lines // p, max(1, _PROGRAMS // (batch * blocks))), rows) * rows
     _energies[(batch, blocks, triton.cdiv(lines // p, share))](
-        x, largest, sums, lines // p, line, unit, share, p, q, limit, rows, columns, num_warps=_WARPS
+        x, largest, odd, sums, lines // p, line, unit, share, p, q, limit, rows, columns, num_warps=_WARPS
     )
 
     origin = torch.empty(batch, 2, dtype=torch.int64, device=x.device)
