@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 import torch
@@ -43,7 +43,7 @@ class There(torch.Tensor):
     values: torch.Tensor
 
     @staticmethod
-    def __new__(cls, values: torch.Tensor) -> There:
+    def __new__(cls, values: torch.Tensor) -> Self:
         made = torch.Tensor._make_wrapper_subclass(
             cls, values.shape, values.stride(), values.storage_offset(), dtype=values.dtype, device="meta", requires_grad=values.requires_grad
         )  # fmt: skip

@@ -6,12 +6,12 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torchvision
+from pretended_device import pretended
 from torch import nn
 
 import mass
 from companion.data.generated.hard_images import awkward_images
 from companion.models.random_weights import calibrated, segmenter
-from pretended_device import pretended
 
 DEVICE = torch.device("cuda", 0)
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a machine with a GPU")

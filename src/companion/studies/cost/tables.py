@@ -38,11 +38,11 @@ def speed(root: Path) -> str:
     note = (
         "Plain: median milliseconds; the others: times that, in brackets their quartiles; interleaved in one run. "
         "ConvNeXt's ratios below 1 are another convolution kernel's and not "
-        "the method's: circular padding alone has them. Channels last are images alone; weights are not, and MASS's maps follow these. Memory: MASS's peak over the plain network's, in evaluation and in training."
+        "the method's: circular padding alone has them. Channels last are images and weights. Memory: MASS's peak over the plain network's, in evaluation and in training."
     )
     columns = ["Network", "Pass", "Machine", "Batch", "Plain (ms)", *(f"{name} (×)" for name in methods)]
     columns += [
-        "MASS beside plain, images channels last (×)",
+        "MASS beside plain, both channels last (×)",
         "Memory (×)",
         "Memory, training (×)",
         "MASS at other batches (×)",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from companion.core.study import Study
-from companion.studies.gpu.tables import exactness
+from companion.studies.gpu.tables import exactness, settings
 
 STUDY = Study(
     description="A GPU - exactness, speed and Table 2 at the paper's scale, in pieces of minutes",
-    tables={"gpu": exactness},
+    tables={"gpu": exactness, "gpu_exact": settings},
 )

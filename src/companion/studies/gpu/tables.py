@@ -1,4 +1,4 @@
-"""The README's table of what is exact on a GPU."""
+"""The README's tables of what is exact on a GPU, as it is and inside `mass.exact`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,35 @@ def exactness(root: Path) -> str:
     return table(
         [*columns, "bfloat16, channels last, compiled", "What breaks, and what restores it"], rows, records, note
     )
+
+
+def settings(root: Path) -> str:
+    """The same as the machine is and inside `mass.exact`, of photographs and of images that are built to tie; what it costs."""
+    records = [r for r in read_results(root, "speed") if r.get("stage") == "settings"]
+    timed = [r for r in read_results(root, "speed") if r.get("stage") == "settings timed"]
+    cells: dict[tuple[str, str, str, str], dict[tuple[str, str], Record]] = {}
+    for record in records:
+        cell = record["net"], machine(record), record["dtype"], record["layer"]
+        cells.setdefault(cell, {})[record["input"], record["setting"]] = record
+    asked = [(name, setting) for setting in ("as it is", "mass.exact") for name in ("photographs", "awkward images")]
+    rows = []
+    for (net, where, dtype, layer), found in sorted(cells.items()):
+        within = (net, dtype, layer, "MASS, mass.exact")
+        costs = [f"{r['ratio']:.2f}" for r in timed if (r["net"], r["dtype"], r["layer"], r["method"]) == within]
+        rows.append([net, where, dtype, layer, *(_share(found.get(one)) for one in asked), *(costs or ["–"])])
+    columns = [
+        "Network",
+        "Machine",
+        "Precision",
+        "Layout",
+        *(f"{name}, {setting}" for name, setting in asked),
+        "mass.exact (×)",
+    ]
+    note = (
+        "Images x random shifts whose logits keep all bits, of how many: batches of 8 photographs and of 13 awkward images, eager; "
+        "mass.exact (×): the median time of a pass of the photographs inside it beside one as the machine is."
+    )
+    return table(columns, rows, records, note)
 
 
 def _share(record: Record | None) -> str:

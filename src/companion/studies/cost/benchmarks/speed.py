@@ -10,6 +10,7 @@ and the other memory layout take part at batch 8. Memory is the growth of a proc
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 from functools import partial
@@ -45,8 +46,8 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
     found = {"plain": model, "circular padding": mass.convert(model, x, origin="zero"), "MASS": mass.convert(model, x)}
     if not peers:
         return found
-    for layout in ("plain", "MASS"):  # of the images alone; weights stay as they are
-        found[f"{layout}, channels last"] = found[layout]
+    for method in ("plain", "MASS"):
+        found[f"{method}, channels last"] = copy.deepcopy(found[method]).to(memory_format=torch.channels_last)
     for method, convert in (("APS", convert_to_aps), ("LPS", convert_to_lps)):
         try:
             found[method] = convert(model, x).eval()
@@ -59,7 +60,7 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
 
 
 def passes(models: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """A forward pass of every model, of images in its memory layout."""
+    """A forward pass of every model, of images in the memory layout of its weights."""
     last = x.contiguous(memory_format=torch.channels_last)
     return {name: partial(model, last if name.endswith("channels last") else x) for name, model in models.items()}
 
