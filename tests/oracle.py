@@ -151,7 +151,7 @@ UNARY: dict[str, Callable[[Tensor], Any]] = {
     "rows by rows": lambda x: x @ x.transpose(2, 3), "einsum": lambda x: torch.einsum("bchw,bdhw->bcd", x, x), "spectrum": lambda x: torch.fft.fft2(x).abs(),
     "masked": lambda x: x.masked_fill(x < 0, 0.1), "where": lambda x: torch.where(x > 0, x, x * 0.1), "in place": lambda x: (x * 1).relu_(), "typed": lambda x: (x > 0).type_as(x) * x,
     **{f"written view {k}": (lambda x, k=k: written_view(x, k)) for k in range(5)},
-    "coordinates": lambda x: x + torch.arange(x.shape[3]).to(x.dtype), "maximum place": lambda x: x.flatten(1).argmax(1), "dropped": lambda x: F.dropout(x, 0.5, training=False),
+    "coordinates": lambda x: x + torch.arange(x.shape[3]).to(x), "maximum place": lambda x: x.flatten(1).argmax(1), "dropped": lambda x: F.dropout(x, 0.5, training=False),
     "if a tensor": lambda x: x * 2 if isinstance(x, torch.Tensor) else x, "if a tensor 2": lambda x: x + 1 if torch.is_tensor(x) else x, "by shape": lambda x: x.view(len(x), *x.shape[1:]) * len(x.shape),
     "expanded": lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, *x.shape[2:]), "new zeros": lambda x: x + x.new_zeros(x.shape), "squeezed": lambda x: x.mean(1, keepdim=True).squeeze(1).unsqueeze(1),
 }  # fmt: skip

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torchvision
+from oracle import program
 from pretended_device import pretended
 from torch import nn
 
@@ -149,3 +150,18 @@ def test_a_detector():
     )
     model, x = model.eval().to(DEVICE), awkward_images(64, 128)["photograph"].to(DEVICE)
     assert mass.certify(mass.convert(model, x), x, SHIFTS[:2])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks_are_judged_as_on_the_cpu(seed):
+    """Those of tests/oracle.py: refused there and here, or converted and bit-identical."""
+    outcomes = []
+    for device in (torch.device("cpu"), DEVICE):
+        model, x = program(seed)
+        model, x = model.to(device), x.to(device)
+        try:
+            converted = mass.convert(model, x)
+            outcomes.append(bool(mass.certify(converted, x, SHIFTS[:2])))
+        except mass.NotEquivariantError:
+            outcomes.append(None)
+    assert outcomes[0] == outcomes[1] != False  # noqa: E712

@@ -142,13 +142,12 @@ def read_around(x: Tensor, rows: range, columns: range, origin: Tensor | None) -
     """These rows and columns, negative ones too, of a map that repeats itself, as seen from its origin, in its memory format.
 
     For compilers: places that can be computed (nowhere negative, no tensor among them) become part of a read's address;
-    those that an origin moves are computed in int32, for a remainder of int64 takes a GPU longer than the read.
+    those that an origin (of less than 2^31) moves are computed in int32, for a remainder of int64 takes a GPU longer than the read.
     """
     places: list[Tensor | None] = [None]  # all images
     if origin is not None:
-        places = [
-            torch.arange(0, x.shape[0], 1, device=x.device).view(-1, 1, 1)
-        ]  # torch.export would fix a range's batch
+        images = torch.arange(0, x.shape[0], 1, device=x.device)  # of a range torch.export would fix the end
+        places = [images.view(-1, 1, 1)]
     for axis, read in enumerate((rows, columns)):
         size = x.shape[2 + axis]
         start = read.start % size

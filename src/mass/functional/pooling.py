@@ -28,9 +28,8 @@ def circular_max_pool(
     """
     if native.serves_windows(x, stride, origin):
         return native.max_pool(x, kernel, stride, dilation, pads, origin)
-    learns = (
-        torch.is_grad_enabled() and x.requires_grad
-    )  # a maximum divides its gradient among equals, max_pool2d does not
+    # A maximum divides its gradient among equals, where max_pool2d does not.
+    learns = torch.is_grad_enabled() and x.requires_grad
     if torch.compiler.is_compiling() and x.is_cuda and not learns and kernel[0] * kernel[1] <= _MOST_READS:
         return max_of_reads(x, kernel, stride, dilation, pads, origin)
     return F.max_pool2d(circular_pad(x, pads, origin), kernel, stride, 0, dilation)
