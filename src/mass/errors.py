@@ -35,6 +35,8 @@ class CoordinatesWarning(UserWarning):
 
 def as_pair(value: object, name: str = "period") -> tuple[int, int]:
     """An int or a pair of ints, each at least 1, as a pair (rows, columns)."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) > 0:
+        return value  # what layers hold: hundreds of calls a pass
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Iterable) else ()
     if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}.")

@@ -40,11 +40,9 @@ def window_pads(
     `before`: rows and columns that were padded in front of the operation, as part of it.
     """
     sizes, steps, reach = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    rows, columns = (
-        wrap(sizes[i], steps[i], _in_front(named, reach[i] * (sizes[i] - 1)) + before[i], reach[i])
-        for i, named in enumerate((padding, padding) if isinstance(padding, int | str) else padding)
-    )
-    return (*columns, *rows)
+    named = (padding, padding) if isinstance(padding, int | str) else padding
+    in_front = [_in_front(named[i], reach[i] * (sizes[i] - 1)) + before[i] for i in (0, 1)]
+    return (*wrap(sizes[1], steps[1], in_front[1], reach[1]), *wrap(sizes[0], steps[0], in_front[0], reach[0]))
 
 
 def _in_front(padding: int | str, reach: int) -> int:

@@ -88,7 +88,7 @@ class Converted(fx.GraphModule):
                     self.mass_places.check(self)
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
                     _keep_whole(tracer)
-            hooked = any(has_hooks(self.get_submodule(call.path)) for call in self.mass_calls)
+            hooked = any(has_hooks(_at(self, call.path)) for call in self.mass_calls)
             if self.mass_blend is not None:
                 if torch.compiler.is_compiling():
                     reason = (
@@ -251,6 +251,13 @@ class _Again(fx.Tracer):
     """Traces a graph's code anew where it was pickled: buffers are read when it runs, as parameters are."""
 
     proxy_buffer_attributes = True
+
+
+def _at(root: nn.Module, path: str) -> nn.Module:
+    """`root.get_submodule(path)`, which takes six times as long, of a path that is there."""
+    for name in filter(None, path.split(".")):
+        root = root._modules[name]  # type: ignore[assignment]
+    return root
 
 
 def _refuse_transforms() -> None:
