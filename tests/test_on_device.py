@@ -164,4 +164,4 @@ def test_random_networks_are_judged_as_on_the_cpu(seed):
             outcomes.append(bool(mass.certify(converted, x, SHIFTS[:2])))
         except mass.NotEquivariantError:
             outcomes.append(None)
-    assert outcomes[0] == outcomes[1] != False  # noqa: E712
+    assert outcomes[0] == outcomes[1] and outcomes[0] is not False
