@@ -146,6 +146,6 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the tables in docs/results.md.
 #   What must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes,
 #   graph breaks.
-# * On a GPU selection and padding are Triton kernels, whose results are bit-identical. Compiled
-#   beside a compiled plain network MASS takes 1.1 to 1.6 times the time there, more if neither is compiled
-#   (docs/results.md): more than marginal.
+# * On a GPU selection, padding and small depthwise convolutions are Triton kernels. Compiled beside a compiled plain
+#   network MASS takes 1.1 to 1.3 times the time there, circular borders alone 1.05 to 1.09, more if neither is
+#   compiled (docs/results.md): more than marginal.

@@ -15,9 +15,9 @@ from mass.functional.origin.position_rank import on_every_device
 def exact() -> Iterator[tuple[str, ...]]:
     """Inside it, converted networks run by kernels that treat all positions alike, and ties are broken without a hash.
 
-    In float32 and bfloat16 on the CPU both hold anyway. On a CUDA device cuDNN is switched off, whose FFT convolutions round by
-    position (float32, channels last, on an H200: docs/results.md; a ResNet then takes 1.6 to 1.7 times as long), and images with
-    ties are compared as on the CPU, which waits for the device. `mass.certify` answers for your model and machine. Settings
+    In float32 and bfloat16 on the CPU both hold anyway. On a CUDA device cuDNN is switched off, some of whose float32 kernels
+    round by position (an FFT convolution on an H200: docs/results.md), and images with ties are compared as on the CPU, which waits
+    for the device; an eager pass then takes 1.3 to 2.2 times as long. `mass.certify` answers for your model and machine. Settings
     are those of the whole process, and are put back at the end.
 
     Yields:
@@ -32,7 +32,7 @@ def exact() -> Iterator[tuple[str, ...]]:
     if not torch.cuda.is_available():
         yield tuple(told)
         return
-    told.append("cuDNN is off: its FFT convolutions round by position.")
+    told.append("cuDNN is off: some of its float32 kernels round by position.")
     told.append("Ties are broken by exact ranks, in PyTorch, not by 64-bit hashes in Triton.")
     before, cudnn.enabled = cudnn.enabled, False
     try:
