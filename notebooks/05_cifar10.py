@@ -96,9 +96,9 @@ figures.table_of_runs(records, net)
 # alone, so that in training its BatchNorm sees these. Borders wrap in all but 'Baseline, zero padding' and the
 # anti-aliased rows, whose author pads with zeros (notebook 09).
 #
-# At the paper's 250 epochs, as far as they have been trained; of the baseline one seed, which allows no verdict. What is
-# missing takes a GPU and has not had one: more seeds, the filters at 250 epochs, ResNet-18, and LPS as its authors train
-# it (`lps-annealed`), which is written and tested, and trained at no scale.
+# At the paper's 250 epochs, as far as they have been trained; of the baseline one seed, which allows no verdict. What
+# is missing takes a GPU and has not had one: more seeds, the filters at 250 epochs, ResNet-18, and LPS as its authors
+# train it (`lps-annealed`), which is written and tested, and trained at no scale.
 
 # %%
 Markdown(tables.cifar10_paper(run.root))

@@ -82,13 +82,10 @@ class There(torch.Tensor):
     def cpu(self, **_: Any) -> torch.Tensor:
         return self.to("cpu")
 
-    def __getitem__(
-        self, index: Any
-    ) -> Any:  # PyTorch would make an index of a list on the device that it takes this for
-        of_tensors = [
-            torch.tensor(i) if isinstance(i, list) else i for i in (index if isinstance(index, tuple) else (index,))
-        ]
-        return super().__getitem__(tuple(of_tensors))
+    def __getitem__(self, index: Any) -> Any:
+        # PyTorch would make tensors of lists on the device that it takes this for, 'meta'.
+        parts = index if isinstance(index, tuple) else (index,)
+        return super().__getitem__(tuple(torch.tensor(part) if isinstance(part, list) else part for part in parts))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -107,16 +104,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     plain = tree_map(lambda t: t.values if isinstance(t, There) else t, (args, kwargs))
     assert not any(t.is_meta for t in tree_flatten(plain)[0] if isinstance(t, torch.Tensor)), f"no values for {func}"
     out = func(*plain[0], **plain[1])
-    if func._schema.is_mutable:
-        written = [
-            a
-            for a, said in zip(args, func._schema.arguments, strict=False)
-            if said.alias_info and said.alias_info.is_write
-        ]
-        if written and isinstance(written[0], torch.Tensor) and isinstance(out, torch.Tensor):
-            return written[0]
-    if func.overloadpacket is torch.ops.aten._to_copy and out is plain[0][0]:
-        out = out.clone()
+    first = func._schema.arguments[0].alias_info if args else None
+    if first is not None and first.is_write and isinstance(out, torch.Tensor):
+        return args[0]  # an operation in place
     return tree_map(lambda t: There(t) if there and isinstance(t, torch.Tensor) else t, out)
 
 
