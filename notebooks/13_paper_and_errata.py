@@ -28,7 +28,7 @@ from companion.paper.errata import FORMULAS, NUMBERS, SENTENCES, UNSTATED
 from companion.pipeline.run import Run
 from companion.studies.paper_and_errata import beside
 
-run = Run("13_paper_and_errata", profile)
+run = Run("13_paper_and_errata", profile, device="cpu")
 root = find_root()
 use_style()
 
