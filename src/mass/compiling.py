@@ -29,11 +29,9 @@ def compile(model: nn.Module, **options: Any) -> Any:
     >>> isinstance(compiled, nn.Module)
     True
     """
-    if options.get("mode") not in (None, "default"):
-        raise ValueError(
-            f"mode {options['mode']!r} cannot be combined with options; give what it stands for as options=."
-        )
     if options.get("backend", "inductor") == "inductor":
+        if (mode := options.pop("mode", None)) not in (None, "default"):
+            raise ValueError(f"mode {mode!r} cannot be combined with options; give what it stands for as options=.")
         options |= {"options": {"layout_optimization": False} | (options.get("options") or {})}
     if isinstance(model, TorusDetector):
         model.mass_dense.compile(**options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 
@@ -41,7 +42,8 @@ def as_pair(value: object, name: str = "period") -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}.")
     if min(pair) < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}; a period of 1 means 'every position'.")
+        hint = "; a period of 1 means 'every position'" if name == "period" else ""
+        raise ValueError(f"{name} must be at least 1, got {value!r}{hint}.")
     return pair[0], pair[1]
 
 
@@ -80,6 +82,27 @@ def check_divides(x: Tensor, period: tuple[int, int]) -> None:
             below, above = size // p * p, -(-size // p) * p
             would = f"{below} or {above}" if below else str(above)
             raise ValueError(f"{axis} {size} is not a multiple of the period {p}; {would} would do.")
+
+
+def check_origin(origin: Tensor, x: Tensor) -> Tensor:
+    """An origin for each image of `x`, (B, 2) int64 on its device; one for all, (2,), is handed to each.
+
+    Raises:
+        TypeError, ValueError: for what is no int64 tensor of one of these shapes.
+    """
+    if not isinstance(origin, Tensor):
+        raise TypeError(
+            f"origin must be an int64 tensor (B, 2) or (2,), got {type(origin).__name__}; use torch.tensor."
+        )
+    if origin.dtype != torch.int64:
+        raise TypeError(f"origin must be int64, got {origin.dtype}; convert with origin.long().")
+    if origin.shape == (2,):
+        origin = origin.expand(x.shape[0], 2)
+    if origin.shape != (x.shape[0], 2):
+        raise ValueError(
+            f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}."
+        )
+    return origin if origin.device == x.device else origin.to(x.device)
 
 
 def check_counts(**counts: int) -> None:

@@ -39,7 +39,7 @@ def _is_period(value: Any) -> bool:
 
 def marked_period(module: nn.Module) -> int | None:
     """The period that a module's class was marked with as a leaf, else None."""
-    period = next((period for cls, period in _marked.items() if isinstance(module, cls)), None)
+    period = next((_marked[cls] for cls in type(module).__mro__ if cls in _marked), None)  # the nearest class's
     if not isinstance(period, str):
         return period
     value = getattr(module, period, None)

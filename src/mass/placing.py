@@ -49,7 +49,7 @@ def canvas(
 
     Raises:
         ValueError: for a canvas smaller than the image, an unknown fill, values that are not as many as channels.
-        TypeError: for what is no map of floating-point values.
+        TypeError: for what is no map of floating-point values, an `at` that is no pair.
 
     >>> x = torch.zeros(1, 1, 4, 4)
     >>> x[..., 1, 1] = 1.0
@@ -68,8 +68,10 @@ def canvas(
     else:
         spread = _ground(x, fill).expand(*x.shape[:2], *size).clone()
         spread[:, :, :height, :width] = x
-    first = at if at is not None else ((size[0] - height) // 2, (size[1] - width) // 2)
-    return spread.roll(tuple(first), (2, 3))
+    first = ((size[0] - height) // 2, (size[1] - width) // 2) if at is None else at
+    if not isinstance(first, Sequence) or len(first) != 2:
+        raise TypeError(f"at must be a pair (row, column) or None, got {at!r}.")
+    return spread.roll((int(first[0]), int(first[1])), (2, 3))
 
 
 def _ground(x: Tensor, fill: str | float | Sequence[float]) -> Tensor:

@@ -66,7 +66,7 @@ def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewrit
     require_plain(model)
     example = as_example(example_input)
     check_map(example.values[0])  # signals and videos are for MASS alone
-    traced = trace(model, example.values)
+    traced = trace(model, example)
     verify_trace(model, traced, example)
     plan = infer(traced)
     if plan.refusals:
@@ -75,4 +75,6 @@ def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewrit
     for name, part in converted.named_children():
         if name.startswith("mass_origin_"):  # what chooses is new, and lies where the images do
             part.to(example.values[0])
+    converted.mass_stand_for(model, example)
+    converted.mass_become(type(model))
     return converted

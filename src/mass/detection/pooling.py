@@ -42,7 +42,11 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     if len(boxes):
         last = (boxes[:, 2:].amax(0) * boxes.new_tensor([columns / size[1], rows / size[0]])).ceil().long() + 3
         columns, rows = last.tolist()
-    assert size[0] * features.shape[2] == size[1] * features.shape[1], "pixels are square"
+    if size[0] * features.shape[2] != size[1] * features.shape[1]:
+        raise ValueError(
+            f"a map of {features.shape[1]} x {features.shape[2]} positions has another stride down than across an image of "
+            f"{size[0]} x {size[1]}; give a map with one stride."
+        )
     scale = features.shape[1] / size[0]
     given = unrolled(features, rows, columns).to(precise)
     return plain(given[None], [boxes.to(precise)], output_size, scale, sampling_ratio).to(features.dtype)

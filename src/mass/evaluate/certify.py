@@ -20,7 +20,7 @@ from mass.evaluate.comparison import STAYS, OutputComparison
 from mass.evaluate.inputs import ModelInputs, model_inputs
 from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.progress import Progress
-from mass.evaluate.shifts import Shifts, are_all, shifts_to_try, told_apart
+from mass.evaluate.shifts import Shifts, are_all, given_shifts, shifts_to_try, told_apart
 from mass.families import family_of
 from mass.functional.origin.select import margin
 from mass.fx.network.converted import Converted
@@ -83,8 +83,7 @@ def certify(
     if (family := family_of(model)) is not None:
         return family.certify(model, images, shifts, stop=stop, progress=progress)
     line, found = Progress(progress), list[_Result]()
-    if not isinstance(shifts, int | str | None):
-        shifts = list(shifts)
+    shifts = given_shifts(shifts)
     with evaluating(model):
         try:
             for k, inputs in enumerate(model_inputs(images)):
@@ -220,7 +219,7 @@ class _Batch:
             residues=residues,
             outputs=outputs,
             not_compared=self.not_compared,
-            worst=next((output.best.worst for output in self.outputs if output.best.worst), None),
+            worst=max((output.best for output in self.outputs), key=lambda best: float(best.difference.max())).worst,
             repeats=repeats,
             holds=holds,
             planes=(len(self.in_depth), self.depth) if self.planes is not None else None,
@@ -290,7 +289,7 @@ def _certificate(batches: list[_Result], stop: bool) -> Certificate:
         outputs=worst.outputs,
         not_compared=worst.not_compared,
         not_finite=[start + row for start, batch in zip(starts, batches, strict=True) for row in batch.not_finite],
-        worst=worst.worst,
+        worst=max(batches, key=lambda batch: float(batch.difference.nan_to_num(0.0).max())).worst,
         planes=worst.planes,
         stopped=stop and not all(batch.holds for batch in batches),
     )

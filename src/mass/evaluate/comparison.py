@@ -140,7 +140,7 @@ class OutputComparison:
             watched.append(self._still)
         for reading in watched:
             same, distance = self._compare(reading.motion, z, t)
-            if (distance > reading.difference).any():
+            if (distance > reading.difference.max()).any():
                 reading.worst = t
             reading.identical &= same
             reading.difference = torch.maximum(reading.difference, distance)

@@ -161,7 +161,8 @@ def to_pixels(
     pixels = start + per_axis * (positions if positions.is_floating_point() else positions.long())
     if centre:
         pixels = pixels + (per_axis - 1) / 2
-    return pixels % whole
+    pixels = pixels % whole
+    return torch.where(pixels == whole, torch.zeros_like(pixels), pixels)  # in floating point -1e-8 % 32 is 32
 
 
 def _strides(stride: object) -> tuple[float, float]:

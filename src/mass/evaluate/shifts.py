@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +64,16 @@ def _bound_to_the_frame(module: nn.Module) -> bool:
     if isinstance(module, SelectOrigin):
         return not module.chooses and module.cells is not None
     return bool(getattr(module, "tells_all_shifts_apart", False))
+
+
+def given_shifts(shifts: str | int | Iterable[Pair] | None) -> str | int | list[Any] | None:
+    """Shifts as they were given, to be read more than once; a number of NumPy's as an int."""
+    if isinstance(shifts, str | bool | None):
+        return shifts
+    try:
+        return operator.index(shifts)  # type: ignore[arg-type]
+    except TypeError:  # an array has __index__, too
+        return list(shifts)  # type: ignore[arg-type]
 
 
 def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair) -> Shifts:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mass import native
 from mass.axes import Pair
-from mass.functional.padding import circular_pad
+from mass.errors import check_origin
+from mass.functional.padding import circular_pad, empty_map, laid_out_as
 
 _MOST_TAPS = 9  # on a GPU (H200, 64 images: 3 x 3 takes 0.5 to 0.9 of the time of a copy and cuDNN, 7 x 7 1.7)
 _ON_A_GPU = (torch.float16, torch.bfloat16, torch.float32)
@@ -23,28 +24,29 @@ def serves(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, pads: tuple[int, int, int, int], origin: Tensor | None
 ) -> bool:
     """Whether `depthwise` computes this convolution, and is the faster way to."""
-    if weight.shape[0] != x.shape[1] or weight.shape[1] != 1:
+    if weight.shape[0] != x.shape[1] or weight.shape[1] != 1 or (bias is not None and bias.shape != weight.shape[:1]):
         return False
-    if not x.is_cuda:
-        return native.serves_windows(x, stride, origin, weight, bias) and _pays(x, weight, pads)
-    if weight.shape[2] * weight.shape[3] > _MOST_TAPS or (torch.compiler.is_compiling() and origin is None):
-        return False  # cuDNN is faster; a compiler makes a border that is not moved part of what wrote the map
+    if not x.is_cuda and not native.called_when_compiled(x):
+        return native.serves_windows(x, stride, (x, weight, bias), origin) and _pays(x, weight, pads, origin)
     learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     return (
-        not learns
-        and not torch.is_autocast_enabled("cuda")
-        and x.dtype in _ON_A_GPU
-        and all(t is None or t.dtype == x.dtype for t in (weight, bias))
+        _pays(x, weight, pads, origin)
+        and not learns
+        and not torch.is_autocast_enabled(x.device.type)
+        and x.dtype in (_ON_A_GPU if x.is_cuda else (torch.float32,))
+        and all(t is None or (t.dtype == x.dtype and t.device == x.device) for t in (weight, bias))
         and x.shape[2] % stride[0] == x.shape[3] % stride[1] == 0
         and (torch.compiler.is_compiling() or native.unobserved(x, weight, bias, origin))
     )
 
 
-def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int]) -> bool:
-    """Whether the compiled kernel beats a copy and oneDNN: up to 5 x 5, and where a map wraps more than once
-    (2-core CPU, channels first and last: 0.4 to 1.0 of the time; at 7 x 7 up to 1.8)."""
-    wide = max(pads[:2]) > x.shape[3] or max(pads[2:]) > x.shape[2]
-    return wide or weight.shape[2] * weight.shape[3] <= 25
+def _pays(x: Tensor, weight: Tensor, pads: tuple[int, int, int, int], origin: Tensor | None) -> bool:
+    """Whether the kernel beats a copy and the library's: on the CPU up to 5 x 5, and where a map wraps more than once
+    (2 cores, channels first and last: 0.4 to 1.0 of the time; at 7 x 7 up to 1.8)."""
+    taps = weight.shape[2] * weight.shape[3]
+    if x.is_cuda:  # a compiler makes a border that is not moved part of what wrote the map
+        return taps <= _MOST_TAPS and not (torch.compiler.is_compiling() and origin is None)
+    return taps <= 25 or max(pads[:2]) > x.shape[3] or max(pads[2:]) > x.shape[2]
 
 
 def _compute(
@@ -61,7 +63,8 @@ def _compute(
     out = native.depthwise(x, weight, bias, steps, spread, (left, right, top, bottom), origin)
     if out is not None:
         return out
-    return F.conv2d(circular_pad(x, (left, right, top, bottom), origin), weight, bias, steps, 0, spread, x.shape[1])
+    wrapped = circular_pad(x, (left, right, top, bottom), origin)
+    return laid_out_as(x, F.conv2d(wrapped, weight, bias, steps, 0, spread, x.shape[1]))
 
 
 _depthwise = torch.library.custom_op("mass::depthwise", _compute, mutates_args=())
@@ -69,7 +72,7 @@ _depthwise = torch.library.custom_op("mass::depthwise", _compute, mutates_args=(
 
 @_depthwise.register_fake
 def _(x: Tensor, weight: Any, bias: Any, stride: Any, dilation: Any, pads: Any, origin: Any) -> Tensor:
-    return torch.empty_like(x[:, :, :: stride[0], :: stride[1]])
+    return empty_map(x, x.shape[2] // stride[0], x.shape[3] // stride[1])
 
 
 @_depthwise.register_vmap
@@ -93,5 +96,6 @@ def depthwise(
 
     Shape: x (B, C, H, W), weight (C, 1, kH, kW), bias (C,) or None, origin (B, 2) int64 or None -> (B, C, H / stride, W / stride).
     """
+    origin = None if origin is None else check_origin(origin, x)
     call = _depthwise if torch.compiler.is_compiling() else _compute
     return call(x, weight, bias, list(stride), list(dilation), list(pads), origin)

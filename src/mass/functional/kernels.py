@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mass.axes import Pair, Triple
-from mass.functional.padding import is_channels_last
+from mass.functional.padding import laid_out_as
 
 _SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
 
@@ -66,16 +66,11 @@ def conv2d(
 
     Shape: x (B, C, H, W), weight (C', C / groups, kH, kW) -> (B, C', H', W').
     """
-    if _is_double(x):
-        return _laid_out_as(x, _in_double(x, weight, bias, stride, dilation, groups))
-    if x.device.type == "cpu" and _rounds_by_position(weight, groups):
+    if x.dtype == torch.float64 and _is_double(x):
+        return laid_out_as(x, _in_double(x, weight, bias, stride, dilation, groups))
+    if groups > 1 and x.device.type == "cpu" and _rounds_by_position(weight, groups):
         return _with_scrap(x, weight, bias, stride, dilation, groups)
     return _conv2d(x, weight, bias, stride, dilation, groups)
-
-
-def _laid_out_as(x: Tensor, out: Tensor) -> Tensor:
-    """`out` in the memory format of `x`."""
-    return out.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
 
 def _is_double(x: Tensor) -> bool:
@@ -130,7 +125,7 @@ def _products(rows: Tensor, by: Tensor) -> Tensor:
 def _rounds_by_position(weight: Tensor, groups: int) -> bool:
     """Whether a grouped convolution has no vector code of its own: it has for one channel a group, and for 4, 8 and 16."""
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    return groups > 1 and not (inputs == outputs == 1 or (inputs in (4, 8, 16) and outputs >= inputs))
+    return not (inputs == outputs == 1 or (inputs in (4, 8, 16) and outputs >= inputs))
 
 
 def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
@@ -143,15 +138,15 @@ def _with_scrap(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, di
     if x.shape[2] == 1 or weight.shape[1] % 4 or weight.shape[0] // groups % 4:
         more = _SCRAP - count % _SCRAP + _SCRAP
     wide = F.pad(x.contiguous(), (0, stride[1] * more)) if more else x.contiguous()
-    return _laid_out_as(x, _conv2d(wide, weight.contiguous(), bias, stride, dilation, groups)[..., :count])
+    return laid_out_as(x, _conv2d(wide, weight.contiguous(), bias, stride, dilation, groups)[..., :count])
 
 
 def _conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, dilation: Pair, groups: int) -> Tensor:
     if _calls_onednn(x):
-        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
+        return torch.mkldnn_convolution(x, weight, bias, (0, 0), stride, dilation, groups)
     if _has_slow_gradient(x, stride, groups):
         dense = F.conv2d(x, weight, bias, 1, 0, dilation, groups)
-        return _laid_out_as(x, dense[..., :: stride[0], :: stride[1]])
+        return laid_out_as(x, dense[..., :: stride[0], :: stride[1]])
     return F.conv2d(x, weight, bias, stride, 0, dilation, groups)
 
 
@@ -180,7 +175,7 @@ def conv3d(
     Shape: x (B, C, T, H, W), weight (C', C / groups, kT, kH, kW) -> (B, C', T', H', W').
     """
     if _calls_onednn(x):
-        return torch.ops.aten.mkldnn_convolution(x, weight, bias, (frames, 0, 0), stride, dilation, groups)
+        return torch.mkldnn_convolution(x, weight, bias, (frames, 0, 0), stride, dilation, groups)
     return F.conv3d(x, weight, bias, stride, (frames, 0, 0), dilation, groups)
 
 

@@ -14,45 +14,52 @@ from torch import Tensor
 
 from mass import native
 from mass.axes import Pair
-from mass.errors import as_pair
+from mass.errors import as_pair, check_origin
 from mass.functional.shift import move, shift
 
 Sizes = int | tuple[int, ...]  # an int or a pair, as torch's modules keep it
 
 
-def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1) -> tuple[int, int]:
+def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1, before: int = 0) -> tuple[int, int]:
     """How far one axis of a windowed operation wraps (before, after) for H / stride outputs; negative: cropped.
+
+    `before`: rows that were padded in front of the operation, as part of it.
 
     >>> wrap(kernel=3, padding=1), wrap(kernel=7, stride=2, padding=3), wrap(kernel=1, stride=2)
     ((1, 1), (3, 2), (0, 0))
     """
     reach = dilation * (kernel - 1)
-    padding = _in_front(padding, reach)
-    after = reach + 1 - stride - padding
-    return padding, after if padding else max(after, 0)
+    in_front = before + (padding if isinstance(padding, int) else reach // 2 if padding == "same" else 0)
+    after = reach + 1 - stride - in_front
+    return in_front, after if in_front else max(after, 0)
 
 
 def window_pads(
     kernel: Sizes, stride: Sizes, padding: Sizes | str, dilation: Sizes = 1, before: Pair = (0, 0)
 ) -> tuple[int, int, int, int]:
-    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name.
-
-    `before`: rows and columns that were padded in front of the operation, as part of it.
-    """
+    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name."""
     sizes, steps, reach = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    named = (padding, padding) if isinstance(padding, int | str) else padding
-    in_front = [_in_front(named[i], reach[i] * (sizes[i] - 1)) + before[i] for i in (0, 1)]
-    return (*wrap(sizes[1], steps[1], in_front[1], reach[1]), *wrap(sizes[0], steps[0], in_front[0], reach[0]))
-
-
-def _in_front(padding: int | str, reach: int) -> int:
-    """How much a padding, a name perhaps, puts before a window that reaches so far."""
-    return padding if isinstance(padding, int) else reach // 2 if padding == "same" else 0
+    pads = (padding, padding) if isinstance(padding, int | str) else padding
+    return (
+        *wrap(sizes[1], steps[1], pads[1], reach[1], before[1]),
+        *wrap(sizes[0], steps[0], pads[0], reach[0], before[0]),
+    )
 
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether a map's channels lie together in memory, pixel by pixel, and not channel by channel."""
     return not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous()  # vmap knows no memory format
+
+
+def laid_out_as(x: Tensor, out: Tensor) -> Tensor:
+    """`out` in the memory format of `x`."""
+    return out.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
+
+
+def empty_map(x: Tensor, height: int, width: int) -> Tensor:
+    """An uninitialised map of this size, else like `x`, in its memory format."""
+    like = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, device=x.device, memory_format=like)
 
 
 def _wrap(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
@@ -77,12 +84,7 @@ _pad = torch.library.custom_op("mass::circular_pad", _wrap, mutates_args=())
 
 @_pad.register_fake
 def _wrap_fake(x: Tensor, left: int, right: int, top: int, bottom: int, origin: Tensor | None = None) -> Tensor:
-    batch, channels, height, width = x.shape
-    like = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-    return torch.empty(
-        (batch, channels, top + height + bottom, left + width + right),
-        dtype=x.dtype, device=x.device, memory_format=like,
-    )  # fmt: skip
+    return empty_map(x, top + x.shape[2] + bottom, left + x.shape[3] + right)
 
 
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -185,6 +187,7 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
     >>> circular_pad(torch.tensor([[[[1., 2.]]]]), (3, 2, 0, 0)).flatten()
     tensor([2., 1., 2., 1., 2., 1., 2.])
     """
+    origin = None if origin is None else check_origin(origin, x)
     if not any(pad):
         return x if origin is None else shift(x, origin)
     left, right, top, bottom = pad
@@ -193,7 +196,8 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
         return wrapped
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
     if narrow:
-        return _Indexed.apply(x, pad, origin, (1, 1)) if torch.compiler.is_compiling() else _pad(x, *pad, origin)
+        by_places = torch.compiler.is_compiling() and not native.called_when_compiled(x)
+        return _Indexed.apply(x, pad, origin, (1, 1)) if by_places else _pad(x, *pad, origin)
     x = x if origin is None else shift(x, origin)
     rows = torch.arange(-top, height + bottom, device=x.device) % height
     columns = torch.arange(-left, width + right, device=x.device) % width
@@ -211,7 +215,7 @@ def sample(x: Tensor, stride: tuple[int, int], origin: Tensor) -> Tensor:
     >>> sample(torch.arange(4.).view(1, 1, 1, 4), (1, 2), torch.tensor([[0, 3]])).flatten()
     tensor([3., 1.])
     """
-    pads = 0, 0, 0, 0
+    pads, origin = (0, 0, 0, 0), check_origin(origin, x)
     if torch.compiler.is_compiling():
         return _Indexed.apply(x, pads, origin, stride)
     sampled = native.wrap(x, pads, origin, stride)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mass import native
 from mass.axes import Pair
+from mass.errors import check_origin
 from mass.functional.padding import circular_pad, read_around, window_pads
 
 _MOST_READS = 9  # of a window, for compilers
@@ -26,7 +27,8 @@ def circular_max_pool(
     >>> circular_max_pool(torch.tensor([[[[0., 7., 3., 1.]]]]), (1, 2), (1, 2), (1, 1), (0, 0, 0, 0), torch.tensor([[0, 1]]))
     tensor([[[[7., 1.]]]])
     """
-    if native.serves_windows(x, stride, origin):
+    origin = None if origin is None else check_origin(origin, x)
+    if native.serves_windows(x, stride, (x,), origin):
         return native.max_pool(x, kernel, stride, dilation, pads, origin)
     # A maximum divides its gradient among equals, where max_pool2d does not.
     learns = torch.is_grad_enabled() and x.requires_grad

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mass import native
 from mass.axes import POSITIONS, on_maps
-from mass.errors import check_batch, check_map
+from mass.errors import check_batch, check_map, check_origin
 
 
 def gather(x: Tensor, origin: Tensor) -> Tensor:
@@ -67,19 +67,7 @@ def _(info: Any, in_dims: Any, x: Tensor, origin: Tensor) -> tuple[Tensor, int]:
 
 def _check(x: Tensor, origin: Tensor) -> Tensor:
     (check_batch if isinstance(x, Tensor) and x.ndim == 5 else check_map)(x)
-    if not isinstance(origin, Tensor):
-        raise TypeError(
-            f"origin must be an int64 tensor (B, 2) or (2,), got {type(origin).__name__}; use torch.tensor."
-        )
-    if origin.dtype != torch.int64:
-        raise TypeError(f"origin must be int64, got {origin.dtype}; convert with origin.long().")
-    if origin.shape == (2,):
-        origin = origin.expand(x.shape[0], 2)
-    if origin.shape != (x.shape[0], 2):
-        raise ValueError(
-            f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}."
-        )
-    return origin if origin.device == x.device else origin.to(x.device)
+    return check_origin(origin, x)
 
 
 def shift(x: Tensor, origin: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.blurpool import BlurPool
+from mass.nn.evaluating import modes_of, set_modes
 
 Filter = Callable[[int, Pair], nn.Module]  # (channels, stride) -> a module that filters and samples
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardtanh", "silu", "gelu", "mish", "elu", "celu", "selu",
@@ -98,6 +99,7 @@ def sample_by(
         verify_trace(model, traced, example)
     _Densely(traced, make, replaced, example.values[0].device).run(example)
     traced.mass_positional, traced.mass_antialiased = example.positional(model), True
+    set_modes(traced, modes_of(model))
     return traced
 
 

@@ -92,6 +92,7 @@ def convert(
     Raises:
         NotEquivariantError: names the operation that cannot be converted, the reason and the way out.
         TypeError, ValueError: for a wrong example or rule.
+        AttributeError: for a method that the model does not have.
 
     Warns:
         CoordinatesWarning: an output was computed from the whole map (a linear layer on positions): coordinates in it, if it
@@ -131,13 +132,9 @@ def convert(
         raise ValueError(f"{name} averages over rows and columns alone; leave it False, or dims as it is.")
     _check_blend(blend, paths, origin)
     options = _Options(origin, verify, symmetrise, in_depth, blend, paths)
+    networks = _named(model, methods, example)
     converted = _converted(model, example, options)
     converted.mass_become(type(model))
-    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
-    networks = {name: replace(as_example(value), method=name) for name, value in given.items()}
-    for name in networks:
-        if not callable(getattr(model, name, None)):
-            raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
     converted.mass_networks = {name: _converted(model, value, options) for name, value in networks.items()}
     for network in converted.mass_networks.values():
         tie(converted, network)
@@ -173,6 +170,17 @@ def _in_depth(dims: Sequence[int] | None, rank: int) -> bool:
         return True
     others = " or (2, 3, 4), in depth as well" if rank == 5 else ""
     raise ValueError(f"dims of an example of {rank} axes must be {usual}{others}, got {tuple(dims)}.")
+
+
+def _named(model: nn.Module, methods: Sequence[str] | Mapping[str, Any], example: Example) -> dict[str, Example]:
+    """The methods to be converted, and what each is called with."""
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be several names or a dict, got {methods!r}; give ({methods!r},).")
+    given = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, example)
+    for name in given:
+        if not callable(getattr(model, name, None)):
+            raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
+    return {name: replace(as_example(value), method=name) for name, value in given.items()}
 
 
 def _require_values(model: nn.Module, inputs: Inputs) -> None:
@@ -219,7 +227,7 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
     if options.blend:
         shares = _shares(converted, options.blend)
         converted.mass_blend = blended(converted, inputs, shares, options.paths, options.verify)
-    converted.mass_example_shape, converted.mass_positional = tuple(inputs[0].shape), example.positional(model)
+    converted.mass_stand_for(model, example)
     return converted
 
 

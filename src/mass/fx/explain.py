@@ -14,6 +14,7 @@ from mass.fx.infer import infer
 from mass.fx.nodes import name_of
 from mass.fx.outputs import about_coordinates
 from mass.fx.plan import Plan
+from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import trace
 
 _COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
@@ -67,6 +68,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
 
     Raises:
         NotEquivariantError: only where the model cannot be traced or does not run.
+        TypeError, ValueError: for a wrong example, and for a model that was wrapped, compiled or converted.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
@@ -79,6 +81,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     """
     if (family := family_of(model)) is not None:
         return family.explain(model, example_input)
+    require_plain(model)
     plan = infer(trace(model, example_input))
     refused = dict(plan.refusals)
     groups: dict[Any, int] = {}

@@ -29,15 +29,20 @@ _withheld: Counter[str] = Counter()
 
 
 @functools.cache
+def _wanted() -> bool:
+    return os.environ.get("MASS_NATIVE") != "0"
+
+
+@functools.cache
 def _load() -> ctypes.CDLL | None:
     from mass.native.build import load
 
-    return load()
+    return load() if _wanted() else None
 
 
 def kernels() -> ctypes.CDLL | None:
     """The compiled kernels, or None where PyTorch does the work."""
-    return None if _off or os.environ.get("MASS_NATIVE") == "0" else _load()
+    return None if _off else _load()
 
 
 @contextmanager
@@ -72,8 +77,8 @@ def _layout(x: Tensor) -> int | None:
 def readable(x: Tensor, name: str = "") -> bool:
     """Whether the kernels, that of this name if one is said, can read this map: dense, on the CPU, not empty."""
     return (
-        x.device.type == "cpu"
-        and x.dtype in _KINDS
+        x.dtype in _KINDS
+        and x.device.type == "cpu"
         and x.numel() > 0
         and _layout(x) is not None
         and not _withheld[name]
@@ -92,7 +97,7 @@ def _triton() -> ModuleType | None:
 
 def _on_device(x: Tensor) -> ModuleType | None:
     """The Triton kernels, for a map on a CUDA device."""
-    return _triton() if x.is_cuda and not _off and os.environ.get("MASS_NATIVE") != "0" else None
+    return _triton() if x.is_cuda and not _off and _wanted() else None
 
 
 def unobserved(*tensors: Tensor | None) -> bool:
@@ -109,13 +114,22 @@ def unobserved(*tensors: Tensor | None) -> bool:
     )
 
 
-def serves_windows(x: Tensor, stride: Pair, *others: Tensor | None) -> bool:
-    """Whether `max_pool`, and `depthwise` with its weight and bias among the others, can be called on this map."""
+def called_when_compiled(x: Tensor) -> bool:
+    """Whether what is being compiled calls these kernels, as operators: on the CPU.
+
+    A copy by them takes less there than reads at computed places, which a compiler can only make one by one. What is exported
+    has PyTorch's own operations, for a machine without these.
+    """
+    return x.device.type == "cpu" and torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+
+
+def serves_windows(x: Tensor, stride: Pair, operands: tuple[Tensor | None, ...], origin: Tensor | None) -> bool:
+    """Whether `max_pool`, of the map alone, or `depthwise`, with weight and bias, can be called with these operands."""
     return (
-        unobserved(x, *others)
-        and all(t is None or t.dtype in (torch.float32, torch.int64) for t in (x, *others))
+        unobserved(*operands, origin)
+        and all(t is None or (t.dtype == torch.float32 and t.device == x.device) for t in operands)
         and x.shape[2] % stride[0] == x.shape[3] % stride[1] == 0
-        and readable(x, "depthwise" if len(others) > 1 else "max_pool")
+        and readable(x, "depthwise" if len(operands) > 1 else "max_pool")
     )
 
 
@@ -134,7 +148,7 @@ def _rows(origin: Tensor | None, batch: int) -> Tensor | None:
 
 def _empty(x: Tensor, height: int, width: int) -> Tensor:
     memory_format = torch.channels_last if _layout(x) else torch.contiguous_format
-    return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, memory_format=memory_format)
+    return torch.empty((*x.shape[:2], height, width), dtype=x.dtype, device=x.device, memory_format=memory_format)
 
 
 def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | None:
@@ -147,8 +161,9 @@ def origins(x: Tensor, period: Pair) -> tuple[Tensor, Tensor | None, Tensor] | N
         return None
     library = kernels()
     assert library is not None
-    origin, totals = (torch.empty((x.shape[0], n), dtype=torch.int64) for n in (2, period[0] * period[1]))
-    undecided = torch.empty(x.shape[0], dtype=torch.bool)
+    sizes = 2, period[0] * period[1]
+    origin, totals = (torch.empty((x.shape[0], n), dtype=torch.int64, device=x.device) for n in sizes)
+    undecided = torch.empty(x.shape[0], dtype=torch.bool, device=x.device)
     kind, shape = ctypes.c_int64(_KINDS[x.dtype]), _integers(*x.shape, _layout(x) or 0, *period)
     left = library.mass_origins(_address(x), kind, shape, _address(totals), _address(origin), _address(undecided))
     return origin, undecided if left else None, totals
@@ -172,7 +187,7 @@ def exact_mean(x: Tensor, bits: int) -> Tensor | None:
         return None
     library = kernels()
     assert library is not None
-    out = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype)
+    out = torch.empty((*x.shape[:2], 1, 1), dtype=x.dtype, device=x.device)
     shape = _integers(*x.shape[:2], x.shape[2] * x.shape[3], _layout(x) or 0, bits)
     finite = library.mass_exact_mean(_address(x), _address(out), ctypes.c_int64(_KINDS[x.dtype]), shape)
     return out if finite else None
@@ -249,5 +264,6 @@ def depthwise(
     out = _empty(x, x.shape[2] // stride[0], x.shape[3] // stride[1])
     shape = _windows(x, (weight.shape[2], weight.shape[3]), stride, dilation, pads)
     origin, weight = _rows(origin, x.shape[0]), weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
     library.mass_depthwise(_address(x), _address(out), shape, _address(origin), _address(weight), _address(bias))
     return out

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mass.axes import Pair
 from mass.errors import as_pair, check_divides
 from mass.functional.conv import circular_conv, circular_conv2d
+from mass.functional.kernels import conv2d
 from mass.functional.padding import window_pads
 
 
@@ -21,6 +22,8 @@ class CircularConv2d(nn.Conv2d):
     before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fx.rules.padding)
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
+        if origin is None and self.kernel_size == self.stride == (1, 1) and self.padding == self.before == (0, 0):
+            return conv2d(input, self.weight, self.bias, groups=self.groups)  # pixel by pixel: nothing wraps
         pads = window_pads(self.kernel_size, self.stride, self.padding, self.dilation, self.before)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
         check_divides(input, stride)

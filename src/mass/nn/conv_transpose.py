@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,10 +12,20 @@ from mass.errors import as_pair
 from mass.functional.conv_transpose import circular_conv_transpose2d, circular_conv_transpose3d
 
 
+def _check_output_size(x: Tensor, stride: Sequence[int], output_size: Sequence[int] | None) -> None:
+    """Refuse another size than the stride times the input's: on a torus there is no other."""
+    if output_size is None:
+        return
+    size = [step * n for step, n in zip(stride, x.shape[2:], strict=True)]
+    if list(output_size)[-len(size) :] != size:
+        raise ValueError(f"output_size must be {size}, the stride times the input's, got {list(output_size)}.")
+
+
 class CircularConvTranspose2d(nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` with circular borders: (B, C, H, W) -> (B, C', stride * H, stride * W)."""
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        _check_output_size(input, self.stride, output_size)
         stride, dilation = as_pair(self.stride, "stride"), as_pair(self.dilation, "dilation")
         padding: Any = self.padding  # never a name: there is no 'same' here
         weight, bias = self.weight, self.bias
@@ -25,6 +36,7 @@ class CircularConvTranspose1d(nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` with circular borders: (B, C, L) -> (B, C', stride * L); a map of one row."""
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        _check_output_size(input, self.stride, output_size)
         options = pair_of(self.stride, 1), pair_of(self.padding, 1, 0), self.groups, pair_of(self.dilation, 1)  # type: ignore[arg-type]
         return circular_conv_transpose2d(input.unsqueeze(2), self.weight.unsqueeze(2), self.bias, *options).squeeze(2)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mass.errors import as_pair
-from mass.functional.origin.select import select_origin
+from mass.errors import as_pair, check_origin
+from mass.functional.origin.select import check_rule, select_origin
 from mass.functional.padding import circular_pad, window_pads
 from mass.marks import marked_period
 from mass.nn.conv import CircularConv2d
@@ -26,13 +26,14 @@ from mass.nn.unpooling import pool_at_origin
 def _chosen(x: Tensor, stride: tuple[int, int], rule: str, origin: Tensor | None) -> Tensor | None:
     if stride == (1, 1):
         return None
-    return select_origin(x, stride, rule) if origin is None else origin
+    return select_origin(x, stride, rule) if origin is None else check_origin(origin, x)
 
 
 class MassConv2d(CircularConv2d):
     """A shift-equivariant strided convolution (paper, section 4.1).
 
-    Args: those of `torch.nn.Conv2d`; `rule` is `select_origin`'s.
+    Args: those of `torch.nn.Conv2d`, with a padding_mode of 'zeros' or 'circular', both of which wrap; `rule` is
+        `select_origin`'s.
 
     Shape:
         x (B, C, H, W), H and W multiples of the stride; origin (B, 2) int64, shared with a parallel branch, or None
@@ -48,6 +49,9 @@ class MassConv2d(CircularConv2d):
 
     def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_rule(rule)
+        if self.padding_mode not in ("zeros", "circular"):
+            raise ValueError(f"padding_mode {self.padding_mode!r} has no borders to act on: they wrap; leave it out.")
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -66,6 +70,7 @@ class MassMaxPool2d(CircularMaxPool2d):
 
     def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_rule(rule)
         if self.return_indices:
             raise ValueError(
                 "return_indices=True is not supported: the indices would refer to the shifted, wrapped map; "
@@ -101,6 +106,7 @@ class MassAvgPool2d(CircularAvgPool2d):
 
     def __init__(self, *args: Any, rule: str = "l2", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_rule(rule)
         self.rule = rule
 
     def forward(self, input: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -130,6 +136,7 @@ class MassPool2d(nn.Module):
         rule: str = "l2",
     ) -> None:
         super().__init__()
+        check_rule(rule)
         self.pool, self.rule = pool, rule
         stride = getattr(pool, "stride", None) if stride is None else stride
         if stride is None:
@@ -137,7 +144,7 @@ class MassPool2d(nn.Module):
         if getattr(pool, "padding", 0) not in (0, (0, 0)):
             raise ValueError(f"the pool pads by {pool.padding}; give it padding=0, its window wraps instead.")
         mode = getattr(pool, "padding_mode", None)
-        if mode not in (None, "circular"):
+        if mode not in (None, "circular") and not isinstance(pool, nn.Conv2d):
             raise ValueError(f"the pool pads by {mode!r}; give it padding_mode='circular'.")
         self.stride = as_pair(stride, "stride")
         by_itself = mode is not None and not isinstance(

@@ -16,7 +16,7 @@ from mass.detection.detections import first_difference, shift_detections
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.inputs import ModelInputs
 from mass.evaluate.progress import Progress
-from mass.evaluate.shifts import Shifts, are_all, shifts_to_try
+from mass.evaluate.shifts import Shifts, are_all, given_shifts, shifts_to_try
 from mass.functional.shift import shift
 from mass.motion import Motion
 from mass.nn.evaluating import evaluating
@@ -83,7 +83,7 @@ def certify(
     if not given or not all(isinstance(image, Tensor) and image.ndim == 3 for image in given):
         raise TypeError("expected the images of a detector, a list of tensors (C, H, W) or a batch (B, C, H, W).")
     size = max(image.shape[1] for image in given), max(image.shape[2] for image in given)
-    planned = shifts_to_try(shifts if isinstance(shifts, int | str | None) else list(shifts), size, size)
+    planned = shifts_to_try(given_shifts(shifts), size, size)
     line, seen, tried = Progress(progress), _Comparison(model, given), Shifts()
     with evaluating(model):
         try:

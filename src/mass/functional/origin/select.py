@@ -235,7 +235,8 @@ def select_origin(
 
     Raises:
         TypeError, ValueError: for another rank, an integer map, an empty batch, a period of 0 or one that does not
-            divide the size, an unknown rule.
+            divide the size, an unknown rule, a source that does not hold these images at a multiple of their size, a
+            source_origin of another shape or dtype, or without a source.
 
     >>> x = torch.zeros(1, 1, 4, 4); x[..., 2, 3] = 1.
     >>> select_origin(x, 2)                                    # the bright pixel lies in phase (0, 1)
@@ -246,14 +247,21 @@ def select_origin(
     check_map(x)
     pair = as_pair(period)
     check_divides(x, pair)
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
+    check_rule(rule)
     if source is not None:
         _check_source(x, source, source_origin)
         source = source.detach()
+    elif source_origin is not None:
+        raise ValueError("source_origin says where x begins in the source; give source= too, or neither.")
     arguments = x.detach(), *pair, rule, source, source_origin
     unobserved = native.unobserved(x.detach(), source, source_origin)
     return _choose(*arguments) if unobserved else _select_origin(*arguments)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse what is none of `RULES`."""
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
 
 
 def _check_source(x: Tensor, source: Tensor, source_origin: Tensor | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import types
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,6 +28,8 @@ from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
 from mass.fx.network.output_lattice import OutputLattice
 from mass.fx.network.places import Places
+from mass.fx.tracing.example import Example
+from mass.nn.evaluating import modes_of, set_modes
 
 
 class Converted(fx.GraphModule):
@@ -107,9 +110,14 @@ class Converted(fx.GraphModule):
         return code
 
     def _mass_interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
-        names = [str(n.target) for n in self.graph.nodes if n.op == "placeholder"]
-        given = dict(zip(names, args, strict=False)) | kwargs
-        return interpreter.run(*(given[name] for name in names if name in given))
+        inputs = {str(n.target): n for n in self.graph.nodes if n.op == "placeholder"}
+        parameters = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=(*n.args, inspect.Parameter.empty)[0])
+            for name, n in inputs.items()
+        ]
+        given = inspect.Signature(parameters).bind(*args, **kwargs)
+        given.apply_defaults()
+        return interpreter.run(*given.args)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the original; arguments that the example left at their defaults are fixed.
@@ -174,6 +182,11 @@ class Converted(fx.GraphModule):
                 value = Own(value.__name__)
             self.__dict__[name] = value
         rebind_hooks(model, self)
+
+    def mass_stand_for(self, model: nn.Module, example: Example) -> None:
+        """Be called as the model is, and have its training flags, in what conversion made too."""
+        self.mass_example_shape, self.mass_positional = tuple(example.values[0].shape), example.positional(model)
+        set_modes(self, modes_of(model))
 
     def mass_become(self, original: type) -> None:
         """Become an instance of the original's class as well."""

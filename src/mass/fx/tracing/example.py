@@ -67,7 +67,7 @@ class Example:
     def positional(self, model: nn.Module) -> tuple[str, ...]:
         """The model's arguments that may be given by position, in order."""
         parameters = inspect.signature(getattr(model, self.method)).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
     def fixed(self, model: nn.Module) -> dict[str, Any]:
         """The model's other arguments, which are what they are by default from then on."""

@@ -76,6 +76,7 @@ def depthwise(
     memory_format = torch.channels_last if last else torch.contiguous_format
     out = torch.empty((batch, channels, rows, columns), dtype=x.dtype, device=x.device, memory_format=memory_format)
     origin = None if origin is None else origin.expand(batch, 2).contiguous()
+    bias = None if bias is None else bias.contiguous()
     unit, planes = (channels, 1) if last else (1, channels)
     lines, wide = batch * planes * rows, min(triton.next_power_of_2(columns * unit), _COLUMNS)
     tall = (_ROWS if last else 1) * _COLUMNS // wide

@@ -11,8 +11,7 @@ class Entrance(nn.Module):
 
     Kernels are chosen by strides, and round by their own order. An image that was shifted may have others than it had
     before (`roll` of an image whose channels lie together, as those that come from numpy do, gives one whose do not), and is
-    still the same image. Channels come first, and what layout maps have later on, weights decide; compiled for a GPU, where
-    weights have their channels last, the image has so too, for it would be brought into that layout at every use.
+    still the same image. Its channels lie as those of the network's weights do: it would be brought into that layout at every use.
 
     Args:
         network: whose weights decide.
@@ -30,12 +29,11 @@ class Entrance(nn.Module):
         )  # no submodules: they have their places
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() and x.is_cuda and x.ndim == 4 and self._channels_last():
-            return x.contiguous(memory_format=torch.channels_last)
-        x = x.contiguous()
+        last = x.ndim == 4 and x.shape[1] > 1 and self._channels_last()
+        x = x.permute(0, 2, 3, 1).contiguous() if last else x.contiguous()
         if 1 in x.shape and not torch.compiler.is_compiling():
             x = x.flatten().view(x.shape)  # the stride of an axis of one element says nothing, but kernels read it
-        return x
+        return x.permute(0, 3, 1, 2) if last else x
 
     def _channels_last(self) -> bool:
         weights: list[Tensor] = [module.weight for module in self.decides]  # type: ignore[misc]
