@@ -13,13 +13,18 @@ from mass.fx.rule import _FUNCTIONS, _MODULES
 from mass.fx.rules import pointwise
 
 # By the rule's name of what is called. What is written as a method or an operator too goes by the same rule.
-ONE = {name: getattr(torch, name) for name in ["sigmoid", "tanh", "floor", "ceil", "round", "trunc", "frac", "isnan", "isinf", "isfinite", "nan_to_num", "neg", "abs", "sign", "square", "reciprocal", "logical_not", "clone", "detach"]}  # fmt: skip
+ONE = {name: getattr(torch, name) for name in ["sigmoid", "tanh", "floor", "ceil", "round", "trunc", "frac", "isnan", "isinf", "isfinite", "nan_to_num", "neg", "abs", "sign", "square", "reciprocal", "logical_not", "clone", "detach", "positive", "sgn", "signbit", "deg2rad", "rad2deg", "zeros_like", "ones_like"]}  # fmt: skip
+ONE |= {name: getattr(torch, name) for name in ["exp", "exp2", "expm1", "erf", "erfc", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "sinc"]}  # fmt: skip
+ONE |= {name: (lambda x, name=name: getattr(torch, name)(x.abs() + 1.1)) for name in ["log", "log2", "log10", "log1p", "acosh", "lgamma", "digamma", "i0"]}  # fmt: skip
+ONE |= {name: (lambda x, name=name: getattr(torch, name)(x * 0.1)) for name in ["asin", "acos", "atanh", "erfinv"]}
+ONE |= {name: (lambda x, name=name: getattr(F, name)(x, 0.3, False)) for name in ["dropout", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"]}  # fmt: skip
+ONE |= {name: getattr(F, name) for name in ["softsign", "hardshrink", "softshrink", "tanhshrink", "celu", "selu", "logsigmoid", "rrelu"]}  # fmt: skip
 ONE |= {name: getattr(F, name) for name in ["relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "hardtanh", "silu", "gelu", "mish", "elu", "softplus"]}  # fmt: skip
 ONE |= {name: (lambda x, name=name: getattr(x, name)()) for name in ["contiguous", "float", "half", "double", "bfloat16", "long", "int", "short", "bool"]}  # fmt: skip
 ONE |= {cls.__name__: cls() for cls in (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softsign, nn.SiLU, nn.GELU, nn.Sigmoid,
     nn.Mish, nn.ELU, nn.Softplus, nn.Tanh, nn.CELU, nn.SELU, nn.LogSigmoid, nn.Identity, nn.Dropout,
-    nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)}  # fmt: skip
+    nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink)}  # fmt: skip
 ONE |= {
     "Threshold": nn.Threshold(0.1, 0.2),
     "PReLU": nn.PReLU(3),
@@ -32,6 +37,13 @@ ONE |= {
     "rsqrt": lambda x: (x.abs() + 0.1).rsqrt(),
     "clamp": lambda x: x.clamp(-0.3, 0.5),
     "clip": lambda x: x.clip(-0.3, 0.5),
+    "clamp_min": lambda x: x.clamp_min(-0.3),
+    "clamp_max": lambda x: torch.clamp_max(x, 0.3),
+    "threshold": lambda x: F.threshold(x, 0.1, 0.2),
+    "logit": lambda x: torch.logit(x, 1e-3),
+    "xlogy by a number": lambda x: torch.xlogy(x, 3.0),
+    "hypot with what is pooled": lambda x: torch.hypot(x, x.mean((2, 3), keepdim=True)),
+    "exp in place": lambda x: (x * 1.0).exp_(),
     "masked_fill": lambda x: x.masked_fill(x > 0, 0.1),
     "invert": lambda x: ~(x > 0),
     "type": lambda x: x.type(torch.float32),
@@ -49,9 +61,10 @@ ONE |= {
     "batch's statistics": nn.BatchNorm2d(3, track_running_stats=False),
     "running statistics": nn.BatchNorm2d(3),
 }  # fmt: skip
-TWO = {name: getattr(torch, name) for name in ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "fmod", "remainder", "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_xor"]}  # fmt: skip
+TWO = {name: getattr(torch, name) for name in ["add", "sub", "rsub", "mul", "div", "maximum", "minimum", "fmod", "remainder", "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_xor", "atan2", "hypot", "logaddexp", "logaddexp2", "fmax", "fmin", "copysign", "heaviside"]}  # fmt: skip
 TWO |= {
     "truediv": lambda x, y: x / y,
+    "xlogy": lambda x, y: torch.xlogy(x, y.abs() + 0.1),
     "floordiv": lambda x, y: x // y,
     "mod": lambda x, y: x % y,
     "and": lambda x, y: (x > 0) & (y > 0),
@@ -68,7 +81,7 @@ TWO |= {
     "div floor": lambda x, y: torch.div(x, y, rounding_mode="floor"),
 }
 # Of other libraries, or with tests of their own.
-ELSEWHERE = {"Dropout1d", "StochasticDepth", "DropPath", "pow", "Linear", "linear"}
+ELSEWHERE = {"Dropout1d", "dropout1d", "StochasticDepth", "DropPath", "pow", "Linear", "linear"}
 SMALL, LARGE = (
     ((1, 3, 3, 1), (2, 3, 5, 7)),
     ((1, 3, 75, 77), (3, 3, 61, 95)),

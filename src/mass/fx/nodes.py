@@ -10,7 +10,12 @@ from torch import fx, nn
 _DISPATCHED = {  # their __name__ is 'fn'
     getattr(F, name): name for kind in ("max_pool", "adaptive_max_pool") for name in (f"{kind}{n}d" for n in (1, 2, 3))
 }
-_ALIASES = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat"}
+_ALIASES = {
+    "iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv", "concat": "cat", "multiply": "mul", "divide": "div",
+    "true_divide": "truediv", "floor_divide": "floordiv", "subtract": "sub", "absolute": "abs", "negative": "neg", "fix": "trunc",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "special_expit": "sigmoid",
+    "special_xlogy": "xlogy", "log_sigmoid": "logsigmoid", "_threshold": "threshold", "arctan2": "atan2", **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+}  # fmt: skip
 
 
 def name_of(node: fx.Node) -> str:

@@ -71,6 +71,41 @@ class ReciprocalRoot(nn.Module):
         return x.rsqrt()
 
 
+class MathFunction(nn.Module):
+    """A function of PyTorch's by its name, with its further arguments: what `Elementwise` computes.
+
+    >>> MathFunction("log1p")(torch.zeros(1))
+    tensor([0.])
+    """
+
+    def __init__(self, name: str, *arguments: Any, **options: Any) -> None:
+        super().__init__()
+        self.name, self.arguments, self.options = name, arguments, options
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(torch, self.name)(x, *self.arguments, **self.options)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class MathFunctionOfTwo(nn.Module):
+    """A function of two maps by its name, or of a map and what is broadcast to it, computed by whole vectors."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor | float, other: Tensor | float) -> Tensor:
+        dtype = torch.result_type(x, other)
+        device = next(v.device for v in (x, other) if isinstance(v, Tensor))
+        both = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=dtype, device=device) for v in (x, other)))
+        return elementwise(getattr(torch, self.name), *both)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
 class ScaledSum(nn.Module):
     """`a + scale * b`: a fused multiply-add would round once, and the rest behind the last vector twice.
 

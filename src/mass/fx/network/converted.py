@@ -112,7 +112,9 @@ class Converted(fx.GraphModule):
     def _mass_interpreted(self, interpreter: Interpreter, *args: Any, **kwargs: Any) -> Any:
         inputs = {str(n.target): n for n in self.graph.nodes if n.op == "placeholder"}
         parameters = [
-            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=(*n.args, inspect.Parameter.empty)[0])
+            inspect.Parameter(
+                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=(*n.args, inspect.Parameter.empty)[0]
+            )
             for name, n in inputs.items()
         ]
         given = inspect.Signature(parameters).bind(*args, **kwargs)

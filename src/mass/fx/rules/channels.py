@@ -54,6 +54,16 @@ def softmax(site: Site) -> Effect:
     return Effect(site.map, swap=ChannelsLast(F.softmax, _axis(site, None), _dtype(site)), inputs=(site.input,))
 
 
+@rule(modules=[nn.Softmin], functions=["softmin"], arguments=("input", "dim"))
+def softmin(site: Site) -> Effect:
+    return Effect(site.map, swap=ChannelsLast(F.softmin, _axis(site, None), _dtype(site)), inputs=(site.input,))
+
+
+@rule(modules=[nn.Softmax2d])
+def softmax2d(site: Site) -> Effect:
+    return Effect(site.map, swap=ChannelsLast(F.softmax, -3), inputs=(site.input,))
+
+
 @rule(modules=[nn.LogSoftmax], functions=["log_softmax"], arguments=("input", "dim"))
 def log_softmax(site: Site) -> Effect:
     return Effect(site.map, swap=ChannelsLast(F.log_softmax, _axis(site, None), _dtype(site)), inputs=(site.input,))

@@ -13,6 +13,8 @@ from mass.nn.pointwise import (
     FloatPower,
     FunctionalLinear,
     LocalResponse,
+    MathFunction,
+    MathFunctionOfTwo,
     PixelwiseLinear,
     Power,
     PowerOf,
@@ -22,9 +24,10 @@ from mass.nn.pointwise import (
 
 
 @rule(
-    modules=[nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softsign, nn.Threshold],
-    functions=["relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "hardtanh"],
+    modules=[nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Hardshrink],
+    functions=["relu", "relu6", "leaky_relu", "rrelu", "hardswish", "hardsigmoid", "hardtanh", "hardshrink"],
 )
+@rule(modules=[nn.Softsign, nn.Softshrink, nn.Threshold], functions=["softsign", "softshrink", "threshold"])
 @rule(modules=[nn.PReLU], functions=["prelu"], arguments=("input", "weight"), weights=("weight",))
 @rule(functions=["mul", "truediv", "div", "addcmul", "lerp", "maximum", "minimum"])
 @rule(
@@ -52,7 +55,11 @@ from mass.nn.pointwise import (
         "nan_to_num",
     ]
 )
-@rule(functions=["neg", "abs", "sign", "square", "sqrt", "reciprocal", "clamp", "clip"])
+@rule(
+    functions=["neg", "positive", "abs", "sign", "sgn", "signbit", "square", "sqrt", "reciprocal", "deg2rad", "rad2deg"]
+)
+@rule(functions=["clamp", "clip", "clamp_min", "clamp_max", "fmax", "fmin", "copysign", "heaviside"])
+@rule(functions=["zeros_like", "ones_like"])
 @rule(functions=["eq", "ne", "gt", "ge", "lt", "le", "where", "masked_fill"])
 @rule(
     functions=[
@@ -70,7 +77,18 @@ from mass.nn.pointwise import (
         "bool",
     ]
 )
-@rule(modules=[nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout])
+@rule(
+    modules=[
+        nn.Identity,
+        nn.Dropout,
+        nn.Dropout1d,
+        nn.Dropout2d,
+        nn.Dropout3d,
+        nn.AlphaDropout,
+        nn.FeatureAlphaDropout,
+    ],
+    functions=["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"],
+)
 @rule(modules=["StochasticDepth", "DropPath"])  # they read self.training: traced through, one of the two would stay
 @rule(modules=["torchvision.transforms.transforms.Normalize", "torchvision.transforms.v2._misc.Normalize"])
 @rule(modules=[nn.ChannelShuffle], functions=["channel_shuffle"])
@@ -115,7 +133,10 @@ def as_input(site: Site) -> Effect:
 @rule(modules=[nn.ELU], functions=["elu"], becomes=nn.ELU)
 @rule(modules=[nn.Softplus], functions=["softplus"], becomes=nn.Softplus)
 @rule(modules=[nn.Tanh], functions=["tanh"], becomes=nn.Tanh)
-@rule(modules=[nn.CELU, nn.SELU, nn.LogSigmoid])
+@rule(modules=[nn.Tanhshrink], functions=["tanhshrink"], becomes=nn.Tanhshrink)
+@rule(modules=[nn.CELU], functions=["celu"], becomes=nn.CELU)
+@rule(modules=[nn.SELU], functions=["selu"], becomes=nn.SELU)
+@rule(modules=[nn.LogSigmoid], functions=["logsigmoid"], becomes=nn.LogSigmoid)
 @rule(functions=["rsqrt"], becomes=ReciprocalRoot)
 def exponential(site: Site) -> Effect:
     """Activations built on exp, and others whose vector and scalar code round differently."""
@@ -126,6 +147,42 @@ def exponential(site: Site) -> Effect:
     options = {k: v for k, v in site.node.kwargs.items() if k not in ("input", "inplace")}
     swap = Elementwise(site.becomes(*site.node.args[1:], **options), is_in_place(site.node))
     return Effect(site.map, swap=swap, inputs=(site.input,))
+
+
+@rule(
+    functions=[
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "logit",
+        "erf",
+        "erfc",
+        "erfinv",
+        "lgamma",
+        "digamma",
+    ]
+)
+@rule(functions=["sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "sinc", "i0"])
+def transcendental(site: Site) -> Effect:
+    """Functions whose vector and scalar code round differently."""
+    if "out" in site.node.kwargs:
+        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
+    options = {k: v for k, v in site.node.kwargs.items() if k != "input"}
+    function = MathFunction(name_of(site.node), *site.node.args[1:], **options)
+    return Effect(site.map, swap=Elementwise(function, is_in_place(site.node)), inputs=(site.input,))
+
+
+@rule(functions=["atan2", "hypot", "logaddexp", "logaddexp2", "xlogy"], arguments=("input", "other"))
+def transcendental_of_two(site: Site) -> Effect:
+    if is_in_place(site.node) or "out" in site.node.kwargs:
+        raise site.refuse("it writes to a tensor that it is given", "call it without out=, and not in place")
+    return Effect(
+        site.map, swap=MathFunctionOfTwo(name_of(site.node)), inputs=(site.given("input"), site.given("other"))
+    )
 
 
 @rule(subclasses=[nn.BatchNorm2d])
