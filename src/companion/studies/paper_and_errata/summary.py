@@ -36,6 +36,7 @@ def summary(root: Path) -> str:
         if r["device"] == "cpu"
         and r.get("batch") == 8
         and r.get("stage", "forward") == "forward"
+        and "input" not in r  # compiled, in a table of its own
         and r.get("net") in _NETS
     ]
     rows, used = [], []

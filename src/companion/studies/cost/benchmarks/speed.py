@@ -4,17 +4,23 @@
     python -m companion.studies.cost.benchmarks.speed --networks resnet18 --batch 8 --rounds 20
 
 Interleaving matters: a machine's speed drifts by more than the differences of interest, and drifts for all alike. Peers
-and the other memory layout take part at batch 8. Memory is the growth of a process of its own over one pass.
+and the other memory layout take part at batch 8. Compiled networks, in a table of their own, have images and weights with
+channels last, which Inductor is faster with. Memory is the growth of a process of its own over one pass.
+
+`make bench` has freed memory kept (glibc's MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_): to be handed each map page by
+page anew takes a plain MobileNetV2 nearly as long as to compute it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,6 +40,7 @@ from mass.baselines.lps import convert_to_lps
 
 NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny", "deeplabv3plus")
 PEERS_AT = 8  # the batch at which peers and layouts are compared
+COMPILED_UP_TO = 8  # images
 
 
 def network(name: str, size: int) -> nn.Module:
@@ -62,7 +69,21 @@ def methods(name: str, size: int, peers: bool) -> dict[str, nn.Module]:
 def passes(models: dict[str, nn.Module], x: torch.Tensor) -> dict[str, Callable[[], object]]:
     """A forward pass of every model, of images in the memory layout of its weights."""
     last = x.contiguous(memory_format=torch.channels_last)
-    return {name: partial(model, last if name.endswith("channels last") else x) for name, model in models.items()}
+    return {name: partial(model, last if _channels_last(model) else x) for name, model in models.items()}
+
+
+def _channels_last(model: nn.Module) -> bool:
+    weight = next(p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1)
+    return weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def compiled(name: str, size: int) -> dict[str, nn.Module]:
+    """The same by Inductor, weights with channels last: `torch.compile` as it is, `mass.compile` for converted networks."""
+    found: dict[str, Any] = {}
+    for method, model in methods(name, size, peers=False).items():
+        compiler = torch.compile if method == "plain" else mass.compile
+        found[method] = compiler(model.to(memory_format=torch.channels_last))
+    return found
 
 
 def memory(name: str, method: str, size: int, batch: int) -> tuple[float, float]:
@@ -107,25 +128,29 @@ def main() -> None:
     device = at_hand().type
     facts = {"notebook": "speed", "profile": "bench", "seed": 0} | provenance(root)
     started = time.monotonic()
-    for name in options.networks:
-        for batch in options.batch:
-            versions = methods(name, options.size, peers=batch == PEERS_AT)
+    for name, batch in itertools.product(options.networks, options.batch):
+        x = torch.randn(batch, 3, options.size, options.size, device=device)
+        rounds = max(5, min(options.rounds, options.rounds * PEERS_AT // batch))
+        measured = memory_ratios(name, options.size, batch) if batch == PEERS_AT and device == "cpu" else {}
+        facts_of = {"net": name, "size": options.size, "batch": batch, "dtype": "float32", "seed": 0}
+        ways: list[tuple[dict[str, Any], dict[str, nn.Module]]] = [
+            ({}, methods(name, options.size, peers=batch == PEERS_AT))
+        ]
+        if batch <= COMPILED_UP_TO and device == "cpu":
+            ways.append(({"input": "compiled"}, compiled(name, options.size)))
+        for way, versions in ways:
             models = {method: model.to(device) for method, model in versions.items()}
-            x = torch.randn(batch, 3, options.size, options.size, device=device)
-            rounds = max(5, min(options.rounds, options.rounds * PEERS_AT // batch))
             with torch.no_grad():
                 times = milliseconds(passes(models, x), rounds, device)
-            measured = memory_ratios(name, options.size, batch) if batch == PEERS_AT and device == "cpu" else {}
             for row in compared(times, "plain"):
-                row |= {"net": name, "size": options.size, "batch": batch, "dtype": "float32", "seed": 0}
-                row |= measured if row["method"] == "MASS" else {}
+                row |= facts_of | way | (measured if row["method"] == "MASS" and not way else {})
                 record = make_record(row)
                 write_json(folder / "records" / f"{record_name(record)}.json", record)
-                print(f"{name:14} batch {batch:3} {row['method']:22} {row['ratio']:5.2f} x plain  ({row['milliseconds']:.0f} ms, "
-                      f"quartiles {row['quartile_low']:.0f} to {row['quartile_high']:.0f})", flush=True)  # fmt: skip
-            if measured:
-                print(f"{name:14} memory of MASS: {measured['memory_ratio']:.2f} x plain, in training "
-                      f"{measured['training_memory_ratio']:.2f}", flush=True)  # fmt: skip
+                print(f"{name:14} batch {batch:3} {way.get('input', ''):9} {row['method']:22} {row['ratio']:5.2f} x plain  "
+                      f"({row['milliseconds']:.0f} ms, quartiles {row['quartile_low']:.0f} to {row['quartile_high']:.0f})", flush=True)  # fmt: skip
+        if measured:
+            print(f"{name:14} memory of MASS: {measured['memory_ratio']:.2f} x plain, in training "
+                  f"{measured['training_memory_ratio']:.2f}", flush=True)  # fmt: skip
     write_json(
         folder / "provenance.json",
         facts | {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": peak_memory_mb()},
