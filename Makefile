@@ -22,9 +22,6 @@ RESUME :=
 TESTED_WITH := 'numpy>=1.26,<2.4' 'setuptools>=77' hypothesis pandas pillow pytest pytest-xdist scikit-learn
 
 .DEFAULT_GOAL := help
-# glibc: what is freed is kept for the next map, not handed back and asked for anew, page by page.
-KEEPING_MEMORY = MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_MMAP_THRESHOLD_=4294967296
-
 .PHONY: help install repro publish fetch stages test test-slow lab census residues decoders detectors bench gpu docs links article release clean
 
 help: ## this list
@@ -69,7 +66,7 @@ test-slow: $(INSTALLED) ## what takes minutes: kills, a DVC remote, the release 
 lab: $(INSTALLED) ## the notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(PYTHON) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" notebooks/00_start_here.py
 
-census: $(INSTALLED) ## the zoo: do the networks in use convert, and stay the same to the bit; thousands of random ones  (`make publish PROFILE=bench` publishes)
+census: $(INSTALLED) ## the zoo: do the networks in use convert, and are they bit-identical under shifts; thousands of random ones  (`make publish PROFILE=bench` publishes)
 	$(PYTHON) -m companion.studies.zoo.census
 	$(PYTHON) tests/oracle.py 0 5000
 
@@ -83,8 +80,8 @@ detectors: $(INSTALLED) ## torchvision's detectors: do they convert, and find th
 	$(PYTHON) -m companion.studies.detection.benchmarks.architectures
 
 bench: $(INSTALLED) ## forward passes and training steps beside the plain network; `make publish PROFILE=bench` puts them into the README
-	$(KEEPING_MEMORY) $(PYTHON) -m companion.studies.cost.benchmarks.speed
-	$(KEEPING_MEMORY) $(PYTHON) -m companion.studies.cost.benchmarks.training
+	$(PYTHON) -m companion.studies.cost.benchmarks.speed
+	$(PYTHON) -m companion.studies.cost.benchmarks.training
 
 gpu: $(INSTALLED) ## a piece of GPU time: exactness, speed, Table 2; resumable  MINUTES=25 OUT=folder [RESUME=folder]
 	@[ -n "$(MINUTES)" ] && [ -n "$(OUT)" ] || { echo "Say how long and where to: make gpu MINUTES=25 OUT=folder" >&2; exit 1; }

@@ -233,7 +233,8 @@ fig
 # ## Summary
 #
 # * MASS is three steps around an untouched operation; the origin follows the image, so the windows do.
-# * Exactness is decided at ties. Integers and layouts keep it; float sums and first indices lose it.
+# * Exactness is decided at ties. Integer energies and ties broken by image content keep it; float sums and first
+#   indices lose it.
 # * All rules are exact. Which one is best for accuracy is an experiment, not a theorem.
 #
 # Next: **03** whole networks, where parallel branches must agree.

@@ -146,9 +146,9 @@ mass.explain(torchvision.models.alexnet(), torch.zeros(1, 3, 224, 224))
 # %% [markdown]
 # ## Verification is part of the conversion
 #
-# `convert(…, verify=True)`, the default, runs the new graph in float64 on noise and on shifted noise, aligns
-# the lattices node by node, and names the first node that disagrees. A rule that is wrong does not get through, nor
-# does a false promise:
+# `convert(…, verify=True)`, the default, compares the trace with the model and the new graph with the trace, and checks
+# in float64 how every node moves: on the example, noise, a constant image, one bright pixel and a sparse image. It
+# names the first node that disagrees. A rule that is wrong does not get through, nor does a false promise:
 
 # %%
 mass.mark_leaf(AddsRamp)  # "this operation commutes with shifts": it does not

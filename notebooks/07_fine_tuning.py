@@ -39,7 +39,7 @@ from companion.pipeline.run import Run
 from companion.studies.fine_tuning import answers, compared, figures, run_folds, tables
 from companion.training import tune
 
-run = Run("07_fine_tuning", profile)
+run = Run("07_fine_tuning", profile, device="cpu")
 settings = run.settings
 use_style()
 
@@ -69,10 +69,8 @@ print(f"{len(labels):,} images of {dataset}, {len(labels.unique()):,} classes, {
 # | augmentation | not stated | horizontal flips |
 # | batch statistics | not stated | frozen: a few hundred images estimate them worse than a million did |
 #
-# The rate is the fourth that was tried, so the tables are kind to it: at 0.0001 (325 images) all three networks lost
-# some 15 points; of 0.00001 and 0.000002, tried on the first fold (260 images held out, plain and circular padding
-# alone), the plain network gained 0.8 and 1.5 points, and circular padding lost 2.7 and kept its accuracy (trials that
-# no record holds).
+# The rate is the fourth that was tried, some of them on the first fold, so the tables are kind to it; higher ones lost
+# accuracy. No record was kept of these trials.
 
 # %%
 tuning = tune.Tuning(settings.epochs, settings.batch, settings.lr, seed=settings.seed)

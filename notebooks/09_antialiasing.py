@@ -7,12 +7,12 @@
 # ---
 
 # %% [markdown]
-# # Anti-aliased networks (seed 001), alone, under MASS, and beside it
+# # Anti-aliased networks (Zhang, 2019), alone, under MASS, and beside it
 #
-# *Making Convolutional Networks Shift-Invariant Again* (Zhang, 2019), as seed 001 tells it: sampling aliases, so blur
-# before you sample. This notebook builds what it describes, `mass.BlurPool` and `mass.antialias`, and asks of each of
-# its claims what is left of it in measurements: does a filter make networks equivariant, accurate, stable, robust?
-# MASS stands beside it, and on top of it.
+# *Making Convolutional Networks Shift-Invariant Again* (Zhang, 2019), as an article about it tells it, which this
+# project began with and calls its seed: sampling aliases, so blur before you sample. This notebook builds what it
+# describes, `mass.BlurPool` and `mass.antialias`, and asks of each of its claims what is left of it in measurements:
+# does a filter make networks equivariant, accurate, stable, robust? MASS stands beside it, and on top of it.
 
 # %% tags=["parameters"]
 profile = "quick"

@@ -7,12 +7,13 @@
 # ---
 
 # %% [markdown]
-# # Implicit equivariance (seed 002): a loss instead of a basis
+# # Implicit equivariance (Khetan et al., 2021): a loss instead of a basis
 #
 # A convolution moves along with shifts; with rotations and scale it does not. Steerable networks are made to, by
-# filters from a fixed basis. *Implicit Equivariance in Convolutional Networks* keeps filters free and adds a loss
-# instead: pooled layers of a transformed image, transformed back, shall be those of the image. Is that as good? And
-# what comes of it over MASS, which is exact for shifts and knows nothing of rotations?
+# filters from a fixed basis. *Implicit Equivariance in Convolutional Networks*, one of the works that this project
+# began with (its seed), keeps filters free and adds a loss instead: pooled layers of a transformed image, transformed
+# back, shall be those of the image. Is that as good? And what comes of it over MASS, which is exact for shifts and
+# knows nothing of rotations?
 #
 # The paper's text cannot be had here but for its abstract; its authors' code is public, and architecture and recipe
 # are read from it. Three of its choices are not repeated: the best epoch chosen by the test set (here the last one

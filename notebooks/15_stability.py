@@ -203,10 +203,11 @@ Markdown(run.published("stability_cifar10"))
 #
 # * *Move the whole image, then run the plain network* (rows *whole image, …*): exact at about the plain network's time
 #   and memory. By the seam it is the better way on photographs that were shifted circularly: it keeps the plain
-#   network's accuracy, and noise changes fewer labels than with MASS, beyond chance. By the other places accuracy
-#   falls. And where a place moves it moves far: under one grey level logits jump farther than MASS's do, but for the
-#   centre of mass. Why lattices, then? A seam is an artefact of shifting a photograph circularly: a scene that is
-#   periodic, or lies before a plain ground, has none (notebook 06), and a lattice moves a map by less than a stride.
+#   network's accuracy, and noise changes fewer labels than with MASS, beyond chance. By the brightest pixel and the
+#   blurred peak accuracy falls, beyond chance; by the centre of mass it is not told apart. And where a place moves it
+#   moves far: under one grey level logits jump farther than MASS's do, but for the centre of mass. Why lattices, then?
+#   A seam is an artefact of shifting a photograph circularly: a scene that is periodic, or lies before a plain ground,
+#   has none (notebook 06), and a lattice moves a map by less than a stride.
 # * *Average over all phases of the last origin*: the cheapest average there is. Earlier origins choose as before, so it
 #   is exact and not continuous, and under noise it is not told apart from choosing.
 # * *Choose by a peak* (row *origins at peaks*): as exact; not told apart from l2, and its largest jump is larger.

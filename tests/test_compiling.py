@@ -76,6 +76,9 @@ def test_options(monkeypatch):
         {"fullgraph": True, "options": {"layout_optimization": False, "max_autotune": True}},
         {"backend": "aot_eager"},
     ]
+    mass.compile(nn.Identity(), mode="default")
+    mass.compile(nn.Identity(), backend="eager", mode="reduce-overhead")
+    assert heard[3:] == [heard[0], {"backend": "eager", "mode": "reduce-overhead"}]
     with pytest.raises(ValueError, match="mode 'max-autotune' cannot be combined"):
         mass.compile(nn.Identity(), mode="max-autotune")
 

@@ -75,13 +75,21 @@ def check_batch(x: Tensor) -> None:
         )
 
 
+def sizes_that_do(size: int, stride: int) -> str:
+    """The nearest sizes that a stride divides, in words.
+
+    >>> sizes_that_do(225, 32), sizes_that_do(5, 32)
+    ('224 or 256', '32')
+    """
+    below = size // stride * stride
+    return f"{below} or {below + stride}" if below else str(stride)
+
+
 def check_divides(x: Tensor, period: tuple[int, int]) -> None:
     """Refuse a map whose height or width its period does not divide."""
     for axis, size, p in zip(("height", "width"), x.shape[-2:], period, strict=True):
         if size % p:
-            below, above = size // p * p, -(-size // p) * p
-            would = f"{below} or {above}" if below else str(above)
-            raise ValueError(f"{axis} {size} is not a multiple of the period {p}; {would} would do.")
+            raise ValueError(f"{axis} {size} is not a multiple of the period {p}; {sizes_that_do(size, p)} would do.")
 
 
 def check_origin(origin: Tensor, x: Tensor) -> Tensor:

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from mass.families import family_of
+from mass.functional.origin.select import BITS
 from mass.functional.shift import gather
 from mass.fx.tracing.example import as_example
 from mass.nn.graph.alignment import Symmetrise
-
-_BITS = 15
 
 
 def _select_origin(
@@ -35,10 +34,10 @@ def _select_origin(
     values = x.float().abs()
     largest = values.amax((1, 2, 3), keepdim=True)
     # A power of two near the largest value's: any function of the maximum would do, it does not move with the image.
-    scale = torch.exp2(torch.floor(_BITS - 1 - torch.log2(largest.clamp(min=2.0**-100))))
+    scale = torch.exp2(torch.floor(BITS - 1 - torch.log2(largest.clamp(min=2.0**-100))))
     scaled = values * torch.where(largest < 2.0**-100, torch.zeros_like(scale), scale)
     high = scaled.round()
-    low = ((scaled - high) * 2.0**_BITS).round()
+    low = ((scaled - high) * 2.0**BITS).round()
 
     def energies(levels: Tensor) -> Tensor:
         blocks = levels.double().square().sum(1).view(batch, height // period_h, period_h, width // period_w, period_w)

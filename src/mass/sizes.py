@@ -11,16 +11,6 @@ from mass.axes import POSITIONS
 from mass.errors import as_pair, check_batch
 
 
-def sizes_that_do(size: int, stride: int) -> str:
-    """The nearest sizes that a stride divides, in words.
-
-    >>> sizes_that_do(225, 32), sizes_that_do(5, 32)
-    ('224 or 256', '32')
-    """
-    below = size // stride * stride
-    return f"{below} or {below + stride}" if below else str(stride)
-
-
 def _strides(x: Tensor, model: Any) -> tuple[int, ...]:
     check_batch(x)
     if not hasattr(model, "total_stride"):

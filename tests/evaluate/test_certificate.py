@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -343,3 +344,19 @@ def test_a_signals_row_that_stays_is_not_invariant():
     assert mass.certify(Of(lambda y: y), signals)
     assert not mass.certify(Of(lambda y: y.sort(1).values), signals)
     assert mass.certify(Of(lambda y: y.sort(1).values[:, :5]), signals)
+
+
+def test_the_worst_shift_is_that_of_the_largest_difference():
+    class Reads(nn.Module):
+        def forward(self, x):
+            return {"less": x[:, 0, 0, 1] * 1e-3, "more": x[:, 0, 0, 2]}
+
+    x = torch.zeros(2, 1, 4, 4)
+    x[0, 0, 0, 1], x[1, 0, 0, 0] = 100.0, 0.2
+    certificate = mass.certify(Reads(), x, shifts=[(0, 1), (0, 2), (0, 3)])
+    assert certificate.worst == (0, 3) and certificate.max_difference.max() == 100
+
+
+@pytest.mark.parametrize("shifts", [numpy.int64(3), torch.tensor([[1, 0], [0, 1]]), numpy.array([[1, 0], [0, 1]])])
+def test_numbers_and_arrays_of_shifts(shifts):
+    assert mass.certify(nn.ReLU(), torch.rand(1, 3, 4, 4), shifts=shifts)

@@ -350,3 +350,8 @@ N, O = torch.zeros(2, 5, 2), torch.zeros(2, 2).long()
 def test_wrong_inputs(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_place_just_in_front_of_the_image_is_in_it():
+    places = mass.to_pixels(torch.tensor([[[-1e-8, 0.0]]]), 1, torch.tensor([[0, 0]]), (32, 32))
+    assert places.tolist() == [[[0.0, 0.0]]]

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import mass
+from mass.baselines.aps import convert_to_aps
+from mass.baselines.lps import convert_to_lps
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
@@ -109,3 +111,58 @@ def test_size_idioms():
             return self.conv(idioms(x)).mean((2, 3))
 
     assert mass.certify(mass.convert(Asking().eval(), X), X, 4).identical.all()
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.MaxPool2d(2))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x, a=1.0, b=2.0):
+        return self.pool(self.block(x) * a + b).flatten(1)
+
+
+@pytest.mark.parametrize("way", ["hook on a container", "blended"])
+def test_interpreted_networks_take_the_same_arguments(way):
+    """A default in the middle may be left out; what the model does not have is refused."""
+    example = {"x": X, "a": 1.0, "b": 2.0}
+    network = mass.convert(Two().eval(), example, blend=0.01 if way == "blended" else 0.0)
+    if way != "blended":
+        network.block.register_forward_hook(lambda *_: None)
+    assert torch.equal(network(X, b=5.0), network(X, 1.0, 5.0))
+    assert torch.equal(network(X), network(X, 1.0, 2.0))
+    for args, kwargs in (((X,), {"c": 3.0}), ((X, 1.0, 2.0, 3.0), {}), ((X, 1.0), {"a": 2.0})):
+        with pytest.raises(TypeError):
+            network(*args, **kwargs)
+
+
+def test_an_image_by_position_alone():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x, /, scale=1.0):
+            return self.conv(x) * scale
+
+    network = mass.convert(Net().eval(), X)
+    assert torch.equal(network(X), network(X, 1.0))
+    with pytest.raises(TypeError, match="scale is 1.0 in this converted network, got 2.0"):
+        network(X, scale=2.0)
+
+
+@pytest.mark.parametrize("convert", [mass.convert, convert_to_aps, convert_to_lps, mass.antialias])
+def test_what_is_converted_in_eval_mode_is_in_eval_mode_whole(convert):
+    assert [type(m).__name__ for m in convert(Two().eval(), X).modules() if m.training] == []
+
+
+@pytest.mark.parametrize("convert", [convert_to_aps, convert_to_lps])
+def test_peers_are_called_as_the_model_is(convert):
+    network = convert(Two().eval(), {"x": X, "b": 5.0})
+    assert isinstance(network, Two) and network(X, b=5.0).shape == (2, 4)
+
+
+def test_methods_are_names():
+    with pytest.raises(TypeError, match=r"methods must be several names or a dict, got 'forward'; give \('forward',\)"):
+        mass.convert(Two().eval(), X, methods="forward")

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import mass
 from companion.models.random_weights import calibrated
 from mass.fx.network.converted import Converted
+from mass.marks import marked_period
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean
 from mass.nn.pooling import CircularMaxPool2d
@@ -342,3 +343,15 @@ def test_refusals_are_pickled_and_have_parts(resnet):
         assert (again.node, str(again)) == ("layer2_0_conv1", str(refusal)) and again.remedy
     with pytest.raises(ValueError, match="unknown origin rule 'best'"):
         mass.convert(resnet, X, origin="best")
+
+
+def test_the_mark_of_the_nearest_class_counts():
+    class Base(nn.Module):
+        pass
+
+    class Special(Base):
+        pass
+
+    mass.mark_leaf(Base, 1)
+    mass.mark_leaf(Special, 2)
+    assert (marked_period(Base()), marked_period(Special())) == (1, 2)

@@ -1,8 +1,10 @@
 """`explain` tells what conversion changes, also of a model that cannot be converted."""
 
 import pandas
+import pytest
 import torch
 import torchvision
+from torch import nn
 
 import mass
 
@@ -29,3 +31,9 @@ def test_a_refusal_is_explained():
         table.rows[-1]["changes"] == "refused" and "windows of unequal size" in table.rows[-1]["breaks the plain model"]
     )
     assert table.summary.startswith("Cannot be converted: 1 refusal; the first, node 'avgpool'")
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: mass.convert(model, torch.rand(1, 3, 16, 16))])
+def test_what_cannot_be_converted_cannot_be_explained(wrap):
+    with pytest.raises((TypeError, ValueError), match="convert"):
+        mass.explain(wrap(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1)).eval()), torch.rand(1, 3, 16, 16))

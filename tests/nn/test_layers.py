@@ -120,6 +120,14 @@ def test_aps_shares_its_index():
     ("build", "error", "message"),
     [
         (lambda: mass.MassMaxPool2d(2, return_indices=True), ValueError, "return_indices=True is not supported"),
+        (
+            lambda: mass.MassConv2d(3, 4, 3, 2, padding_mode="reflect"),
+            ValueError,
+            "padding_mode 'reflect' has no borders",
+        ),
+        (lambda: mass.MassConv2d(3, 4, 3, rule="l3"), ValueError, "unknown rule 'l3'"),
+        (lambda: mass.MassMaxPool2d(2, rule="l3"), ValueError, "unknown rule 'l3'"),
+        (lambda: mass.MassPool2d(nn.MaxPool2d(2), rule="l3"), ValueError, "unknown rule 'l3'"),
         (lambda: mass.MassPool2d(GatedPool()), ValueError, "GatedPool does not tell its stride"),
         (lambda: mass.MassPool2d(nn.AvgPool2d(3, 2, padding=1)), ValueError, "give it padding=0"),
         (lambda: mass.APS(0), ValueError, "stride must be at least 1"),
@@ -158,3 +166,54 @@ def test_a_pool_of_wide_steps_wraps_as_far_as_it_reads():
 def test_there_is_no_way_back_from_a_dilated_pooling():
     with pytest.raises(ValueError, match="MassMaxUnpool2d knows no dilation"):
         mass.MassMaxPool2d(2, dilation=2).with_indices(torch.rand(1, 3, 16, 16))
+
+
+LAYERS_WITH_ORIGINS = {
+    "convolution": mass.MassConv2d(8, 8, 3, 2, 1),
+    "that only samples": mass.MassConv2d(8, 8, 1, 2),
+    "depthwise": mass.MassConv2d(8, 8, 3, 2, 1, groups=8),
+    "max pooling": mass.MassMaxPool2d(2),
+    "average pooling": mass.MassAvgPool2d(2),
+    "any pooling": mass.MassPool2d(nn.LPPool2d(2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("grad", [torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("name", LAYERS_WITH_ORIGINS)
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (torch.Tensor.int, TypeError, "origin must be int64, got torch.int32"),
+        (torch.Tensor.float, TypeError, "origin must be int64, got torch.float32"),
+        (lambda origin: origin[:1], ValueError, r"shape \(2, 2\), one \(row, column\) per image, got \(1, 2\)"),
+        (torch.Tensor.tolist, TypeError, "got list; use torch.tensor"),
+    ],
+)
+def test_origins_that_are_none_are_refused(change, error, message, name, grad):
+    with grad(), pytest.raises(error, match=message):
+        LAYERS_WITH_ORIGINS[name](torch.rand(2, 8, 8, 8), change(torch.tensor([[1, 0], [0, 1]])))
+
+
+@pytest.mark.parametrize("name", LAYERS_WITH_ORIGINS)
+def test_one_origin_serves_all_images(name):
+    x, layer = torch.rand(2, 8, 8, 8), LAYERS_WITH_ORIGINS[name]
+    assert torch.equal(layer(x, torch.tensor([1, 0])), layer(x, torch.tensor([[1, 0], [1, 0]])))
+
+
+def test_whatever_device_new_tensors_are_made_on_by_default():
+    x, origin = torch.rand(2, 8, 8, 8), torch.tensor([[1, 0], [0, 1]])
+    for layer in LAYERS_WITH_ORIGINS.values():
+        with torch.no_grad():
+            expected = layer(x, origin), mass.shift(x, origin), mass.select_origin(x, 2)
+            with torch.device("meta"):
+                found = layer(x, origin), mass.shift(x, origin), mass.select_origin(x, 2)
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_a_transposed_convolution_has_one_size_on_a_torus():
+    from mass.nn.conv_transpose import CircularConvTranspose2d
+
+    layer, x = CircularConvTranspose2d(3, 4, 2, 2), torch.rand(1, 3, 8, 8)
+    assert layer(x, output_size=(16, 16)).shape[2:] == (16, 16)
+    with pytest.raises(ValueError, match=r"output_size must be \[16, 16\]"):
+        layer(x, output_size=(17, 17))

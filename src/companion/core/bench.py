@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from companion.core.errors import Refusal
 from companion.core.files import write_json
 from companion.core.paths import find_root
 from companion.core.provenance import peak_memory_mb, provenance
@@ -29,8 +30,13 @@ def run_bench(topic: str, members: Iterable[Member], told: Callable[[Record], st
     folder: Path = root / "runs" / "bench" / topic
     (folder / "records").mkdir(parents=True, exist_ok=True)
     facts = {"notebook": topic, "profile": "bench", "seed": 0} | provenance(root)
+    names = set[str]()
     for key, measure in members:
-        path = folder / "records" / f"{record_name(key)}.json"
+        name = record_name(key)
+        if name in names:
+            raise Refusal(f"Two members of {topic} would be recorded as {name}: tell them apart by a field.")
+        names.add(name)
+        path = folder / "records" / f"{name}.json"
         if path.exists():
             continue
         try:

@@ -123,7 +123,12 @@ def _put_in_place(folder: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(_older(folder), ignore_errors=True)
         os.replace(target, _older(folder))
-    os.replace(folder, target)
+    try:
+        os.replace(folder, target)
+    except OSError:
+        if _older(folder).exists():
+            os.replace(_older(folder), target)
+        raise
 
 
 def _older(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import sys
 import time
 
@@ -45,6 +46,7 @@ def run_parts(notebook: str, profile: str, parts: list[str]) -> None:
         facts = {"notebook": notebook, "profile": profile, "seed": settings.seed} | provenance(root)
         rows = known[part](settings, root, root / "checkpoints" / profile / notebook)
         folder = root / "runs" / "parts" / part
+        shutil.rmtree(folder, ignore_errors=True)  # records of an earlier run are not this one's
         for number, row in enumerate(rows):
             record = make_record({"row": number, "seed": settings.seed} | row)
             write_json(folder / "records" / f"{record_name(record)}.json", record)

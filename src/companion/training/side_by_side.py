@@ -78,12 +78,15 @@ class SideBySide:
             while self.left() > _END and self._fill(missing, maker):
                 self._train_a_part()
                 for run in [run for run in self._active if run.done == run.total]:
-                    self._finish(run)
-                    unfinished.remove(run.recipe)
+                    if self._settled(run, but=0):
+                        self._finish(run)
+                        unfinished.remove(run.recipe)
+                    else:
+                        self._active.remove(run)
                 self._reckon(decided=self.left() < (1 - _DECIDED) * whole)
         for run in [*self._active, *self._aside]:
-            run.settle()
-            save_tensors(self.folder / run.recipe.name / "checkpoint.pt", run.checkpoint())
+            if self._settled(run, but=0):
+                save_tensors(self.folder / run.recipe.name / "checkpoint.pt", run.checkpoint())
         return unfinished
 
     def _fill(self, missing: deque[Recipe], maker: ThreadPoolExecutor) -> bool:
@@ -109,8 +112,7 @@ class SideBySide:
             self._count_anew()
 
     def _drain(self) -> None:
-        for run in self._active:
-            run.settle()
+        self._active = [run for run in self._active if self._settled(run, but=0)]
 
     def _count_anew(self) -> None:
         self._since, self._steps = time.monotonic(), 0
@@ -162,10 +164,10 @@ class SideBySide:
             self.say(f"a run could not begin: {error}")
             return []
 
-    def _settled(self, run: Captured) -> bool:
+    def _settled(self, run: Captured, but: int = 1) -> bool:
         """Whether a run goes on: not where its loss is no longer finite."""
         try:
-            run.settle(1)
+            run.settle(but)
         except Refusal as refusal:
             self.say(str(refusal))
             return False
@@ -186,7 +188,8 @@ class SideBySide:
         """Put the last runs aside until the rest fits, or take one back that fits again."""
         while len(self._active) > 1 and self._need(self._active) > self.left():
             last = self._active.pop()
-            last.settle()
+            if not self._settled(last, but=0):
+                continue
             self._aside.insert(0, last)
             self.say(f"{last.recipe.name} does not fit: put aside after {last.done // last.steps} epochs")
         room = len(self._active) < self.width
@@ -195,7 +198,6 @@ class SideBySide:
             self.say(f"{self._active[-1].recipe.name} fits again")
 
     def _finish(self, run: Captured) -> None:
-        run.settle()
         recipe, program, state = run.recipe, run.program, run.state()
         folder = self.folder / recipe.name
         write_json(folder / "recipe.json", asdict(recipe))

@@ -115,6 +115,8 @@ def fine_tune(
 
 def _resumed(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, tuning: Tuning) -> list[float]:
     kept = load_tensors(checkpoint)
+    if not {"tuning", "model", "optimizer", "means"} <= set(kept):
+        raise Refusal(f"{checkpoint} is no checkpoint of a tuning: move it away.")
     if kept["tuning"] != asdict(tuning):
         raise Refusal(f"{checkpoint} is of another tuning, {kept['tuning']}: move it away.")
     model.load_state_dict(kept["model"])

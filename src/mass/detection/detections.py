@@ -61,8 +61,9 @@ def first_difference(a: Detections, b: Detections, shift: Pair, size: Pair) -> s
     """
     if a.keys() != b.keys():
         return f"{', '.join(a)} became {', '.join(b)}"
-    expected, found = _sorted(shift_detections(a, shift, size)), _sorted(shift_detections(b, (0, 0), size))
-    origin = _sorted(shift_detections(a, shift, size), of=a)
+    moved = shift_detections(a, shift, size)
+    expected, found = _sorted(moved), _sorted(shift_detections(b, (0, 0), size))
+    origin = _sorted(moved, of=a)
     for k in range(min(len(expected["boxes"]), len(found["boxes"]))):
         for name in ("scores", "labels", *(n for n in expected if n not in ("scores", "labels"))):
             was, now = expected[name][k], found[name][k]

@@ -174,9 +174,7 @@ class _Densely:
         node = site.node
         assert site.operation is not None
         if site.argument("return_indices", False):
-            raise site.refuse(
-                "max pooling that returns indices: behind a filter they would say nothing of where maxima were"
-            )
+            raise site.refuse(_INDICES)
         if site.operation.rule is conv and self._kernel(site) == (1, 1) and not _pads(site):
             self._sample_in_front(site, stride)
         elif site.operation.rule is avg_pool and self._as_narrow(site, stride):

@@ -17,7 +17,7 @@ from mass.fx.plan import Plan
 from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import trace
 
-_COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
+COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Explanation:
     """A table of operations (`rows`) and the changes they share (`summary`); prints, and renders in notebooks.
 
     Attributes:
-        rows: one dict per operation with a period, per reduction over positions and per refusal, keys `_COLUMNS`.
+        rows: one dict per operation with a period, per reduction over positions and per refusal, keys `COLUMNS`.
         summary: one sentence on the whole model.
         convertible: whether `mass.convert` would succeed.
     """
@@ -35,10 +35,10 @@ class Explanation:
     convertible: bool
 
     def __str__(self) -> str:
-        widths = {c: max([len(c), *(len(row[c]) for row in self.rows)]) for c in _COLUMNS}
-        table = [dict(zip(_COLUMNS, _COLUMNS, strict=True)), {c: "-" * widths[c] for c in _COLUMNS}, *self.rows]
+        widths = {c: max([len(c), *(len(row[c]) for row in self.rows)]) for c in COLUMNS}
+        table = [dict(zip(COLUMNS, COLUMNS, strict=True)), {c: "-" * widths[c] for c in COLUMNS}, *self.rows]
         return "\n".join(
-            [*("  ".join(row[c].ljust(widths[c]) for c in _COLUMNS).rstrip() for row in table), self.summary]
+            [*("  ".join(row[c].ljust(widths[c]) for c in COLUMNS).rstrip() for row in table), self.summary]
         )
 
     __repr__ = __str__
@@ -49,14 +49,14 @@ class Explanation:
                 "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(v)}</{tag}>" for v in values) + "</tr>"
             )
 
-        body = "".join(cells("td", (row[c] for c in _COLUMNS)) for row in self.rows)
-        return f"<table>{cells('th', _COLUMNS)}{body}</table><p>{html.escape(self.summary)}</p>"
+        body = "".join(cells("td", (row[c] for c in COLUMNS)) for row in self.rows)
+        return f"<table>{cells('th', COLUMNS)}{body}</table><p>{html.escape(self.summary)}</p>"
 
     def to_dataframe(self) -> Any:
         """The rows as a `pandas.DataFrame` (needs pandas)."""
         import pandas
 
-        return pandas.DataFrame(self.rows, columns=list(_COLUMNS))
+        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
 
 
 def explain(model: nn.Module, example_input: Any) -> Explanation:
@@ -124,4 +124,4 @@ def _row(node: fx.Node, plan: Plan, period: str, origin: str, changes: str, brea
     is_module = node.op == "call_module"
     kind = type(plan.graph.get_submodule(str(node.target))).__name__ if is_module else name_of(node)
     name = str(node.target) if is_module else node.name
-    return dict(zip(_COLUMNS, (name, kind, period, origin, changes, breaks), strict=True))
+    return dict(zip(COLUMNS, (name, kind, period, origin, changes, breaks), strict=True))

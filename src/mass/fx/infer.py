@@ -13,7 +13,7 @@ from typing import Any
 from torch import fx
 
 from mass.axes import POSITIONS, moving_dims, sizes_along, times
-from mass.errors import NotEquivariantError
+from mass.errors import NotEquivariantError, sizes_that_do
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
 from mass.fx.outputs import from_whole_map
@@ -289,8 +289,7 @@ def _refuse_size(plan: Plan) -> None:
     node, axis, size, period = plan.indivisible[0]
     total = total_stride(plan)[axis]
     name, given = ("height", "width" if len(plan.dims) > 1 else "length")[axis], plan.image[axis]
-    below = given // total * total
-    would = f"{below} or {below + total}" if below else str(total)
+    would = sizes_that_do(given, total)
     reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
     remedy = f"the network's total stride is {total} and the input's {name} {given}: {would} would do"
     plan.refusals.insert(0, (node, NotEquivariantError(node.name, reason, remedy)))

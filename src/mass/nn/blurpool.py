@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mass.axes import Pair
-from mass.errors import check_counts, check_divides, check_map
+from mass.errors import as_pair, check_counts, check_divides, check_map
 from mass.functional.conv import circular_conv2d
 from mass.functional.kernels import conv2d
 from mass.functional.padding import window_pads
@@ -34,16 +34,6 @@ def binomial_filter(size: int) -> Tensor:
     """
     check_counts(size=size)
     return torch.tensor([math.comb(size - 1, n) for n in range(size)]) / 2 ** (size - 1)
-
-
-def _as_counts(name: str, value: int | Pair) -> Pair:
-    """An int or a pair of ints of at least 1, as a pair (rows, columns)."""
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2:
-        raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}.")
-    for count in pair:
-        check_counts(**{name: count})
-    return pair[0], pair[1]
 
 
 class BlurPool(nn.Module):
@@ -90,7 +80,7 @@ class BlurPool(nn.Module):
             modes = ", ".join(get_args(PaddingMode))
             raise ValueError(f"unknown padding mode {padding_mode!r}; choose one of {modes}.")
         self.channels, self.padding_mode = channels, padding_mode
-        self.kernel_size, self.stride = _as_counts("kernel_size", kernel_size), _as_counts("stride", stride)
+        self.kernel_size, self.stride = as_pair(kernel_size, "kernel_size"), as_pair(stride, "stride")
         rows, columns = (binomial_filter(size) for size in self.kernel_size)
         self.register_buffer("filter", torch.outer(rows, columns).repeat(channels, 1, 1, 1), persistent=False)
 

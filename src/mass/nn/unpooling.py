@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mass.axes import Pair
+from mass.axes import Pair, pair_of
 from mass.errors import as_pair
 from mass.functional.origin.select import select_origin
 from mass.functional.pooling import circular_max_pool_indices, circular_max_unpool
@@ -24,7 +24,7 @@ class PoolIndices(nn.Module):
     def __init__(self, pool: nn.MaxPool2d, before: Pair = (0, 0)) -> None:
         super().__init__()
         self.kernel, self.stride = as_pair(pool.kernel_size, "kernel_size"), as_pair(pool.stride, "stride")
-        self.padding, self.dilation = _pair(pool.padding), as_pair(pool.dilation, "dilation")
+        self.padding, self.dilation = pair_of(pool.padding, 2), as_pair(pool.dilation, "dilation")
         self.before = before
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class MassMaxUnpool2d(nn.Module):
         super().__init__()
         self.kernel_size = as_pair(kernel_size, "kernel_size")
         self.stride = self.kernel_size if stride is None else as_pair(stride, "stride")
-        self.padding = _pair(padding)
+        self.padding = pair_of(padding, 2)
 
     def forward(self, y: Tensor, index: Tensor, origin: Tensor) -> Tensor:
         if y.shape != index.shape or index.dtype != torch.int64:
@@ -83,10 +83,6 @@ class MassMaxUnpool2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-def _pair(value: int | tuple[int, ...]) -> Pair:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def pool_at_origin(pool: nn.MaxPool2d, x: Tensor, rule: str, origin: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The site: it builds without a warning, has every page in a table of contents, and needs nothing from the network."""
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -39,6 +40,21 @@ def test_the_tables_of_contents_name_what_is_there():
 def test_the_reference_has_every_public_name():
     text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     assert [name for name in mass.__all__ if not re.search(rf"(^   |`mass\.){name}\b", text, re.MULTILINE)] == []
+
+
+def listed():
+    """What the reference lists, by the module that it lies in."""
+    module = ""
+    for line in (ROOT / "docs/reference.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.removeprefix(".. currentmodule:: ")
+        elif re.fullmatch(r"   [\w.]+", line):
+            yield module, line.strip()
+
+
+@pytest.mark.parametrize(("module", "name"), list(listed()))
+def test_what_the_reference_lists_is_there(module, name):
+    pkgutil.resolve_name(f"{module}.{name}")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda path: path.stem)

@@ -8,7 +8,6 @@ depend on it; `PIXELS` are their hashes then.
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,15 +25,7 @@ from companion.data.transformed import Transformed, half
 TRAIN, VALIDATE, TEST = 10_000, 2_000, 50_000
 SCALES = (0.3, 1.0)
 
-# Of the PNG files, as published (prepare_mnist_scale.sh of ISosnovik/sesn), and of the pixels that they hold.
-PUBLISHED = (
-    "00f60f1d99234b8fe8e5e1fe79306759",
-    "f13da5cde237fb224846b8e0dd8188b2",
-    "f06ad4b20d3f7d33f7b417cf7a1eb811",
-    "eeb05f67093efae9f9b3f5a5617b2444",
-    "5aa583af4e3c08a32f633bcb565823e5",
-    "35ec90ad3cd9543123208cbb4a311233",
-)
+# Of the pixels of the realisations whose PNG files have the published sums (prepare_mnist_scale.sh of ISosnovik/sesn).
 PIXELS = (
     "df893e4e01fd613683c35699623efd5820628b74d1b477fe5b71a3e8cdb72f74",
     "dc6295d5ce4882f3dfa08943e47e8cd7957fc7cc14bdf889eef175c928693708",
@@ -114,17 +105,3 @@ def scaled_mnist(halved: bool) -> Callable[[Path], Transformed]:
         return Transformed(train, test, *statistics(train.images), made["upright"], "scales", halved)
 
     return make
-
-
-def published_sum(root: Path, seed: int = 0) -> tuple[str, str, str]:
-    """The md5 of the realisation's PNG files, by this version of Pillow; that version; and the sha256 of the pixels."""
-    import PIL
-
-    files, pixels = {}, hashlib.sha256()
-    originals, labels = _digits(root)
-    for number, (split, row, image) in enumerate(_realised(originals, labels, seed)):
-        written = io.BytesIO()
-        image.save(written, "png")
-        files[f"{split}/{labels[row]}/{number}.png"] = written.getvalue()
-        pixels.update(numpy.array(image).tobytes())
-    return hashlib.md5(b"".join(files[name] for name in sorted(files))).hexdigest(), PIL.__version__, pixels.hexdigest()

@@ -129,12 +129,16 @@ def _short_training(root: Path) -> Numbers:
     def consistency(method: str) -> str:
         return mean_std([r["consistency"] for r in records if r["method"] == method], 1)
 
+    over_baseline = paired_gains(records, BASELINE)
+    told = [str(name) for name, row in over_baseline.iterrows() if row["p_holm"] < 0.05]
     augmented = "Baseline, shifts in training"
     studied = [r for r in _found(root, "cifar10", method=augmented) if "corrupted" in r.get("input", "")]
     worst = min(studied, key=lambda r: r["consistency"])
     return _extent(records, "short") | {
         "short_mass_over_aps": gain("MASS", "APS"),
         "short_mass_over_baseline": gain("MASS", BASELINE),
+        "short_compared": str(over_baseline["p_holm"].notna().sum()),
+        "short_told": f"{len(told)}" + (f" ({', '.join(told)})" if told else ""),
         "short_filter": gain("LPF-3", BASELINE),
         "short_filter_mass": gain("MASS-LPF-3", "MASS"),
         "short_zero_padding": consistency("Baseline, zero padding"),
@@ -164,6 +168,12 @@ def _transfer(root: Path) -> Numbers:
             ("mass_aps", "MASS", "APS", "squashed"),
         )
     }
+    lite = {
+        "loss_lite0": _paired(root, "imagenet", "top-1, paired", "MASS", "plain", model="efficientnet_lite0"),
+        "loss_lite0_borders": _paired(
+            root, "imagenet", "top-1, paired", "circular padding", "plain", model="efficientnet_lite0"
+        ),
+    }
     tuned = _one(root, "fine_tuning", profile="reduced", method="MASS", stage="after")
     transferred = _one(root, "cifar10", method="MASS", stage="transferred", dataset="cifar10")
     again = _one(root, "cifar10", method="MASS", stage="fine-tuned", dataset="cifar10")
@@ -172,29 +182,34 @@ def _transfer(root: Path) -> Numbers:
         method: _one(root, "imagenet", profile="reduced", stage="canvas", method=method, input="256, border")
         for method in ("plain", "MASS")
     }
-    return views | {
-        "canvas_mass": f"{canvas['MASS']['identical']:.0f}",
-        "canvas_plain": f"{canvas['plain']['identical']:.1f}",
-        "canvas_images": str(canvas["MASS"]["moved"]),
-        "canvas_top1": f"{canvas['MASS']['top1']:.1f}",
-        "images": f"{plain['n']:,}",
-        "tuned_images": str(tuned["tuned"]),
-        "tuned_epochs": str(tuned["epochs"]),
-        "tuned_lr": f"{tuned['lr']:g}",
-        "tuned_consistency": f"{tuned['consistency']:.0f}",
-        "tuned_against_plain": _paired(root, "fine_tuning", "paired", "MASS, tuned", "plain, tuned", input="top-1"),
-        "cifar_original": f"{original['top1']:.1f}",
-        "cifar_transferred": f"{transferred['top1']:.1f}",
-        "cifar_tuned": f"{again['top1']:.1f}",
-        "cifar_tuned_epochs": str(again["epochs"]),
-    }
+    return (
+        views
+        | lite
+        | {
+            "canvas_mass": f"{canvas['MASS']['identical']:.0f}",
+            "canvas_plain": f"{canvas['plain']['identical']:.1f}",
+            "canvas_images": str(canvas["MASS"]["moved"]),
+            "canvas_top1": f"{canvas['MASS']['top1']:.1f}",
+            "images": f"{plain['n']:,}",
+            "tuned_images": str(tuned["tuned"]),
+            "tuned_epochs": str(tuned["epochs"]),
+            "tuned_lr": f"{tuned['lr']:g}",
+            "tuned_consistency": f"{tuned['consistency']:.0f}",
+            "tuned_against_plain": _paired(root, "fine_tuning", "paired", "MASS, tuned", "plain, tuned", input="top-1"),
+            "cifar_original": f"{original['top1']:.1f}",
+            "cifar_transferred": f"{transferred['top1']:.1f}",
+            "cifar_tuned": f"{again['top1']:.1f}",
+            "cifar_tuned_epochs": str(again["epochs"]),
+        }
+    )
 
 
 def _noise(root: Path) -> Numbers:
     stage = "changed by noise, paired"
     asked = _one(root, "weight_transfer", profile="reduced", stage="noise", method="MASS")
     blended, plain = (
-        _one(root, "stability", profile="reduced", stage="ways", method=name) for name in ("MASS, blended", "plain")
+        _one(root, "stability_ways", stage="cost", model="mobilenet_v2", method=name)
+        for name in ("MASS, blended", "plain")
     )
     return {
         "noise_levels": asked["input"].removeprefix("noise "),
@@ -254,8 +269,8 @@ def _cost(root: Path) -> Numbers:
     timed = [r for r in _found(root, "speed", method="MASS") if r.get("stage", "forward") == "forward" and "ratio" in r]
     groups = {
         "cost_cpu": [r for r in timed if r["device"] == "cpu"],
-        "cost_compiled": [r for r in timed if r.get("input") == "compiled"],
-        "cost_eager": [r for r in timed if r.get("input") == "eager"],
+        "cost_compiled": [r for r in timed if r["device"] != "cpu" and r["input"] == "compiled"],
+        "cost_eager": [r for r in timed if r["device"] != "cpu" and r["input"] == "eager"],
     }
     ranges = {
         name: f"{min(r['ratio'] for r in found):.2f} to {max(r['ratio'] for r in found):.2f}"
@@ -263,7 +278,11 @@ def _cost(root: Path) -> Numbers:
     }
     kept = [r for r in _found(root, "speed", stage="exactness") if r["input"] in ("eager", "compiled")]
     accelerator = next(r for r in timed if r["device"] != "cpu")
+    awkward = _found(root, "speed", stage="settings", input="awkward images", setting="as it is")
     return ranges | {
+        "cost_cpu_worst": f"{max(r['ratio'] for r in groups['cost_cpu']):.2f}",
+        "accelerated_awkward": str(len(awkward)),
+        "accelerated_awkward_broken": str(sum(r["identical"] < r["n"] for r in awkward)),
         "cost_accelerator": machine(accelerator),
         "cost_nets": str(len({r["net"] for r in timed})),
         "accelerated": str(len(kept)),

@@ -26,4 +26,4 @@ def antialiasing(root: Path) -> str:
         "table, which decides. Without them, a comparison of two numbers. Trained for it, where "
         f"nothing else is said: {'; '.join(trained)}."
     )
-    return table(["Seed 001 says", "Measured", "Ours", "p (Holm)", ""], rows, records, note)
+    return table(["An article on Zhang (2019) says", "Measured", "Ours", "p (Holm)", ""], rows, records, note)

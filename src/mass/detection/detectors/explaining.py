@@ -8,10 +8,9 @@ from typing import Any
 from torch import nn
 
 from mass.detection.detectors.converting import as_example, class_for
-from mass.fx.explain import Explanation
+from mass.fx.explain import COLUMNS, Explanation
 from mass.fx.explain import explain as explain_network
 
-_COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 _CANONICAL = "whole map", "canonical"
 
 
@@ -26,7 +25,7 @@ def explain(detector: nn.Module, example_input: Any) -> Explanation:
     ours, given = class_for(detector), as_example(example_input)
     model: Any = copy.deepcopy(detector)
     found = explain_network(ours.dense_part(model), model.transform.normalize(given))
-    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in _behind(detector)]
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in _behind(detector)]
     steps = f"{len(rows)} steps around them, on a torus, in a canonical position that is read off the image"
     return Explanation([*found.rows, *rows], f"{found.summary} {steps}.", found.convertible)
 

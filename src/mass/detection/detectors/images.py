@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mass.axes import Pair
 from mass.detection.boxes import check_boxes
-from mass.sizes import sizes_that_do
+from mass.errors import sizes_that_do
 
 
 def check_images(images: Any, stride: Pair, device: torch.device, dtype: torch.dtype) -> list[Tensor]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from mass.functional.exact import power_of_two_scale
 from mass.functional.origin.position_hash import mix_along, pixel_hash
-
-_BITS = 15
+from mass.functional.origin.select import BITS
 
 
 def select_plane(x: Tensor) -> Tensor:
@@ -30,7 +29,7 @@ def select_plane(x: Tensor) -> Tensor:
     x = x if x.dtype == torch.float64 else x.float()
     flat = x.flatten(1)
     largest = torch.maximum(flat.amax(1), -flat.amin(1))
-    scale = torch.where(largest < 2.0**-100, 0.0, power_of_two_scale(largest, _BITS)).view(-1, 1, 1, 1, 1)
+    scale = torch.where(largest < 2.0**-100, 0.0, power_of_two_scale(largest, BITS)).view(-1, 1, 1, 1, 1)
     whole = (x.double() * scale).round()
     change = (whole - whole.roll(1, 2)).abs().sum(1)  # (B, D, H, W), integers: exact in any order
     votes = (change > change.roll(1, 1) + change.roll(-1, 1)).sum((2, 3))

@@ -163,7 +163,7 @@ class Converted(fx.GraphModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, nn.Module) and self.__dict__.get("mass_places") is not None:
-            self.mass_places.check_assignment(self, name, value)  # type: ignore[union-attr]
+            self.mass_places.check_assignment(name, value)  # type: ignore[union-attr]
         super().__setattr__(name, value)
 
     def _replicate_for_data_parallel(self) -> Self:

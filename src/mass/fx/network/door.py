@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mass.axes import POSITIONS, Pair
-from mass.sizes import sizes_that_do
+from mass.errors import sizes_that_do
 
 
 @dataclass(frozen=True)

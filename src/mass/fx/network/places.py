@@ -55,7 +55,7 @@ class Places:
                 self._refuse(path, now)
                 found[path] = module
 
-    def check_assignment(self, root: nn.Module, name: str, value: nn.Module) -> None:
+    def check_assignment(self, name: str, value: nn.Module) -> None:
         """Refuse it at once."""
         if name in self.modules and value is not self.modules[name]:
             self._refuse(name, value)

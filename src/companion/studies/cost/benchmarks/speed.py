@@ -7,8 +7,8 @@ Interleaving matters: a machine's speed drifts by more than the differences of i
 and the other memory layout take part at batch 8. Compiled networks, in a table of their own, have images and weights with
 channels last, which Inductor is faster with. Memory is the growth of a process of its own over one pass.
 
-`make bench` has freed memory kept (glibc's MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_): to be handed each map page by
-page anew takes a plain MobileNetV2 nearly as long as to compute it.
+`make` has freed memory kept (glibc's MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_), and so must whoever calls this without it:
+maps that are handed out anew, page by page, cost a plain MobileNetV2 nearly as much time as its computations.
 """
 
 from __future__ import annotations
