@@ -174,5 +174,8 @@ def under_noise(records: list[dict]) -> Figure:
             _intervals(ax, rows["noise"], rows[field], rows["n"], COLOURS[name])
         ax.set(xlabel=f"noise, grey levels (n = {frame['n'].max():,})", ylabel=label)
         ax.set_ylim(bottom=0)
+    loudest = frame[frame["noise"] == frame["noise"].max()].groupby("method", sort=False)["changed_by_noise"].mean()
+    told = ", ".join(f"{name} {share:.1f}%" for name, share in loudest.sort_values().items())
+    axes[1].set_title(f"labels changed at {frame['noise'].max():g} levels:\n{told}", fontsize=9)
     axes[0].get_legend().set_title("")
     return finished(fig)

@@ -194,17 +194,21 @@ def named_right(found: Sequence[Found], root: Path) -> dict[str, Any]:
 
 
 def curves(networks: Mapping[str, nn.Module], images: Tensor, steps: int) -> dict[str, dict[str, list[float]]]:
-    """The score of each image's best detection as it moves to the left before a plain ground, by its name, then by network."""
-    names, every = classes(), {}
+    """The score of each image's best detection as it moves to the left before a plain ground, by network.
+
+    Returns: by what each network takes the image for, unmoved ("plain: sheep, MASS: bird").
+    """
+    names, every = classes(), dict[str, dict[str, list[float]]]()
     for image in images:
-        by_network, called = {}, ""
+        by_network, called = dict[str, list[float]](), list[str]()
         for network, model in networks.items():
             found = ask(
                 model, image.expand(steps, *image.shape), "on a canvas", [(0, step) for step in range(steps)], score=0.1
             )
             by_network[network] = [float(one["scores"][0]) if len(one["scores"]) else 0.0 for one in found]
-            called = called or names[int(found[0]["labels"][0])] if len(found[0]["labels"]) else "nothing"
-        every[called] = by_network
+            called.append(f"{network}: {names[int(found[0]['labels'][0])] if len(found[0]['labels']) else 'nothing'}")
+        title = ", ".join(called)
+        every[title if title not in every else f"{title} ({len(every) + 1})"] = by_network
     return every
 
 

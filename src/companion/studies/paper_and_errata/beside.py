@@ -138,12 +138,14 @@ def fewer_epochs(root: Path) -> Markdown:
 
 
 def smaller_runs(root: Path) -> Markdown:
-    """Published records of weight transfer, whatever their scale: to be compared with each other, not with the paper."""
+    """Published records of weight transfer on the most images: to be compared with each other, not with the paper."""
+    found = [r for r in read_results(root, "weight_transfer") if not is_study(r)]
+    most = max((r["n"] for r in found), default=0)
     columns = ["network", "method", "top-1", "consistency", "images", "data set", "profile"]
     rows = [
         [r["model"], r["method"], f"{r['top1']:.2f}", f"{r['consistency']:.2f}", r["n"], r["dataset"], r["profile"]]
-        for r in read_results(root, "weight_transfer")
-        if not is_study(r)
+        for r in found
+        if r["n"] == most
     ]
     return _sheet(columns, rows) if rows else Markdown(f"*{NOT_RUN}*")
 

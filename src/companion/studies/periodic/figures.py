@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -34,6 +34,7 @@ __all__ = [
     "worst",
 ]
 _RED = "#d62728"
+_NEARLY_ALL = 99  # of a hundred images: whom this takes how many steps
 _PITCHES = dict(zip(CELLS, (8.0, 8.0, 64 / 9, 8.0), strict=True))
 
 
@@ -59,6 +60,10 @@ def _frame(ax: Axes, box: tuple[int, int, int, int], pad: float = 2) -> None:
     )
 
 
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
 def worst(rows: pd.DataFrame, title: str) -> Figure:
     """Right unmoved, on average and always, a group of bars per method, means over seeds with 95% intervals (`of_seeds`)."""
     kinds = {
@@ -82,6 +87,8 @@ def worst(rows: pd.DataFrame, title: str) -> Figure:
             ax.plot([place, place], of_seeds(of_method, int(rows["n"].max())), color="#222222", lw=1.2)
         ax.bar([0], [0], color="#555555", alpha=(0.35, 0.65, 1.0)[k], label=label)
     _majority(ax, rows)
+    spread = (rows["shifted_top1"] - rows["worst_top1"]).abs().groupby(rows["method"], sort=False).max()
+    title += f"\nAt the worst residue as on average: {_named(spread.index[spread == 0])}"
     ax.set_xticks(
         range(len(methods)), [m.replace(", ", ",\n").replace(" over ", "\nover ") for m in methods], fontsize=9.5
     )
@@ -97,6 +104,11 @@ def against_misregistration(rows: pd.DataFrame) -> Figure:
     for ax, (view, title) in zip(axes, views.items(), strict=True):
         _curves(ax, rows[rows["view"] == view], "pixels", "top1")
         ax.set(title=title, xlabel="misregistration down and across, pixels")
+    wraps = rows[rows["view"] == "wraps"].groupby(["method", "seed"] if "seed" in rows else "method", sort=False)[
+        "top1"
+    ]
+    spread = (wraps.max() - wraps.min()).groupby("method", sort=False).max()
+    fig.suptitle(f"The same at all misregistrations, where the image wraps: {_named(spread.index[spread == 0])}")
     axes[0].set_ylabel("images right, %")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -106,7 +118,11 @@ def against_length(rows: pd.DataFrame) -> Figure:
     """Worst case against training steps, a curve a method with 95% intervals."""
     fig, ax = plt.subplots(figsize=(7, 3.8))
     _in_doublings(ax, rows, "steps")
-    ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %")
+    means = rows.groupby(["method", "steps"], sort=False)["worst_top1"].mean().reset_index()
+    first = means[means["worst_top1"] >= _NEARLY_ALL].groupby("method", sort=False)["steps"].min()
+    told = _named([f"{method} after {steps:,}" for method, steps in first.items()])
+    ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %",
+           title=f"Right at every residue of {_NEARLY_ALL} in 100 images: {told}")  # fmt: skip
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
 
@@ -146,6 +162,8 @@ def against_cells(rows: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
     _curves(axes[0], rows, "pitch", "worst_top1")
     _curves(axes[1], rows.dropna(subset=["moved_origins"]), "pitch", "moved_origins")
+    lowest = rows.groupby(["method", "pitch"], sort=False)["worst_top1"].mean().groupby("method", sort=False).min()
+    axes[0].set_title("at the worst pitch: " + _named([f"{method} {share:.0f}%" for method, share in lowest.items()]))
     axes[0].set(xlabel="pitch, pixels (total stride 8)", ylabel="right at every residue, %")
     axes[1].set(xlabel="pitch, pixels (total stride 8)", ylabel="another origin under noise, %")
     axes[0].legend(frameon=False)
