@@ -102,6 +102,36 @@ def test_what_time_has_cut_short_goes_on_and_ends_as_if_it_had_not(digits, tmp_p
     assert side.run([recipe]) == [] and not done  # it is not trained again
 
 
+class Stub:
+    """A run of which a loss is no longer finite, or is."""
+
+    def __init__(self, seed, fails):
+        self.recipe, self.fails = Recipe(**DIGITS, method="mass", seed=seed), fails
+        self.done, self.steps, self.total = 0, 1, 9
+
+    def ask(self):
+        self.done += 1
+
+    def settle(self, but=0):
+        if self.fails and not but:
+            raise Refusal("The loss is nan")
+
+    def checkpoint(self):
+        return {}
+
+
+def test_a_run_whose_loss_is_not_finite_ends_alone(digits, tmp_path):
+    """Also where it shows only when the device is waited for, or at the end."""
+    side, said, _ = side_by_side(digits, tmp_path, lambda: 0.0)
+    side.give_way = lambda drain: drain() is None
+    side._active = [Stub(0, fails=True), Stub(1, fails=False)]
+    side._train_a_part()
+    assert [run.fails for run in side._active] == [False] and said == ["The loss is nan"]
+    side._active = [Stub(0, fails=True), Stub(1, fails=False)]
+    side.run([])
+    assert [path.parent.name for path in tmp_path.rglob("checkpoint.pt")] == ["seed-1"]
+
+
 def test_nothing_is_begun_that_does_not_fit(digits, tmp_path):
     one, other = (Recipe(**DIGITS, method="mass", precision="float32", epochs=1, seed=seed) for seed in (0, 1))
     side, _, done = side_by_side(digits, tmp_path, lambda: 100.0)
