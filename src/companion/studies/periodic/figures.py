@@ -104,11 +104,11 @@ def against_misregistration(rows: pd.DataFrame) -> Figure:
     for ax, (view, title) in zip(axes, views.items(), strict=True):
         _curves(ax, rows[rows["view"] == view], "pixels", "top1")
         ax.set(title=title, xlabel="misregistration down and across, pixels")
-    wraps = rows[rows["view"] == "wraps"].groupby(["method", "seed"] if "seed" in rows else "method", sort=False)[
-        "top1"
-    ]
+    wraps = rows[(rows["view"] == "wraps") & (rows["pixels"] % 1 == 0)].groupby(
+        ["method", "seed"] if "seed" in rows else "method", sort=False
+    )["top1"]
     spread = (wraps.max() - wraps.min()).groupby("method", sort=False).max()
-    fig.suptitle(f"The same at all misregistrations, where the image wraps: {_named(spread.index[spread == 0])}")
+    fig.suptitle(f"The same at all whole pixels, where the image wraps: {_named(spread.index[spread == 0])}")
     axes[0].set_ylabel("images right, %")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -120,9 +120,9 @@ def against_length(rows: pd.DataFrame) -> Figure:
     _in_doublings(ax, rows, "steps")
     means = rows.groupby(["method", "steps"], sort=False)["worst_top1"].mean().reset_index()
     first = means[means["worst_top1"] >= _NEARLY_ALL].groupby("method", sort=False)["steps"].min()
-    told = _named([f"{method} after {steps:,}" for method, steps in first.items()])
+    told = _named([f"{method} {steps:,}" for method, steps in first.items()])
     ax.set(xlabel="training steps of 16 images", ylabel="right at every residue, %",
-           title=f"Right at every residue of {_NEARLY_ALL} in 100 images: {told}")  # fmt: skip
+           title=f"Steps until {_NEARLY_ALL} in 100 images are right at every residue:\n{told}")  # fmt: skip
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
 
