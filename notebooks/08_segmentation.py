@@ -81,7 +81,7 @@ fig
 #
 # Two warnings. A good part of each square is padding of the mean colour, on which labels agree easily, so that mASCC is
 # flattered; bit-identical scores are not. And in the profiles `quick` and `reduced` training is so short that
-# accuracies (mIoU, in the records) tell nothing of the methods: they are not shown.
+# accuracies (mIoU, in the curves and the records) tell nothing of the methods: no table has them.
 
 # %%
 figures.table_of_runs(records)

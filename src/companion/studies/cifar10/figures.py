@@ -176,6 +176,6 @@ def under_noise(records: list[dict]) -> Figure:
         ax.set_ylim(bottom=0)
     loudest = frame[frame["noise"] == frame["noise"].max()].groupby("method", sort=False)["changed_by_noise"].mean()
     told = ", ".join(f"{name} {share:.1f}%" for name, share in loudest.sort_values().items())
-    axes[1].set_title(f"labels changed at {frame['noise'].max():g} levels:\n{told}", fontsize=9)
+    fig.suptitle(f"Labels changed by noise of {frame['noise'].max():g} grey levels: {told}")
     axes[0].get_legend().set_title("")
     return finished(fig)
