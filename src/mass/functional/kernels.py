@@ -216,6 +216,10 @@ def elementwise(function: Callable[..., Tensor], x: Tensor, *others: Tensor) -> 
     """
     if x.device.type != "cpu" or x.numel() == 0 or torch.compiler.is_compiling():
         return function(x, *others)
+    if any(other.shape != x.shape for other in others):
+        raise ValueError(
+            f"tensors of one shape are computed element by element, got {[tuple(t.shape) for t in (x, *others)]}."
+        )
     channels_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     dense = [each.permute(0, 2, 3, 1) if channels_last else each.contiguous() for each in (x, *others)]
     excess = _excess(x.numel())

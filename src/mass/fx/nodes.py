@@ -66,10 +66,15 @@ def cut_along(node: fx.Node) -> Any:
     return node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
 
 
+def writes_out(node: fx.Node) -> bool:
+    """Whether a call is given a tensor to write to."""
+    return node.kwargs.get("out") is not None
+
+
 def is_in_place(node: fx.Node) -> bool:
     """Whether an operation writes to a tensor that others may read."""
     if node.op == "call_module":
         return bool(getattr(module_of(node), "inplace", False))
     name = getattr(node.target, "__name__", str(node.target))
-    written = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    written = bool(node.kwargs.get("inplace")) or writes_out(node)
     return written or (name.endswith("_") and not name.endswith("__")) or name in ("iadd", "imul", "isub", "itruediv")

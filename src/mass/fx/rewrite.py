@@ -10,12 +10,13 @@ from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import rebind_hooks
-from mass.fx.nodes import is_in_place, module_of, returned, stand_in
+from mass.fx.nodes import is_in_place, module_of, nodes_in, returned, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
 from mass.nn.graph.alignment import ComposeOrigin, Concatenate, ReadDigit, Restore, SelectOrigin, Shift
 from mass.nn.graph.entrance import Entrance
+from mass.nn.graph.guards import Decision
 
 
 def _cells(plan: Plan) -> dict[Digit, Pair]:
@@ -137,10 +138,19 @@ class Rewriter:
                 if not done:
                     self._replace(there, swap)
                 return
+        self._guard_numbers(node, effect.inputs)
         name = f"mass_{node.name}"
         self.module.add_submodule(name, swap)
         node.op, node.target, node.kwargs = "call_module", name, {}
         node.args = self._inputs(effect.inputs)
+
+    def _guard_numbers(self, node: fx.Node, inputs: tuple) -> None:
+        """Numbers of the graph that what stands for a call has as the example has them (a batch's size, say) must stay so."""
+        given = nodes_in(inputs)
+        for number in nodes_in((node.args, node.kwargs)):
+            name, value = f"mass_kept_{number.name}", number.meta.get("value")
+            if number not in given and isinstance(value, bool | int | float | tuple) and not hasattr(self.module, name):
+                self._call(node, name, Decision(value, f"{number.name} ="), (number,))
 
     def _replace(self, there: nn.Module, swap: nn.Module) -> None:
         """Put a module in the place of another, under all its names."""

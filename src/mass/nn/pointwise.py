@@ -44,9 +44,11 @@ class Elementwise(nn.Module):
 
 
 class Power(nn.Module):
-    """`x ** exponent`, the exponent a number or a tensor of one element (GeM's, say)."""
+    """`x ** exponent`, the exponent a number, a tensor of one element (GeM's, say), or one for each channel."""
 
     def forward(self, x: Tensor, exponent: Tensor | float) -> Tensor:
+        if isinstance(exponent, Tensor) and exponent.numel() > 1:
+            return elementwise(torch.pow, *_broadcast(x, exponent))
         return elementwise(lambda values: values.pow(exponent), x)
 
 
@@ -58,10 +60,18 @@ class FloatPower(Power):
 
 
 class PowerOf(nn.Module):
-    """`base ** x`, the base a number or a tensor of one element."""
+    """`base ** x`, the base a number, a tensor of one element, or one for each channel."""
 
     def forward(self, base: Tensor | float, x: Tensor) -> Tensor:
+        if isinstance(base, Tensor) and base.numel() > 1:
+            return elementwise(torch.pow, *_broadcast(base, x))
         return elementwise(lambda values: torch.pow(base, values), x)
+
+
+def _broadcast(a: Tensor | float, b: Tensor | float) -> tuple[Tensor, ...]:
+    """A number or tensor and another as tensors of one shape, dtype and device."""
+    dtype, device = torch.result_type(a, b), next(v.device for v in (a, b) if isinstance(v, Tensor))
+    return torch.broadcast_tensors(*(torch.as_tensor(v, dtype=dtype, device=device) for v in (a, b)))
 
 
 class ReciprocalRoot(nn.Module):
@@ -97,10 +107,7 @@ class MathFunctionOfTwo(nn.Module):
         self.name = name
 
     def forward(self, x: Tensor | float, other: Tensor | float) -> Tensor:
-        dtype = torch.result_type(x, other)
-        device = next(v.device for v in (x, other) if isinstance(v, Tensor))
-        both = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=dtype, device=device) for v in (x, other)))
-        return elementwise(getattr(torch, self.name), *both)
+        return elementwise(getattr(torch, self.name), *_broadcast(x, other))
 
     def extra_repr(self) -> str:
         return self.name

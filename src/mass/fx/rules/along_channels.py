@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from mass.fx.lattice import Grid
-from mass.fx.nodes import name_of
+from mass.fx.nodes import name_of, writes_out
 from mass.fx.rule import Effect, Site, across_images, rule
 from mass.nn.pointwise import ChannelsLast
 
@@ -44,7 +44,8 @@ def reduction(site: Site) -> Effect:
 @rule(functions=["max", "min", "median", "mode", "kthvalue"], arguments=_REDUCTION)
 def extreme_with_index(site: Site) -> Effect:
     """Values and their places among the channels; of two maps, the larger of each position."""
-    if not isinstance(site.node.meta["shape"], tuple) or not isinstance(site.node.meta["shape"][0], tuple):
+    shape = site.node.meta["shape"]
+    if not shape or not isinstance(shape, tuple) or not isinstance(shape[0], tuple):
         if any(site.values.get(n) for n in site.node.all_input_nodes[1:]):
             return Effect(site.map)  # torch.max(a, b)
         raise site.refuse(f"'{name_of(site.node)}' over all axes")
@@ -72,16 +73,17 @@ def cumulation(site: Site) -> Effect:
 def rounded_reduction(site: Site) -> Effect:
     """Reductions that round: computed position by position in the same order."""
     axes = _channels(site, site.argument("dim"))
-    if len(axes) > 1 or "out" in site.node.kwargs:
+    if writes_out(site.node):
+        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
+    if len(axes) > 1:
         raise site.refuse(f"'{name_of(site.node)}' over several axes")
     name, options = (
         name_of(site.node),
         {k: v for k, v in site.node.kwargs.items() if k in ("unbiased", "correction", "p", "ord", "dtype")},
     )
     if name in ("norm", "linalg_vector_norm"):
-        options = {"ord": options.pop("ord", None) or site.argument("p") or 2} | {
-            k: v for k, v in options.items() if k == "dtype"
-        }
+        order = next((p for p in (options.get("ord"), site.argument("p")) if p is not None), 2)
+        options = {"ord": order} | {k: v for k, v in options.items() if k == "dtype"}
     elif name in ("std", "var") and len(site.node.args) > 2:
         raise site.refuse(f"'{name}' with more arguments by position", "name them")
     function = {"norm": torch.linalg.vector_norm, "linalg_vector_norm": torch.linalg.vector_norm}.get(name) or getattr(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import fx, nn
 
-from mass.fx.nodes import concrete, is_in_place, name_of
+from mass.fx.nodes import concrete, is_in_place, name_of, nodes_in, writes_out
 from mass.fx.rule import Effect, Recast, Site, operation_of_module, rule
 from mass.nn.pointwise import (
     Elementwise,
@@ -100,7 +101,9 @@ def pointwise(site: Site) -> Effect:
 def total(site: Site) -> Effect:
     """Sums and differences; one with a factor is two operations, each of which rounds alike everywhere."""
     alpha = concrete(site.node.kwargs.get("alpha", 1))
-    if alpha == 1:
+    if nodes_in(alpha):
+        raise site.refuse("a factor alpha that is a tensor", "multiply by it instead")
+    if alpha == 1 and not nodes_in(site.node.kwargs.get("alpha")):
         return Effect(site.map)
     name = name_of(site.node)
     swap = ScaledSum(alpha if name == "add" else -alpha, is_in_place(site.node), backwards=name == "rsub")
@@ -142,9 +145,7 @@ def exponential(site: Site) -> Effect:
     """Activations built on exp, and others whose vector and scalar code round differently."""
     if site.module is not None:
         return Effect(site.map, swap=Elementwise(site.module), inputs=(site.input,))
-    if "out" in site.node.kwargs:
-        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
-    options = {k: v for k, v in site.node.kwargs.items() if k not in ("input", "inplace")}
+    options = _options(site, "input", "inplace")
     swap = Elementwise(site.becomes(*site.node.args[1:], **options), is_in_place(site.node))
     return Effect(site.map, swap=swap, inputs=(site.input,))
 
@@ -169,20 +170,28 @@ def exponential(site: Site) -> Effect:
 @rule(functions=["sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "sinc", "i0"])
 def transcendental(site: Site) -> Effect:
     """Functions whose vector and scalar code round differently."""
-    if "out" in site.node.kwargs:
-        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
-    options = {k: v for k, v in site.node.kwargs.items() if k != "input"}
+    options = _options(site, "input")
     function = MathFunction(name_of(site.node), *site.node.args[1:], **options)
     return Effect(site.map, swap=Elementwise(function, is_in_place(site.node)), inputs=(site.input,))
 
 
 @rule(functions=["atan2", "hypot", "logaddexp", "logaddexp2", "xlogy"], arguments=("input", "other"))
 def transcendental_of_two(site: Site) -> Effect:
-    if is_in_place(site.node) or "out" in site.node.kwargs:
+    if is_in_place(site.node):
         raise site.refuse("it writes to a tensor that it is given", "call it without out=, and not in place")
     return Effect(
         site.map, swap=MathFunctionOfTwo(name_of(site.node)), inputs=(site.given("input"), site.given("other"))
     )
+
+
+def _options(site: Site, *but: str) -> dict[str, Any]:
+    """What a call is given by name beside its map; numbers alone."""
+    if writes_out(site.node):
+        raise site.refuse("it writes to a tensor that it is given", "call it without out=")
+    options = {k: v for k, v in site.node.kwargs.items() if k not in (*but, "out")}
+    if nodes_in((site.node.args[1:], options)):
+        raise site.refuse(f"an argument of '{name_of(site.node)}' is computed in the network", "give it a number")
+    return options
 
 
 @rule(subclasses=[nn.BatchNorm2d])
@@ -200,7 +209,7 @@ def batch_norm_with_activation(site: Site) -> Effect:
 
 @rule(functions=["pow"], arguments=("input", "exponent"))
 def power(site: Site) -> Effect:
-    exponent, base = site.given("exponent"), site.given("input")
+    exponent, base = site.given("exponent"), site.given("input", site.given("self"))
     if isinstance(exponent, fx.Node) and site.values.get(exponent):
         if isinstance(base, fx.Node) and math.prod(base.meta["shape"] or (1,)) > 1:
             raise site.refuse("a map to the power of a map")

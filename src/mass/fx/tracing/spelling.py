@@ -23,7 +23,9 @@ def spelt_alike(traced: fx.GraphModule) -> None:
             rest = {name: value for name, value in node.kwargs.items() if name != "keepdims"}
             node.kwargs = rest | {"keepdim": node.kwargs["keepdims"]}
         operation = operation_of(node)
-        if not node.args and operation is not None and operation.arguments[0] in node.kwargs:
+        # The first argument of where is its condition.
+        named = not node.args and "condition" not in node.kwargs
+        if named and operation is not None and operation.arguments[0] in node.kwargs:
             first = operation.arguments[0]
             node.args = (node.kwargs[first],)
             node.kwargs = {name: value for name, value in node.kwargs.items() if name != first}

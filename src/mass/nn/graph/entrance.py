@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,14 +22,10 @@ class Entrance(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        weights = (
-            m
-            for m in network.modules()
-            if isinstance(weight := getattr(m, "weight", None), Tensor) and weight.ndim == 4
+        kept = (
+            module for module in network.modules() if (weight := _weight_of(module)) is not None and weight.ndim == 4
         )
-        self.decides = tuple(
-            module for module, _ in zip(weights, range(1), strict=False)
-        )  # no submodules: they have their places
+        self.decides = tuple(itertools.islice(kept, 1))  # no submodule: it has its place
 
     def forward(self, x: Tensor) -> Tensor:
         last = x.ndim == 4 and x.shape[1] > 1 and self._channels_last()
@@ -36,5 +35,14 @@ class Entrance(nn.Module):
         return x.permute(0, 3, 1, 2) if last else x
 
     def _channels_last(self) -> bool:
-        weights: list[Tensor] = [module.weight for module in self.decides]  # type: ignore[misc]
+        weights = [weight for module in self.decides if (weight := _weight_of(module)) is not None]
         return any(w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights)
+
+
+def _weight_of(module: nn.Module) -> Tensor | None:
+    """A module's weight as it is kept: one that a parametrisation computes (spectral norm) must not be computed for this."""
+    if "parametrizations" in module._modules:
+        kept: Any = module._modules["parametrizations"]
+        return getattr(kept["weight"], "original", None) if "weight" in kept else None
+    weight = module._parameters.get("weight")
+    return weight if isinstance(weight, Tensor) else None

@@ -20,7 +20,7 @@ class Decision(nn.Module):
 
     _is_impure = True  # to torch.fx: nobody reads what it returns
 
-    def __init__(self, outcome: bool | float, question: str) -> None:
+    def __init__(self, outcome: bool | float | tuple[Any, ...], question: str) -> None:
         super().__init__()
         self.outcome, self.question = outcome, question
 
