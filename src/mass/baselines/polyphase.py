@@ -75,6 +75,6 @@ def rewrite(model: nn.Module, example_input: Any, rewriter: type[PolyphaseRewrit
     for name, part in converted.named_children():
         if name.startswith("mass_origin_"):  # what chooses is new, and lies where the images do
             part.to(example.values[0])
-    converted.mass_stand_for(model, example)
+    converted.mass_stand_for(model, example.values[0], example.positional(model))
     converted.mass_become(type(model))
     return converted

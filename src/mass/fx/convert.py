@@ -227,7 +227,7 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
     if options.blend:
         shares = _shares(converted, options.blend)
         converted.mass_blend = blended(converted, inputs, shares, options.paths, options.verify)
-    converted.mass_stand_for(model, example)
+    converted.mass_stand_for(model, inputs[0], example.positional(model))
     return converted
 
 

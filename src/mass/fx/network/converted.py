@@ -28,7 +28,6 @@ from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
 from mass.fx.network.output_lattice import OutputLattice
 from mass.fx.network.places import Places
-from mass.fx.tracing.example import Example
 from mass.nn.evaluating import modes_of, set_modes
 
 
@@ -185,9 +184,9 @@ class Converted(fx.GraphModule):
             self.__dict__[name] = value
         rebind_hooks(model, self)
 
-    def mass_stand_for(self, model: nn.Module, example: Example) -> None:
-        """Be called as the model is, and have its training flags, in what conversion made too."""
-        self.mass_example_shape, self.mass_positional = tuple(example.values[0].shape), example.positional(model)
+    def mass_stand_for(self, model: nn.Module, image: Tensor, positional: tuple[str, ...]) -> None:
+        """Be called as the model is, that image say, and have its training flags, in what conversion made too."""
+        self.mass_example_shape, self.mass_positional = tuple(image.shape), positional
         set_modes(self, modes_of(model))
 
     def mass_become(self, original: type) -> None:
