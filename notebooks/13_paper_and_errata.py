@@ -75,7 +75,7 @@ beside.beside_aps(root)
 # correction: neither an advantage of MASS over APS in accuracy nor a disadvantage. With three seeds a difference of the
 # paper's size (0.24 without a filter) could not be seen either.
 #
-# What would decide more takes a GPU and has not had one: five seeds, of the baseline too, and the filters at 250 epochs,
+# What would decide more takes a GPU and has not had one: five seeds, of the baseline too, the filters at 250 epochs,
 # ResNet-18; LPS with its temperature annealed, as its authors have it (here `lps-annealed`: written, tested, not
 # trained). APS-LPF-3 with the index before the filter, as APS's CIFAR-10 code has it, was trained for 13 epochs
 # (notebook 05): nearly the mean of the other placement, untested.

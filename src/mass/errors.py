@@ -104,9 +104,9 @@ def check_origin(origin: Tensor, x: Tensor) -> Tensor:
         )
     if origin.dtype != torch.int64:
         raise TypeError(f"origin must be int64, got {origin.dtype}; convert with origin.long().")
-    if origin.shape == (2,):
+    if origin.ndim == 1 and origin.shape[0] == 2:  # rank by rank: torch.export would compare the batch with 2
         origin = origin.expand(x.shape[0], 2)
-    if origin.shape != (x.shape[0], 2):
+    if origin.ndim != 2 or origin.shape[0] != x.shape[0] or origin.shape[1] != 2:
         raise ValueError(
             f"origin must have shape ({x.shape[0]}, 2), one (row, column) per image, got {tuple(origin.shape)}."
         )

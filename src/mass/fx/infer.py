@@ -116,9 +116,7 @@ def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
     plan.effects[node] = effect
     if effect.uniform:
         plan.uniform.add(node)
-    # An operation whose period follows the map's size has one, too, where the example's map is a single position.
-    sampled = effect.period != (1, 1) or (effect.cells is not None and isinstance(site.map, Grid))
-    value = _sample(site, effect, plan) if sampled else effect.value
+    value = _sample(site, effect, plan) if effect.period != (1, 1) else effect.value
     if effect.cells == (1, 1) and effect.value is None:
         plan.flattened[node] = (
             (in_canonical_position((*site.map.lattice, plan.digits[node]), plan),) if node in plan.digits else ()

@@ -60,6 +60,23 @@ def concrete(argument: Any) -> Any:
     return fx.node.map_arg(argument, lambda n: n.meta.get("value", n))
 
 
+def sizes_in(number: fx.Node) -> list[tuple[fx.Node, int]]:
+    """The sizes that a number of the graph is computed from: tensors, and the axis of each."""
+    found: list[tuple[fx.Node, int]] = []
+    for source in number.all_input_nodes:
+        index = number.args[1] if len(number.args) > 1 else None
+        of_shape = name_of(source) == "size" or (name_of(source) == "getattr" and source.args[1:] == ("shape",))
+        if name_of(number) == "size" and isinstance(index, int):
+            found.append((source, index))
+        elif name_of(number) == "getitem" and of_shape and isinstance(index, int):
+            found.append((source.all_input_nodes[0], index))
+        elif name_of(number) == "len" and isinstance(source.meta.get("shape"), tuple):
+            found.append((source, 0))
+        elif "value" in source.meta:
+            found += sizes_in(source)
+    return found
+
+
 def cut_along(node: fx.Node) -> Any:
     """The axis along which `split`, `chunk` or `unbind` cut a tensor into parts."""
     place = 1 if name_of(node) == "unbind" else 2

@@ -10,7 +10,7 @@ from mass.axes import Pair, times
 from mass.fx.lattice import Digit, Grid, Lattice, Positions
 from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import rebind_hooks
-from mass.fx.nodes import is_in_place, module_of, nodes_in, returned, stand_in
+from mass.fx.nodes import is_in_place, module_of, nodes_in, returned, sizes_in, stand_in
 from mass.fx.outputs import output_lattices
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Recast
@@ -145,12 +145,23 @@ class Rewriter:
         node.args = self._inputs(effect.inputs)
 
     def _guard_numbers(self, node: fx.Node, inputs: tuple) -> None:
-        """Numbers of the graph that what stands for a call has as the example has them (a batch's size, say) must stay so."""
+        """Numbers that what stands for a call has as the example has them must stay so, where they follow from how many images there
+        are, or from another input's size; what follows from the image's size is asked at other sizes (mass.fx.verification.larger)."""
         given = nodes_in(inputs)
         for number in nodes_in((node.args, node.kwargs)):
             name, value = f"mass_kept_{number.name}", number.meta.get("value")
-            if number not in given and isinstance(value, bool | int | float | tuple) and not hasattr(self.module, name):
+            counts = any(self._counts_images(tensor, axis) for tensor, axis in sizes_in(number))
+            if (
+                counts
+                and number not in given
+                and isinstance(value, bool | int | float)
+                and not hasattr(self.module, name)
+            ):
                 self._call(node, name, Decision(value, f"{number.name} ="), (number,))
+
+    def _counts_images(self, tensor: fx.Node, axis: int) -> bool:
+        value = self.plan.values.get(tensor)
+        return not isinstance(value, Grid) or axis % len(tensor.meta["shape"]) == value.batch
 
     def _replace(self, there: nn.Module, swap: nn.Module) -> None:
         """Put a module in the place of another, under all its names."""

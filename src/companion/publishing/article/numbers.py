@@ -169,10 +169,8 @@ def _transfer(root: Path) -> Numbers:
         )
     }
     lite = {
-        "loss_lite0": _paired(root, "imagenet", "top-1, paired", "MASS", "plain", model="efficientnet_lite0"),
-        "loss_lite0_borders": _paired(
-            root, "imagenet", "top-1, paired", "circular padding", "plain", model="efficientnet_lite0"
-        ),
+        "lite": "EfficientNet-Lite0",
+        "loss_lite": _paired(root, "imagenet", "top-1, paired", "MASS", "plain", model="efficientnet_lite0"),
     }
     tuned = _one(root, "fine_tuning", profile="reduced", method="MASS", stage="after")
     transferred = _one(root, "cifar10", method="MASS", stage="transferred", dataset="cifar10")
@@ -280,7 +278,6 @@ def _cost(root: Path) -> Numbers:
     accelerator = next(r for r in timed if r["device"] != "cpu")
     awkward = _found(root, "speed", stage="settings", input="awkward images", setting="as it is")
     return ranges | {
-        "cost_cpu_worst": f"{max(r['ratio'] for r in groups['cost_cpu']):.2f}",
         "accelerated_awkward": str(len(awkward)),
         "accelerated_awkward_broken": str(sum(r["identical"] < r["n"] for r in awkward)),
         "cost_accelerator": machine(accelerator),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import torch
@@ -22,10 +21,8 @@ class Entrance(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        kept = (
-            module for module in network.modules() if (weight := _weight_of(module)) is not None and weight.ndim == 4
-        )
-        self.decides = tuple(itertools.islice(kept, 1))  # no submodule: it has its place
+        found = [module for module in network.modules() if _lies(_weight_of(module)) is not None]
+        self.decides = tuple(found[:1])  # no submodule: it has its place
 
     def forward(self, x: Tensor) -> Tensor:
         last = x.ndim == 4 and x.shape[1] > 1 and self._channels_last()
@@ -35,8 +32,15 @@ class Entrance(nn.Module):
         return x.permute(0, 3, 1, 2) if last else x
 
     def _channels_last(self) -> bool:
-        weights = [weight for module in self.decides if (weight := _weight_of(module)) is not None]
-        return any(w.is_contiguous(memory_format=torch.channels_last) and not w.is_contiguous() for w in weights)
+        return any(_lies(_weight_of(module)) == torch.channels_last for module in self.decides)
+
+
+def _lies(weight: Tensor | None) -> torch.memory_format | None:
+    """The memory format of a convolution's weight, None of what is none."""
+    if weight is None or weight.ndim != 4:
+        return None
+    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _weight_of(module: nn.Module) -> Tensor | None:
