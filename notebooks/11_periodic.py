@@ -180,20 +180,20 @@ fig
 # runs on any size its stride divides. `mass.output_origins` says which pixels a position means; an alarm is given where
 # the map is higher than anywhere on the training tiles without a defect.
 
-# %%
+# %% tags=["measures"]
 both, data, photo = whole.tiles_and_whole(settings, run.root, run.checkpoints)
 places_found = whole.located(both, data, photo)
 for row in places_found:
     run.record(stage="whole", dataset="periodic", net="periodic", size=settings.whole, **row)
 
-# %%
+# %% tags=["measures"]
 places = whole.alarms(both, data, photo.images.roll((3, 3), (2, 3)))
 defects = photo.defects[0].roll((3, 3), (0, 1))
 fig = figures.heat(photo.images[0, 0].roll((3, 3), (0, 1)), defects, places)
 run.figure(fig, "whole")
 fig
 
-# %%
+# %% tags=["measures"]
 pd.DataFrame(places_found).set_index("method").round(1)
 
 # %% [markdown]

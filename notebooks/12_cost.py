@@ -86,13 +86,11 @@ fig
 # it.
 
 # %%
-changes = pd.DataFrame(
-    [measurements.changes(n, settings.size, settings.batch, settings.rounds) for n in settings.networks]
-)
-for name, row in changes.iterrows():
-    for step, ratio in row.items():
-        run.record(net=name, method=step, size=settings.size, batch=settings.batch, ratio=ratio)
-changes.round(2)
+found = [measurements.changes(name, settings.size, settings.batch, settings.rounds) for name in settings.networks]
+changes = pd.DataFrame([row for of_network in found for row in of_network])
+for row in changes.to_dict("records"):
+    run.record(size=settings.size, batch=settings.batch, **row)
+changes.pivot_table(index="net", columns="method", values="ratio", sort=False).round(2)
 
 # %%
 fig = figures.after_each_change(changes)

@@ -219,7 +219,7 @@ if settings.images and is_fetched("fastestdet"):
 fig = None
 if photos is not None:
     curves = photographs.curves(two, photos[[0, 2, 7]], 32)
-    fig = figures.confidences(curves, "The score of the best detection, as the image moves")
+    fig = figures.confidences(curves)
     run.figure(fig, "scores")
 fig
 

@@ -145,7 +145,9 @@ Markdown(run.published("stability_cheaper_paired"))
 changed = measures.changed_rows(said)
 for row in changed:
     run.record(**measured, stage="changes", **row)
-fig = figures.changed_by(pd.DataFrame(changed), f"Labels that change, {len(images)} images")
+
+# %%
+fig = figures.changed_by(pd.DataFrame(changed), "Labels that change")
 run.figure(fig, "changes")
 fig
 
@@ -175,8 +177,8 @@ for row in table:
     run.record(**measured, stage="ways", **row)
 pd.DataFrame(table).set_index("method").round(2)
 
-# %% tags=["measures"]
-fig = figures.stability_against(pd.DataFrame(table), f"Accuracy and stability, {len(images)} images")
+# %%
+fig = figures.stability_against(pd.DataFrame(table), "Accuracy and stability")
 run.figure(fig, "ways")
 fig
 

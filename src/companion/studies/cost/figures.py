@@ -29,16 +29,21 @@ def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
     return finished(fig)
 
 
-def after_each_change(table: pd.DataFrame) -> Figure:
-    """Forward time over the plain network's after each step (columns), one group of bars per network (rows)."""
-    long = table.reset_index(names="network").melt("network", var_name="", value_name="times the plain network")
+def after_each_change(rows: pd.DataFrame) -> Figure:
+    """Forward time over the plain network's after each step, one group of bars per network, with quartiles (`measurements.changes`)."""
+    nets, methods = (list(dict.fromkeys(rows[name])) for name in ("net", "method"))
     fig, ax = plt.subplots(figsize=(9, 3.4))
-    colours = [COLOURS["circular padding"], *sns.color_palette("Blues", table.shape[1] - 1)]
-    sns.barplot(long, x="network", y="times the plain network", hue="", palette=colours, ax=ax)
+    colours = [COLOURS["circular padding"], *sns.color_palette("Blues", len(methods) - 1)]
+    width = 0.8 / len(methods)
+    for k, (method, part) in enumerate(rows.groupby("method", sort=False)):
+        places = [nets.index(net) + width * (k - (len(methods) - 1) / 2) for net in part["net"]]
+        ax.bar(places, part["ratio"], 0.94 * width, color=colours[k], label=method)
+        ax.vlines(places, part["ratio_low"], part["ratio_high"], color="#222222", lw=1)
     ax.axhline(1, color=COLOURS["plain"], linewidth=1)
-    ax.set_xlabel("")
+    ax.set_xticks(range(len(nets)), nets)
+    ax.set_ylabel("times the plain network\n(bars: quartiles)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    first, last = table.iloc[:, 1], table.iloc[:, -1]
+    first, last = (rows.loc[rows["method"] == name, "ratio"] for name in (methods[1], methods[-1]))
     ax.set_title(
         f"Compiled kernels: from {first.min():.2f}–{first.max():.2f} to {last.min():.2f}–{last.max():.2f} times the plain network"
     )
@@ -46,16 +51,19 @@ def after_each_change(table: pd.DataFrame) -> Figure:
 
 
 def growing(table: pd.DataFrame) -> Figure:
-    """Cost against image side, batch and stride, one panel each: a line predicted, points measured."""
+    """Cost against image side, batch and stride, one panel each: a line predicted, points measured, with quartiles."""
     axes_names = list(dict.fromkeys(table["axis"]))
     fig, axes = plt.subplots(1, len(axes_names), figsize=(4 * len(axes_names), 3.2), sharey=True)
     for ax, name in zip(axes, axes_names, strict=True):
         part = table[table["axis"] == name]
         ax.plot(part["n"], part["predicted"], color=COLOURS["plain"], label="predicted")
-        ax.plot(part["n"], part["measured"], "o", color=COLOURS["MASS"], label="measured")
+        ax.plot(part["n"], part["measured"], "o", color=COLOURS["MASS"], label="measured (bars: quartiles)")
+        ax.vlines(part["n"], part["low"], part["high"], color=COLOURS["MASS"], lw=1.5)
         ax.set_xscale("log", base=2)
         ax.set(yscale="log", xlabel=name, xticks=list(part["n"]), xticklabels=list(part["n"]))
     axes[0].set_ylabel("selection and shift, ms")
     axes[0].legend(frameon=False)
-    fig.suptitle("Cost grows with the area and the batch, not with the stride", fontsize=12)
+    most = table.groupby("axis", sort=False)["measured"].agg(lambda found: found.max() / found.min())
+    told = ", ".join(f"{times:.1f} times with the {name}" for name, times in most.items())
+    fig.suptitle(f"Largest over smallest cost: {told}", fontsize=12)
     return finished(fig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from statistics import median, quantiles
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 import mass
-from companion.measures.timing import medians
+from companion.measures.timing import medians, milliseconds
 from companion.models.random_weights import calibrated
 from mass import native
 from mass.errors import as_pair
@@ -116,8 +117,12 @@ def parts(name: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
     return table
 
 
-def changes(name: str, size: int, batch: int, rounds: int) -> pd.Series:
-    """Forward time over the plain network's, after each of `STEPS`; all in one run. Without a compiler only the first."""
+def changes(name: str, size: int, batch: int, rounds: int) -> list[dict[str, Any]]:
+    """Forward time over the plain network's, after each of `STEPS`; all in one run. Without a compiler only the first.
+
+    Returns:
+        Of each step net, method, and ratio, of medians; ratio_low and ratio_high, the quartiles of the ratios within a round.
+    """
     plain, x = calibrated(name), torch.randn(batch, 3, size, size)
     circular, converted = (mass.convert(plain, x[:1], origin=o, verify=False) for o in ("zero", "l2"))
     steps = list(STEPS) if native.kernels() is not None else ["PyTorch"]
@@ -132,8 +137,14 @@ def changes(name: str, size: int, batch: int, rounds: int) -> pd.Series:
         return call
 
     calls: dict[str, Callable[[], object]] = {"plain": lambda: plain(x), "circular padding alone": lambda: circular(x)}
-    found = medians(calls | {step: after(step) for step in steps}, rounds)
-    return pd.Series({k: v / found["plain"] for k, v in found.items() if k != "plain"}, name=name)
+    with torch.no_grad():
+        times = milliseconds(calls | {step: after(step) for step in steps}, rounds)
+    rows = []
+    for method in ("circular padding alone", *steps):
+        low, _, high = quantiles([a / b for a, b in zip(times[method], times["plain"], strict=True)], n=4)
+        ratio = median(times[method]) / median(times["plain"])
+        rows.append({"net": name, "method": method, "ratio": ratio, "ratio_low": low, "ratio_high": high})
+    return rows
 
 
 def growth(sides: Sequence[int], batches: Sequence[int], strides: Sequence[int], rounds: int) -> pd.DataFrame:
@@ -141,20 +152,24 @@ def growth(sides: Sequence[int], batches: Sequence[int], strides: Sequence[int],
 
     Predicted: the cost of a call (that on the smallest map), and one and a half copies of the map, timed in turns with it:
     its bytes are at least a reading for the selection, a reading and a writing for the shift.
+
+    Returns:
+        Columns axis, n; predicted and measured, medians in milliseconds; low and high, the quartiles of what was measured.
     """
     side, batch = 64, 8
     cases = [("image side", n, (1, n, 2)) for n in sides] + [("batch", n, (n, side, 2)) for n in batches]
     cases += [("stride", n, (batch, 4 * side, n)) for n in strides]
 
-    def cost(images: int, size: int, stride: int) -> tuple[float, float]:
+    def cost(images: int, size: int, stride: int) -> tuple[list[float], float]:
         x = torch.randn(images, 16, size, size)
         calls = {"call": lambda: mass.shift(x, mass.select_origin(x, stride)), "copy": x.clone}
-        found = medians(calls, rounds)
-        return found["call"], 1.5 * found["copy"]
+        with torch.no_grad():
+            times = milliseconds(calls, rounds)
+        return quantiles(times["call"], n=4), 1.5 * median(times["copy"])
 
-    fixed = cost(1, 2, 2)[0]
+    fixed = cost(1, 2, 2)[0][1]
     rows = []
     for axis, n, case in cases:
-        measured, moved = cost(*case)
-        rows.append({"axis": axis, "n": n, "measured": measured, "predicted": fixed + moved})
+        (low, middle, high), moved = cost(*case)
+        rows.append({"axis": axis, "n": n, "predicted": fixed + moved, "measured": middle, "low": low, "high": high})
     return pd.DataFrame(rows)

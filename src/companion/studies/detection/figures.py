@@ -21,7 +21,7 @@ from mass.detection import split_at_seam
 
 __all__ = ["confidences", "objects_changed", "pieces", "precision", "side_by_side", "use_style"]
 _COLOURS = COLOURS | {CONVERTED: "#56b4e9"}
-_RED, _GREEN = "#d62728", "#2ca02c"
+_FOUND, _TRUE = "#d55e00", "#0072b2"  # of Okabe and Ito's colours, which every kind of sight tells apart
 
 
 def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
@@ -29,25 +29,37 @@ def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6, ls=style))
 
 
-def draw_found(ax: Axes, image: Tensor, found: Found, names: Sequence[str], truth: Tensor | None = None) -> None:
+def draw_found(
+    ax: Axes,
+    image: Tensor,
+    found: Found,
+    names: Sequence[str],
+    truth: Tensor | None = None,
+    view: tuple[int, int, int] | None = None,
+) -> None:
     """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet, and its masks; each with its name and score."""
     size = (image.shape[1], image.shape[2])
+    shown = (view[2], view[2]) if view else size
     draw_image(ax, image if image.shape[0] == 3 else image[0])
     if "masks" in found:
         kinds = painted(found).numpy()
         ax.imshow(numpy.ma.masked_equal(kinds, 0), cmap="Set1", vmin=1, vmax=9, alpha=0.6, interpolation="nearest")
     if truth is not None and len(truth):
-        _frame(ax, split_at_seam(truth, size)[0], _GREEN, ":")
+        _frame(ax, split_at_seam(truth, size)[0], _TRUE, ":")
     if not len(found["boxes"]):
         return
     pieces, which = split_at_seam(found["boxes"], size)
-    _frame(ax, pieces, _RED)
+    _frame(ax, pieces, _FOUND)
+    taken: list[tuple[float, float]] = []
     for k, (label, score) in enumerate(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)):
         x1, y1, *_ = pieces[which == k][0].tolist()
-        place = min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0])
+        x, y = min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0])
+        while any(abs(x - a) < 0.3 * shown[1] and abs(y - b) < 0.05 * shown[0] for a, b in taken):
+            y -= 0.056 * shown[0]  # a line higher, where another box's name stands
+        taken.append((x, y))
         ax.text(
-            *place, f"{names[label]} {score:.3f}", color="white", fontsize=8, va="bottom", clip_on=True,
-            bbox={"facecolor": _RED, "edgecolor": "none", "pad": 1},
+            x, y, f"{names[label]} {score:.3f}", color="white", fontsize=8, va="bottom", clip_on=True,
+            bbox={"facecolor": _FOUND, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
 
@@ -66,7 +78,7 @@ def side_by_side(
     fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows)), squeeze=False)
     for line, (name, cells) in zip(axes, rows.items(), strict=True):
         for k, (ax, (title, image, found)) in enumerate(zip(line, cells, strict=True)):
-            draw_found(ax, image, found, names, truths[k] if truths else None)
+            draw_found(ax, image, found, names, truths[k] if truths else None, view)
             if name == next(iter(rows)):
                 ax.set_title(title)
             if view:
@@ -76,7 +88,7 @@ def side_by_side(
     return finished(fig, despine=False)
 
 
-def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """The score of the best detection against how far the image moved, a panel per image, a curve per network."""
     fig, axes = plt.subplots(1, len(curves), figsize=(3.4 * len(curves), 3.2), sharey=True, squeeze=False)
     for ax, (name, by_network) in zip(axes[0], curves.items(), strict=True):
@@ -85,12 +97,22 @@ def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str)
         ax.set(title=name, xlabel="moved by, pixels")
     axes[0, 0].set_ylabel("score of the best detection")
     axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    fig.suptitle(title)
+    spread = {
+        network: max(max(panel[network]) - min(panel[network]) for panel in curves.values())
+        for network in next(iter(curves.values()))
+    }
+    told = ", ".join(
+        f"{network} {'not at all' if not most else f'by up to {most:.2f}'}" for network, most in spread.items()
+    )
+    fig.suptitle(f"As the image moves, the score of the best detection changes: {told}")
     return finished(fig)
 
 
 def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
     """Images with other objects after some move, by how they moved, a point per network with its 95% interval."""
+    most = rows.groupby("method", sort=False)["changed"].agg(["min", "max"])
+    told = "; ".join(f"{method} {low:.0f} to {high:.0f}%" for method, low, high in most.itertuples())
+    title = f"{title}\n{told}"
     return changed_by(rows, "protocol", "images with other objects after some move", title, _COLOURS.__getitem__)
 
 
@@ -109,7 +131,10 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
         ax.set(title=protocol, xlabel="AP at IoU 0.33, %")
     axes[0, 0].set_yticks(range(len(methods)), methods)
     axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
-    fig.suptitle(title)
+    lost = rows[rows["protocol"] == protocols[0]].assign(between=rows["best_ap"] - rows["worst_ap"])
+    most = lost.groupby("method", sort=False)["between"].max()
+    told = ", ".join(f"{method} {points:.0f}" for method, points in most.items())
+    fig.suptitle(f"{title}\n{protocols[0]}, points of AP between the best and the worst, at most: {told}", fontsize=11)
     return finished(fig)
 
 
@@ -125,6 +150,10 @@ def pieces(rows: pd.DataFrame) -> Figure:
         ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
     ax.set_yticks(places, rows["layer"])
     ax.invert_yaxis()
+    usual, torus = rows["plain"].max(), rows["torus"].min()
+    ax.set_title(
+        f"Moved along in {'all' if torus == 100 else f'{torus:.0f}% of'} trials on the torus; as usual in at most {usual:.0f}%"
+    )
     ax.set(xlabel="trials whose result moved along, bit-identical, %", xlim=(0, 112))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)

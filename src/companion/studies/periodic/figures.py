@@ -20,6 +20,7 @@ from companion.data.generated.periodic import draw
 from companion.data.generated.structures import CELLS, KINDS, Structure
 from companion.figures.common import draw_image
 from companion.figures.style import COLOURS, finished, use_style
+from companion.studies.periodic.boards.pairs import WAYS
 
 __all__ = [
     "against_cells",
@@ -33,8 +34,10 @@ __all__ = [
     "use_style",
     "worst",
 ]
-_RED = "#d62728"
+_DEFECT = "#d55e00"
 _NEARLY_ALL = 99  # of a hundred images: whom this takes how many steps
+# Ways to look at pairs, in Okabe and Ito's colours: hues tell registered and not, apart for every kind of sight.
+_OF_PAIRS = dict(zip(WAYS, ("#e69f00", "#d55e00", "#cc79a7", "#999999", "#56b4e9", "#0072b2"), strict=True))
 _PITCHES = dict(zip(CELLS, (8.0, 8.0, 64 / 9, 8.0), strict=True))
 
 
@@ -55,7 +58,7 @@ def _frame(ax: Axes, box: tuple[int, int, int, int], pad: float = 2) -> None:
     x1, y1, x2, y2 = box
     ax.add_patch(
         plt.Rectangle(
-            (x1 - 0.5 - pad, y1 - 0.5 - pad), x2 - x1 + 2 * pad, y2 - y1 + 2 * pad, fill=False, ec=_RED, lw=1.2
+            (x1 - 0.5 - pad, y1 - 0.5 - pad), x2 - x1 + 2 * pad, y2 - y1 + 2 * pad, fill=False, ec=_DEFECT, lw=1.2
         )
     )
 
@@ -133,7 +136,10 @@ def against_images(sets: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, (title, rows) in zip(axes[0], sets.items(), strict=True):
         _in_doublings(ax, rows, "images")
         _majority(ax, rows)
-        ax.set(title=title, xlabel="training images, in as many steps")
+        fewest = rows[rows["images"] == rows["images"].min()].groupby("method", sort=False)["worst_top1"].mean()
+        best = fewest[fewest == fewest.max()]
+        ax.set(title=f"{title}\nof {rows['images'].min():,} images best: {_named(best.index)}, {best.iloc[0]:.0f}%")
+        ax.set_xlabel("training images, in as many steps")
     axes[0, 0].set_ylabel("right at every residue, %")
     axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -145,6 +151,10 @@ def tuned_on_few(rows: pd.DataFrame) -> Figure:
     for ax, (field, title) in zip(axes, {"top1": "in place", "shifted_top1": "shifted at random"}.items(), strict=True):
         _in_doublings(ax, rows, "images", field)
         ax.set(title=title, xlabel="training images, in as many steps")
+    means = rows.groupby(["method", "images"], sort=False)[["top1", "shifted_top1"]].mean()
+    lost = (means["top1"] - means["shifted_top1"]).groupby("method", sort=False).max()
+    told = ", ".join(f"{method} {points:.0f}" for method, points in lost[lost > 1].items()) or "none"
+    fig.suptitle(f"Points lost by a random shift, where more than one: {told}")
     axes[0].set(ylabel="images right, %", ylim=(30, 90))
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -186,7 +196,7 @@ def _curves(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
             ms=4,
             lw=1.5,
             capsize=2,
-            color=COLOURS.get(str(method)),  # ways to look at pairs have none of their own
+            color=COLOURS.get(str(method)) or _OF_PAIRS[str(method)],
             label=method,
         )
     ax.set_ylim(-3, 103)
@@ -204,15 +214,16 @@ def heat(image: Tensor, defects: Tensor, places: Sequence[tuple[str, Tensor]]) -
             _frame(axes[0], (x1 - right, y1 - down, x2 - right, y2 - down), max(4, side / 64))
     for ax, (_, found) in zip(axes[1:], places, strict=True):
         rows, columns = found.nonzero().unbind(1)
-        ax.plot(columns, rows, "s", ms=4, mec=_RED, mfc="none")
+        ax.plot(columns, rows, "s", ms=4, mec=_DEFECT, mfc="none")
         ax.set(xlim=axes[0].get_xlim(), ylim=axes[0].get_ylim())
     return finished(fig, despine=False)
 
 
 def pairs(rows: pd.DataFrame) -> Figure:
     """Circuit boards: accuracy against the misregistration of template and test."""
-    fig, ax = plt.subplots(figsize=(8.5, 3.9))
+    fig, ax = plt.subplots(figsize=(8.5, 4.1))
     _curves(ax, rows, "pixels", "top1")
+    ax.set_title(_farthest_apart(rows, "top1"))
     ax.axhline(50, color="#999999", lw=0.8, ls=":")
     ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -220,17 +231,38 @@ def pairs(rows: pd.DataFrame) -> Figure:
 
 
 def boards_located(rows: pd.DataFrame) -> Figure:
-    """Circuit boards: defects found, and false alarms a board, against the misregistration of template and test."""
-    fig, axes = plt.subplots(1, 2, figsize=(13, 3.9))
+    """Circuit boards: defects found, and false alarms a board, against the misregistration of template and test.
+
+    Bars: 95% intervals of what is found; of false alarms, a logarithmic axis, from the lowest to the highest seed.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(13, 4.1))
     _curves(axes[0], rows, "pixels", "found")
-    for method, part in rows.groupby("method", sort=False):
-        axes[1].plot(part.groupby("pixels")["false_alarms"].mean(), "o-", ms=4, lw=1.5, label=method)
-    axes[0].set(ylabel="defects found, %")
-    axes[1].set(ylabel="false alarms a board", yscale="log")
+    ways = list(dict.fromkeys(rows["method"]))
+    for place, (method, part) in enumerate(rows.groupby("method", sort=False)):
+        alarms = part.groupby("pixels")["false_alarms"].agg(["mean", "min", "max"])
+        apart = alarms.index + 0.25 * (place - (len(ways) - 1) / 2)  # side by side, so that no bar hides another
+        axes[1].plot(apart, alarms["mean"], "o-", ms=4, lw=1.5, color=_OF_PAIRS[str(method)], label=method)
+        axes[1].vlines(apart, alarms["min"], alarms["max"], color=_OF_PAIRS[str(method)], lw=1.5)
+    fig.suptitle(_farthest_apart(rows, "found"))
+    axes[0].set(ylabel="defects found, % (bars: 95%)")
+    axes[1].set(ylabel="false alarms a board\n(bars: lowest to highest seed)", yscale="log")
     for ax in axes:
         ax.set_xlabel("misregistration of template and test, pixels")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
+
+
+def _farthest_apart(rows: pd.DataFrame, field: str) -> str:
+    """What the best way does that registers, and the best that does not."""
+    far = rows[rows["pixels"] == rows["pixels"].max()]
+    means = far.groupby("method", sort=False)[[name for name in (field, "false_alarms") if name in far]].mean()
+    registers = means.index.str.startswith("registered")
+    told = []
+    for part in (means[registers], means[~registers]):
+        for method, row in part.nlargest(1, field).iterrows():
+            alarms = f", {row['false_alarms']:.1f} false alarms a board" if "false_alarms" in row else ""
+            told.append(f"{method}: {row[field]:.0f}%{alarms}")
+    return f"{rows['pixels'].max()} pixels apart, best with and without registering\n{'; '.join(told)}"
 
 
 def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:

@@ -52,13 +52,16 @@ def jumps(table: pd.DataFrame, title: str) -> Figure:
 
 def changed_by(rows: pd.DataFrame, title: str) -> Figure:
     """Labels that change, by change, a point per method with its 95% interval (columns: method, input, changed, n)."""
+    first = rows[rows["input"] == rows["input"].iloc[0]].set_index("method")["changed"]
+    told = ", ".join(f"{method} {share:.1f}%" for method, share in first.items())
+    title = f"{title}, n = {rows['n'].max():,}\n{rows['input'].iloc[0]}: {told}"
     return common.changed_by(rows, "input", "labels that change", title, _colour)
 
 
 def stability_against(table: pd.DataFrame, title: str) -> Figure:
     """Accuracy against labels changed by noise, a numbered point for each way, with 95% intervals (Wilson).
 
-    Columns: method, n, top1, changed_by_noise.
+    Columns: method, n, top1, consistency, changed_by_noise.
     """
     fig, ax = plt.subplots(figsize=(9.5, 4.8))
     for number, row in enumerate(table.itertuples(), 1):
@@ -66,7 +69,12 @@ def stability_against(table: pd.DataFrame, title: str) -> Figure:
         ax.vlines(row.changed_by_noise, *wilson(row.top1, row.n), color=_colour(row.method), lw=1, alpha=0.25)
         ax.plot(row.changed_by_noise, row.top1, "o", ms=9, color=_colour(row.method), label=f"{number}  {row.method}")
         ax.annotate(str(number), (row.changed_by_noise, row.top1), (6, 5), textcoords="offset points")
-    ax.set(title=f"{title} (bars: 95% intervals)", ylabel="top-1, %")
+    steadiest = table[table["consistency"] == 100].nsmallest(1, "changed_by_noise")
+    told = "".join(
+        f"\nSteadiest of those consistent at 100%: {row.method}, {row.changed_by_noise:.1f}% of labels change"
+        for row in steadiest.itertuples()
+    )
+    ax.set(title=f"{title}, n = {table['n'].max():,} (bars: 95% intervals){told}", ylabel="top-1, %")
     ax.set(xlabel="labels changed by noise of 2 grey levels, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9, markerscale=0.7)
     return finished(fig)
@@ -105,5 +113,11 @@ def tuned(rows: Sequence[Record], title: str) -> Figure:
     axes[0].set(xlabel="labels changed by noise, %")
     axes[1].set(xlabel="top-1, %")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    fig.suptitle(f"{title} (bars: 95% intervals)")
+    before, after = found.get(MASS), found.get(Arm(MASS, 0).used(MASS))
+    told = (
+        f"\nMASS: noise changes {before['changed_by_noise']:.1f}% of labels before tuning and {after['changed_by_noise']:.1f}% after"
+        if before and after
+        else ""
+    )
+    fig.suptitle(f"{title} (bars: 95% intervals){told}")
     return finished(fig)

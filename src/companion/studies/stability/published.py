@@ -1,4 +1,4 @@
-"""What notebook 15's other cells take from its measuring ones: nothing, for they show published tables and records."""
+"""What notebook 15's drawing cells take from its measuring ones, read from published records."""
 
 from __future__ import annotations
 
@@ -9,4 +9,7 @@ from companion.core.records import Record
 
 def names(records: Sequence[Record]) -> dict[str, list[Record]]:
     """By the names that the notebook gives them."""
-    return {}
+    return {
+        name: [r for r in records if r.get("stage") == stage]
+        for name, stage in {"changed": "changes", "table": "ways"}.items()
+    }

@@ -50,7 +50,10 @@ def shares(outcomes: Mapping[str, Tensor], title: str) -> Figure:
         ax.annotate(label, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     ax.set_yticks(range(len(outcomes)), list(outcomes))
     ax.invert_yaxis()
-    ax.set(title=f"{title}, n = {n:,}", xlabel="% of images, 95% interval")
+    told = ", ".join(
+        f"{method} {100 * which.double().mean().item():.1f}%" for method, which in outcomes.items() if "," not in method
+    )
+    ax.set(title=f"{title}:\n{told}", xlabel=f"% of {n:,} images, 95% interval")
     ax.set_xlim(left=0)
     return finished(fig)
 
