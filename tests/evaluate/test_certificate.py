@@ -124,13 +124,13 @@ def test_outputs_that_are_wrong(name):
     ("shape", "size", "dims", "axes"),
     [
         ((2, 21, 32, 48), (32, 48), (2, 3), [(2, 3)]),
-        ((2, 4, 4, 4), (16, 16), (2, 3), [(2, 3), (1, 2), ()]),
-        ((2, 16, 16, 16), (16, 16), (2, 3), [(2, 3), (1, 2)]),
+        ((2, 4, 4, 4), (16, 16), (2, 3), [(2, 3), (1, 2), (3, 2), (2, 1), ()]),
+        ((2, 16, 16, 16), (16, 16), (2, 3), [(2, 3), (1, 2), (3, 2), (2, 1)]),
         ((2, 64, 1, 1), (32, 32), (2, 3), [()]),
         ((2, 32, 48, 3, 7), (32, 48), (2, 3), [(1, 2)]),
         ((2, 32, 48), (32, 48), (2, 3), [(1, 2)]),
         ((2, 16, 24), (32, 48), (2, 3), [(), (1, 2), (2, 2)]),
-        ((2, 64, 64), (32, 32), (2, 3), [(), (1, 2), (1, 1), (2, 2)]),
+        ((2, 64, 64), (32, 32), (2, 3), [(), (1, 2), (2, 1), (1, 1), (2, 2)]),
         ((2, 3, 5, 8, 12), (16, 24), (3, 4), [(3, 4), ()]),
         ((2, 8, 100), (400,), (2,), [(2,), (1,), ()]),
         ((2, 100), (400,), (2,), [(), (1,)]),
@@ -141,6 +141,17 @@ def test_outputs_that_are_wrong(name):
 )
 def test_how_a_shape_may_be_read(shape, size, dims, axes):
     assert [motion.axes for motion in readings(shape, (1, *size)[-2:], dims)] == axes
+
+
+@pytest.mark.parametrize(("order", "axes"), [((0, 1, 3, 2), "3 and 2"), ((0, 3, 2, 1), "2 and 1")])
+def test_a_transposed_map_moves_along_its_own_axes(order, axes):
+    class Transposed(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).permute(order)
+
+    certificate = mass.certify(mass.convert(Transposed(nn.Conv2d(3, 4, 3, 2, 1)).eval(), X), X)
+    assert certificate and f"equivariant along axes {axes} (its columns and rows are exchanged)" in str(certificate)
+    assert not mass.certify(Returns(lambda x: x.mean(3, keepdim=True).expand_as(x).mT), X, [(1, 3)])
 
 
 def test_coarse_maps_move_on_their_lattice_or_stay():

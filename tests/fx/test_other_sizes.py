@@ -248,6 +248,20 @@ def test_a_window_that_spans_its_map_leaves_one_position(build):
             assert torch.allclose(mass.convert(model, X, origin="zero")(X), model(X), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::mass.CoordinatesWarning")
+@pytest.mark.parametrize(
+    "function", [lambda y: y.flatten(2).softmax(2), lambda y: (y.flatten(2).softmax(2) * y.flatten(2)).sum(2)]
+)
+def test_one_position_tells_nothing_about_more(function):
+    """Spread over another axis, a single position needs no origin; several would, so that larger images are refused."""
+    torch.manual_seed(0)
+    model = Behind(function, 8).eval()
+    network = mass.convert(model, torch.randn(1, 3, 8, 8))
+    assert mass.certify(network, torch.randn(2, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"inputs of 8 x 8 alone, .* 'flatten.*' spreads is one position"):
+        network(torch.randn(1, 3, 16, 16))
+
+
 def test_where_nobody_can_judge_a_size_it_is_refused(monkeypatch):
     """The network runs at twice the size, and the plain one, by which it would be judged, does not."""
     judged = Gate._reference

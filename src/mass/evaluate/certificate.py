@@ -55,8 +55,10 @@ class ComparedOutput:
         if not self.motion.axes:
             note = "; computed from the whole map at its origin: coordinates in it are relative to that origin (mass.output_origins)"
             return f"{name} invariant" + note * self.from_whole_map
-        axes = sorted(set(self.motion.axes))
+        axes = list(dict.fromkeys(self.motion.axes))
         along = f"ax{'e' if len(axes) > 1 else 'i'}s {' and '.join(map(str, axes))}"
+        if axes != sorted(axes):
+            along += " (its columns and rows are exchanged)"
         if self.stride is None or self.stride == (1, 1):
             return f"{name} equivariant along {along}"
         return f"{name} equivariant along {along}, on its lattice of stride {_product(self.stride)}"

@@ -49,7 +49,7 @@ def certify(
     Args:
         model: any model; evaluated in eval mode without gradients. Every tensor of its output, in nested dicts, sequences,
             named tuples and dataclasses, is compared: what has the image's rows and columns or a multiple of them, on any
-            two neighbouring axes, must move along; coarser maps and tokens must move along on their lattice, or
+            two neighbouring axes in either order, must move along; coarser maps and tokens must move along on their lattice, or
             stay; all else must stay.
         images: what it is called with. A tensor: images (B, C, H, W), videos (B, C, T, H, W), or signals (B, C, L), whose
             shifts are (0, t). A tuple: positional inputs, images first. A dict: keyword inputs; the first floating-point

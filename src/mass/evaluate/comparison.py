@@ -31,6 +31,8 @@ def readings(shape: tuple[int, ...], size: Pair, dims: Dims) -> list[Motion]:
     [(2, 3)]
     >>> [motion.axes for motion in readings((2, 8, 12, 64), (32, 48), (2, 3))]     # a coarse map, channels last
     [(1, 2), ()]
+    >>> [motion.axes for motion in readings((2, 48, 32), (32, 48), (2, 3))]        # a transposed mask
+    [(2, 1)]
     >>> [motion.axes for motion in readings((2, 24, 64), (32, 48), (2, 3))]        # tokens, 4 rows of 6
     [(), (1, 1)]
     """
@@ -50,6 +52,11 @@ def _maps(shape: tuple[int, ...], size: Pair, dims: Dims) -> Iterator[Motion]:
         alike = len(dims) == 1 or held[0] * size[1] == held[1] * size[0]
         if max(held) > 1 and (_divide(size, held) or _divide(held, size)) and (alike or first == dims[0]):
             yield Motion(tuple(range(first, first + len(dims))), held)
+    for first in starts if len(dims) == 2 else ():  # the same, columns before rows
+        held = shape[first + 1], shape[first]
+        alike = held[0] * size[1] == held[1] * size[0]
+        if alike and max(held) > 1 and (_divide(size, held) or _divide(held, size)):
+            yield Motion((first + 1, first), held)
 
 
 def _divide(a: Pair, b: Pair) -> bool:

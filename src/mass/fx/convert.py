@@ -30,6 +30,7 @@ from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.fits import NoLongerFits, check_runs
+from mass.fx.verification.kernels import require_kernels
 from mass.fx.verification.larger import only_at_this_size
 from mass.fx.verification.verify import Gate
 from mass.fx.verification.verify_blend import blended
@@ -219,7 +220,8 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
     if options.verify:
         gate, moves = Gate(converted, traced, wraps, inputs), options.origin != "zero"
         gate.check(moves)
-        if reason := only_at_this_size(model, traced, gate, example, moves):
+        require_kernels(converted, inputs)
+        if converted.mass_only_size is None and (reason := only_at_this_size(model, traced, gate, example, moves)):
             converted.mass_only_size = OnlySize(tuple(inputs[0].shape[2:]), reason)
     drop_unread(converted)
     if options.in_depth and options.origin != "zero":
@@ -259,8 +261,12 @@ def _rewritten(
         raise plan.refusals[0][1]
     wraps = {n.name for n, effect in plan.effects.items() if effect.swap is not None}
     operations = {str(n.target) for n in traced.graph.nodes if n.op == "call_module" and meets_map(n, plan)}
+    of_one_position = next((node.name for node, effect in plan.effects.items() if effect.spreads_one_position), "")
     rewriter = Rewriter(plan, options.origin)
     converted = rewriter.run()
+    if of_one_position and options.origin != "zero":
+        reason = f"the map that '{of_one_position}' spreads is one position in the example, and has no origin"
+        converted.mass_only_size = OnlySize(tuple(inputs[0].shape[2:]), reason)
     moved_back = {node.name: restored.name for node, restored in rewriter.restored.items()}
     converted.mass_calls = tuple(call.renamed(lambda name: moved_back.get(name, name)) for call in converted.mass_calls)
     if options.symmetrise:

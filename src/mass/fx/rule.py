@@ -76,6 +76,11 @@ class Effect:
     resizes: bool = False
     takes_origin: bool = False
 
+    @property
+    def spreads_one_position(self) -> bool:
+        """Whether its period is the whole map, of a single position: it needs no origin here, and where there are more it would."""
+        return self.cells == self.period == (1, 1) and self.value is None
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -1,4 +1,4 @@
-"""The gate of a conversion: three equalities, checked on several inputs before anybody gets the converted network.
+"""The gate of a conversion: four equalities, checked on several inputs before anybody gets the converted network.
 
 1. The trace is the model: on the example and on other inputs, in eval and in train mode, both give the same
    (mass.fx.verification.verify_trace).
@@ -6,10 +6,10 @@
    borders gives (mass.fx.verification.reference, which knows nothing of lattices), in float64.
 3. What is computed moves as it should: node by node under several shifts, and every output, in whatever structure and
    dtype, as the plain network's with circular borders does under multiples of the total stride.
+4. In the example's own dtype, the compiled kernels give what PyTorch's code gives (mass.fx.verification.kernels).
 
-The first operation that disagrees is named. What is compared are samples of inputs and shifts, in float64 and eval
-mode: enough to catch a wrong rule, mark or trace, and no statement about the bits of other kernels; those `certify`
-compares.
+The first operation that disagrees is named. What is compared are samples of inputs and shifts, 2 and 3 in float64, and
+in eval mode: enough to catch a wrong rule, mark, trace or kernel, and no statement about bits; those `certify` compares.
 """
 
 from __future__ import annotations
