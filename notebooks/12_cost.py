@@ -29,6 +29,7 @@ import pandas as pd
 from companion.figures.style import use_style
 from companion.pipeline.run import Run
 from companion.studies.cost import figures, measurements
+from companion.studies.cost.products import products
 from mass import native
 
 run = Run("12_cost", profile, device="cpu")
@@ -99,8 +100,18 @@ fig
 
 # %% [markdown]
 # Pooling can fall below the plain network's own: PyTorch's float32 max pooling of maps with channels first is no vector
-# code. A wrapped convolution is dearer than a zero-padded one by what the latter leaves out: at 7 x 7 a 3 x 3 window
-# meets the border in a fifth of its products, and oneDNN skips them.
+# code.
+#
+# ## What zero padding leaves out
+#
+# A product with a zero of the border need not be computed, and oneDNN's convolutions skip it. A border that wraps has
+# an image there. On a map of side $n$ a 3 x 3 convolution has $9n^2$ products a pair of channels, $(3n - 2)^2$ of them
+# inside the map: at 7 x 7, wrapping has a fifth more. Where a library skips the others, and takes as long for each
+# product, the ratio is what wrapping costs before anything is selected. In millions, an image:
+
+# %%
+counted = pd.DataFrame([products(name, settings.size) for name in settings.networks]).set_index("net")
+counted.round(3)
 
 # %% [markdown]
 # ## How it grows
@@ -144,6 +155,8 @@ growth.pivot_table(index="axis", values="measured / predicted", aggfunc=["min", 
 # * Measured against published networks, with spreads, peers and memory: `make bench`, the tables in docs/results.md.
 #   What must not creep back is asserted in tests that need no quiet machine (`tests/test_cost.py`): kernels, bytes,
 #   graph breaks.
+# * A border that wraps has products that zero padding leaves out: a few per cent of a network with 3 x 3 windows on
+#   small maps, next to none of one with 1 x 1 convolutions.
 # * On a GPU selection, padding and small depthwise convolutions are Triton kernels. Compiled beside a compiled plain
 #   network MASS takes 1.1 to 1.3 times the time there, circular borders alone 1.05 to 1.09, more if neither is
 #   compiled (docs/results.md): more than marginal.
