@@ -15,6 +15,7 @@ from companion.measures.paired_t import paired_gains
 
 PLAIN = "Baseline, zero padding"  # as companion.models.methods prints it
 CONFIRMED, NOT, OPEN = "confirmed", "not confirmed", "not decidable here"
+AS_CLAIMED, NOT_AS_CLAIMED = "as claimed in every case, untested", "as claimed in no case, untested"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Claim:
         said: in the seed's sense.
         measured: what our number is.
         number: with its interval, as printed.
-        verdict: CONFIRMED, NOT or OPEN.
+        verdict: CONFIRMED, NOT or OPEN; of a comparison without a test AS_CLAIMED, NOT_AS_CLAIMED or OPEN.
         p: of the paired test over seeds, where there is one; in the table corrected for all that were made (Holm).
     """
 
@@ -69,8 +70,10 @@ def decided(claims: Sequence[Claim]) -> list[Claim]:
 
 
 def by_comparison(said: str, measured: str, pairs: dict[str, tuple[float, float]], digits: int = 2) -> Claim:
-    """A claim that one number is larger than another, in each of several cases, without an interval.
+    """A claim that one number is larger than another, in each of several cases, without an interval or a test.
 
+    >>> by_comparison("It grows", "height", {"tree": (3.0, 2.0)}).verdict
+    'as claimed in every case, untested'
     >>> by_comparison("It grows", "height", {"tree": (3.0, 2.0), "stone": (1.0, 1.0)}).verdict
     'not decidable here'
     """
@@ -78,7 +81,7 @@ def by_comparison(said: str, measured: str, pairs: dict[str, tuple[float, float]
         f"{name} {ours:.{digits}f} against {theirs:.{digits}f}" for name, (ours, theirs) in pairs.items()
     )
     larger = [ours > theirs for ours, theirs in pairs.values()]
-    return Claim(said, measured, number, CONFIRMED if all(larger) else NOT if not any(larger) else OPEN)
+    return Claim(said, measured, number, AS_CLAIMED if all(larger) else NOT_AS_CLAIMED if not any(larger) else OPEN)
 
 
 def cifar10_runs(root: Path) -> list[Record]:
