@@ -154,7 +154,7 @@ mean.rename({0: "MASS", 1: "no blur"}).rename("residual, %").to_frame().map("{:.
 # ## Which layers commute with shifts?
 #
 # One layer of each kind, a photograph, a shift by one and by two pixels: how far is $f(S(x))$ from the *best*
-# $S'(f(x))$? 0 is below a thousandth of a percent. In the last column a margin of 4 positions is left out, so that zero
+# $S'(f(x))$? 0 is below a thousandth of a percent. In the last column a border of 4 positions is left out, so that zero
 # padding cannot be felt.
 
 # %%

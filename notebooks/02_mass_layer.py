@@ -154,7 +154,8 @@ for row in rows:
     run.record(
         model="resnet18", dataset="awkward", size=run.settings.size, **{k.replace(" ", "_"): v for k, v in row.items()}
     )
-found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
+shares = found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
+shares.rename(columns={"another grid": "another phase"})
 
 # %% [markdown]
 # "Layer by layer" replaces each strided layer on its own and compares floating-point norms: the straightforward reading
@@ -164,7 +165,8 @@ found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean
 # %% [markdown]
 # ## Does the rule matter?
 #
-# "The selection rule can be a crucial factor", the paper says, and compares none. The rules that come by name are all
+# "The selection rule can be a crucial factor in scenarios involving noise or boundary effects", the paper says, and
+# compares none. The rules that come by name are all
 # covariant, hence all exact; they differ in *which* phase they select. How often two rules agree on the first origin of
 # a network, over crops of photographs (chance is 25%):
 

@@ -270,7 +270,8 @@ pd.DataFrame(transfer).pivot_table(
 #     print(n, round(t.ppf(0.975, n - 1) * 0.2 / n**0.5, 2))
 # ```
 #
-# Half a point with three seeds, 0.14 with ten, and the latter is what Table 2's smaller differences would take.
+# Half a point with three seeds, 0.14 with ten: enough for most of Table 2's differences between MASS and APS, and not
+# for its smallest, 0.06.
 #
 # </details>
 
@@ -282,7 +283,8 @@ pd.DataFrame(transfer).pivot_table(
 # * Augmentation with shifts raises consistency and guarantees nothing.
 # * No comparison tells MASS and APS apart in accuracy: not after 13 epochs, where MASS's means are the lower ones but
 #   for one, not after 250, where they are nearly equal, and not where ImageNet's weights are transferred (notebook 06).
-#   Which gains over the baseline are real is a question for more seeds than three.
+#   Of the gains over the baseline one is told from chance, that of a filter (Rect-2) with zero padding; for the others
+#   three seeds are too few.
 # * Under noise more labels change with MASS than with the baseline or APS, at every level (one seed, not tested): an
 #   origin that noise moves is a new sampling phase. Accuracy differs little between the rules (one seed, not tested).
 # * Weights of others transfer; three epochs repair most of what circular borders cost, and not all.

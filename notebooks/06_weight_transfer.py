@@ -313,7 +313,8 @@ pd.DataFrame(moves).pivot_table("cosine", "input", "method", sort=False).round(4
 # * Elsewhere MASS is an ordinary network: half a pixel is a new image with new energies, and a window's border decides
 #   with its interior. In the profile reduced the logits of all networks whose borders wrap move a little more
 #   than the plain network's, circular padding alone included: how much of it is origins that flip is not told apart
-#   here. Labels agree about as often; no difference was tested.
+#   here. Under such moves their labels agree about as often as the plain network's or less often, least in crops; no
+#   difference was tested.
 # * Compare rows of the reduced profile: with few images, differences of a few points are chance.
 
 # %% [markdown]
@@ -341,7 +342,7 @@ here, there = (normalize(mass.canvas(views, settings.size + 32, 0.5, at)) for at
 {method: bool((model(here) == model(there)).all()) for method, model in versions.items()}
 
 # %% [markdown]
-# What a margin costs in accuracy, and which labels hold when zeros come in and content leaves, for which nothing is
+# What a larger canvas costs in accuracy, and which labels hold when zeros come in and content leaves, for which nothing is
 # promised; as published, on the most images:
 
 # %%
@@ -353,11 +354,11 @@ Markdown(run.published("canvas_paired"))
 # %% [markdown]
 # * An image that is put elsewhere gets a bit-identical answer: the first exact one for an ordinary shift. The plain
 #   network's label changes for some (second column).
-# * What it costs MASS is not told from chance after correction: next to nothing on the smaller canvas, some points on
-#   the larger, where the interval leaves zero out before correction. Nor does a
+# * What it costs MASS is not told from chance after correction: on the smaller canvas intervals reach from two or three
+#   points lost to two gained, on the larger some points are lost, where the interval leaves zero out before correction. Nor does a
 #   canvas bring back what borders took: on it the plain network, too, falls.
 # * It ends where content leaves the canvas or comes in, and where the ground is not plain: a photograph slides on
-#   beyond its edge. There labels hold about as often as those of any network.
+#   beyond its edge. There labels hold about as often as those of the other networks (not tested).
 
 # %% [markdown]
 # ## Table 3, row by row

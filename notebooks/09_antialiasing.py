@@ -176,7 +176,7 @@ table.rename(columns={"n": "pairs", "identical": "identical, %", "stability": "P
 names = ["circular padding", "anti-aliased", "MASS"]
 shown = {n: generation.outputs_and_difference(restorers[n], tested[0], (1, 1), settings.seed) for n in names}
 noisy = generation.spoiled(tested[:1], torch.Generator().manual_seed(settings.seed))[0]
-fig = figures.two_outputs(shown, noisy, gain=2000)
+fig = figures.two_outputs(shown, noisy, gain=20)
 run.figure(fig, "generation")
 fig
 

@@ -68,7 +68,7 @@ fig
 # Eq. 2 for a transformation $T$ in place of a shift, asked for instead of built in. With $f_l$ the features of layer
 # $l$, and $p$ the maximum over groups of four channels, one a quarter turn,
 #
-# $$L = L_{\text{task}} + \beta \sum_l \operatorname{mean}\bigl(p f_l(x) - T^{-1} p f_l(T x)\bigr)^2.$$
+# $$L = L_{\text{task}} + \beta \sum_l \operatorname{mean}\bigl[\bigl(p f_l(x) - T^{-1} p f_l(T x)\bigr)^2\bigr].$$
 #
 # A map that turns with its image costs nothing:
 
@@ -191,9 +191,9 @@ figures.speed_table(times)
 # %% [markdown]
 # ## Over MASS: exact for shifts, learned for turns
 #
-# Origins turn with the image where windows have a middle; a window of two, turned, begins at another parity, and its
-# maps no longer fit (a theorem of the tests, for filters that look the same turned). So these networks pool over
-# three by three.
+# With windows of odd size the origin of a turned image is the turned origin, for filters that look the same turned (a
+# theorem of the tests); with windows of two it is off by one position, and maps no longer fit. So these networks pool
+# over three by three.
 #
 # The same loss on a converted network. Its certificate is for all shifts, bit by bit; its maps move on their
 # lattices without any error; what it knows of rotations it has learned.

@@ -424,19 +424,20 @@ Markdown(run.published("worst_cases_paired"))
 #   there, and gives one and the same answer to nearly everything elsewhere. MASS has one accuracy: in its place, on
 #   average and at the worst residue, bit-identical, and needs no shifted image for it.
 # * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at one
-#   fraction. Fractions are for training to show; they make the task harder, and the fixed grid learns them within its
-#   pixel, and is blind four pixels away.
-# * Where the pitch is no multiple or divisor of the stride, phases nearly tie, and noise chooses the origin for most
-#   images. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
+#   fraction. Shown fractions in training (`reduced`, one seed), MASS does not learn the task in as many steps: it gives
+#   one answer to nearly all. The fixed grid learns it within a pixel, and is blind from one and a half pixels on.
+# * At a pitch that is the stride noise moves no origin. At all others that were tried, a divisor and a multiple of the
+#   stride among them, phases nearly tie, and it moves that of almost half of the images or more. MASS is still exact;
+#   it then has to learn from many grids, as a network does that is shown shifts.
 # * Random shifts in training are the honest competitor: what they cost is time. On generated vias (`reduced`, three
 #   seeds) MASS is right about 98 of 100 images at every residue after 128 steps, and about all after 1,024. A network
 #   that is shown shifts gets no image right at every residue after 256 steps; after 1,024 steps one run of three gets
 #   all right, after 2,048 all three do.
 # * On solar cells, from nothing, random shifts in training and a filter nearly make up for the grid: on average over
-#   residues they are as accurate as MASS. At the worst residue they lose a few points and MASS none: told apart image
+#   residues their means are within a point of MASS's (not tested). At the worst residue they lose a few points and MASS none: told apart image
 #   by image in one seed's networks, and not over five seeds after correction (`reduced`). Without either, the fixed
-#   grid's worst residue lies far below one and the same answer to all. APS and MASS, with a filter or without, are
-#   level.
+#   grid's worst residue lies far below one and the same answer to all. APS and MASS, with a filter or without, are not
+#   told apart.
 # * MASS has a price there: with the camera in its place the fixed grid with circular padding and without shifts is more
 #   accurate, by two points or so (told apart image by image in one seed's networks; over five seeds the corrected p
 #   lies just above .05); with zero padding the difference is not told apart either way. What MASS buys is that one
@@ -453,16 +454,16 @@ Markdown(run.published("worst_cases_paired"))
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
-#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS is level with MASS. A filter
+#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS and MASS are not told apart. A filter
 #   alone helps half way; circular padding alone does so more or less, by seed.
 # * Between template and board, registering the two and taking their difference is what serves: nearly all defects are
-#   found at any misregistration, with a false alarm a board or less. A network that sees both, or their difference
-#   unregistered, finds a few positions more or drowns in alarms; showing it misregistered pairs in training made it
-#   worse in as many steps. MASS does not register: one image moves against the other, and that is no shift of both. On
+#   found at any misregistration, with about one false alarm a board. A network that sees both, or their difference
+#   unregistered, finds fewer defects and gives tens of false alarms a board once the two are far apart; showing it
+#   misregistered pairs in training made it worse in as many steps. MASS does not register: one image moves against the other, and that is no shift of both. On
 #   registered differences it is the less accurate in the mean (crops and whole boards; told apart at the worst
 #   distance image by image in one seed's networks, and not over three seeds): it buys nothing there.
 # * What was trained on tiles of 64 x 64 runs on 2048 x 2048 as it is: bit-identical under shifts with MASS, in no more
 #   memory than on the fixed grid (`reduced`). Thresholds do not carry over as easily: unmoved, both find all 16
-#   defects, the fixed grid with 32 false alarms and MASS with 152, where the light is brightest. Shifted by (3, 3) the
-#   fixed grid gives alarms everywhere, and MASS the same as before.
+#   defects, with tens to hundreds of false alarms, where the light is brightest; which of them gives more differed
+#   between two trainings. Shifted by (3, 3) the fixed grid gives alarms everywhere, and MASS the same as before.
 # * No equivariant network numbers equal objects, and MASS does not register two images with each other.

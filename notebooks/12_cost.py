@@ -76,8 +76,8 @@ run.figure(fig, "predicted_and_measured")
 fig
 
 # %% [markdown]
-# Below the prediction: maps that are still in the cache, which the copy that gives the speed was too large for. Above
-# it: small maps, where calls and short rows cost more than bytes.
+# A part lies below its prediction where its map is still in the cache, which the copy that gives the speed was too
+# large for, and above it where calls, short rows and a selection's second reading cost more than bytes.
 
 # %% [markdown]
 # ## What each change bought

@@ -14,7 +14,9 @@
 #
 # 1. **Ours come from `results/` only**: published records, each with its seed, machine and commit. What has no record
 #    is *not run*.
-# 2. **A number from a smaller run never stands beside one of the paper's.** Such runs have a table of their own.
+# 2. **A number from a smaller run never stands beside one of the paper's in a table of numbers.** Such runs have
+#    tables of their own. Where a sentence of the paper is asked about, the smaller run is named, and decides nothing
+#    that needs the paper's scale.
 # 3. **What is lost stays empty.** The copy at hand has lost the bodies of Tables 3, 4 and 5. What its text says of them
 #    is quoted.
 

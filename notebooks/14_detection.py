@@ -306,7 +306,8 @@ Markdown(tables.detectors(run.root))
 #   shift that was tried, for every image that was asked, both detectors; and FastestDet under every ordinary move
 #   before a plain ground (`mass.canvas`). No network on the fixed grid does so for a single image on circuit boards.
 # * **Every piece has to be on the torus.** Positions read without the network's origins, clipping, RoIAlign and
-#   pasting of masks break nearly every trial alone; suppression breaks about half of those with equal scores.
+#   pasting of masks break nearly every trial alone; suppression breaks about half of those with equal scores, and
+#   nine in ten of those with overlaps at the threshold.
 # * **AP becomes one number.** On a circle MASS's worst AP is its best. On circuit boards a detector on the fixed grid
 #   has an AP that a choice of shifts moves by more than ten points, random shifts in training included.
 # * **It is not a better AP.** Unmoved, over three seeds and all test boards, MASS is not told from the other methods.

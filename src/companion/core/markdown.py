@@ -15,11 +15,16 @@ def percent(share: float, n: int) -> str:
 
 
 def difference(value: float, low: float, high: float, digits: int = 1) -> str:
-    """A difference with the bounds of its interval.
+    """A difference of percentages with the bounds of its interval: as far as a difference goes; none of pairs that all agree.
 
     >>> difference(-2.38, -4.06, -0.7)
     '-2.4 (-4.1 to -0.7)'
+    >>> difference(99.5, 98.5, 100.5), difference(0.0, 0.0, 0.0)
+    ('+99.5 (+98.5 to +100.0)', '0 (no pair differs)')
     """
+    if value == low == high == 0:
+        return "0 (no pair differs)"
+    low, high = max(low, -100.0), min(high, 100.0)
     return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 

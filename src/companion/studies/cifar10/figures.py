@@ -147,8 +147,7 @@ def under_corruption(records: list[dict]) -> Figure:
             part = frame[frame["method"] == method]
             _intervals(ax, [b.get_x() + b.get_width() / 2 for b in bars], part[field], part["n"], "#333333")
         ax.set(xlabel=f"n = {frame['n'].max():,} images each, 95% intervals", ylabel=label)
-        lowest = frame[field].min()
-        ax.set_ylim(max(0, lowest - 5) if field == "consistency" else 0, 100)
+        ax.set_ylim(0, 100)
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].get_legend().remove()
     fig.legend(handles, labels, loc="upper center", ncols=len(names), frameon=False, bbox_to_anchor=(0.5, 1.0))

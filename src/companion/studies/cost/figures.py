@@ -11,7 +11,7 @@ from companion.figures.style import COLOURS, finished
 
 
 def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Per network and part, two bars: the time that its bytes take at the speed of a copy, and the time measured."""
+    """Per network and part, two bars: the time that its bytes take at the speed of a copy, and the time measured, with quartiles."""
     columns = min(len(tables), 2)
     rows = -(-len(tables) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 0.7 + 2.3 * rows), squeeze=False, sharex=False)
@@ -21,7 +21,9 @@ def predicted_and_measured(tables: dict[str, pd.DataFrame]) -> Figure:
         long = table[["predicted ms", "measured ms"]].rename(columns=lambda c: c.split()[0])
         long = long.reset_index().melt("part", var_name="", value_name="ms")
         sns.barplot(long, x="ms", y="part", hue="", palette=[COLOURS["plain"], COLOURS["MASS"]], ax=ax)
-        ax.set(title=name, xlabel="ms in a forward pass", ylabel="")
+        measured = [bar.get_y() + bar.get_height() / 2 for bar in ax.containers[1]]
+        ax.hlines(measured, table["low ms"], table["high ms"], color="#222222", lw=1)
+        ax.set(title=name, xlabel="ms in a forward pass (lines: quartiles)", ylabel="")
         handles, labels = ax.get_legend_handles_labels()
         ax.get_legend().remove()
     fig.legend(handles, labels, loc="upper right", ncols=2, frameon=False, fontsize=10)

@@ -98,21 +98,27 @@ class _Parts(fx.Interpreter):
             self._note(part, x.nbytes + out.nbytes, 0, lambda: circular_pad(x, pads, origin))
 
     def _note(self, part: str, moved: int, operations: int, call: Callable[[], object]) -> None:
-        found = medians({part: call}, self.rounds)[part]
-        self.rows.append(
-            {"part": part, "MB": moved / 1e6, "million operations": operations / 1e6, "measured ms": found}
-        )
+        with torch.no_grad():
+            found = milliseconds({part: call}, self.rounds)[part]
+        self.rows.append({"part": part, "MB": moved / 1e6, "million operations": operations / 1e6, "times": found})
 
 
 def parts(name: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
-    """Per part of a converted network: how often, bytes, operations, and the time predicted from the bytes and measured."""
+    """Per part of a converted network: how often, bytes, operations, and the time predicted from the bytes and measured.
+
+    Measured: the median over rounds of what all calls of a part took in one; low and high: the quartiles.
+    """
     x = torch.randn(batch, 3, size, size)
     model: Any = mass.convert(calibrated(name), x[:1], verify=False)
     interpreter = _Parts(model, rounds)
     with torch.no_grad():
         interpreter.run(x)
-    table = pd.DataFrame(interpreter.rows).groupby("part").sum()
-    table.insert(0, "times", pd.DataFrame(interpreter.rows).groupby("part").size())
+    by_part = pd.DataFrame(interpreter.rows).groupby("part")
+    table = by_part[["MB", "million operations"]].sum()
+    table.insert(0, "times", by_part.size())
+    of_rounds = by_part["times"].agg(lambda calls: quantiles([sum(one) for one in zip(*calls, strict=True)], n=4))
+    for k, column in enumerate(("low ms", "measured ms", "high ms")):
+        table[column] = [found[k] for found in of_rounds]
     table["predicted ms"] = table["MB"] / bandwidth()
     return table
 

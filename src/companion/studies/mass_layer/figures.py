@@ -56,6 +56,5 @@ def figure_2(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
             draw_map(axes[row, k], x[0, k], f"x, channel {k + 1}", 2)
             draw_map(axes[row, 2 + k], y[0, k], f"output, ch. {k + 1}")
             draw_map(axes[row, 4 + k], z[0, k], f"of moved x, ch. {k + 1}")
-        kept = y.square().sum() / x.square().sum() * 100
-        axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{kept:.0f}% of the energy", fontsize=10)
+        axes[row, 0].set_ylabel(f"{name}\n{verdict}", fontsize=10)
     return finished(fig, despine=False)

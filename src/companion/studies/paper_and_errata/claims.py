@@ -147,15 +147,15 @@ def _augmentation(results: Results) -> Finding:
     return (CONFIRMED if worst and worst["consistency"] < 100 else OPEN), told
 
 
-def _main_reason(results: Results) -> Finding:
+def _main_reason(results: Results, epochs: int = 13) -> Finding:
     kept = {
-        m: [r["consistency"] for r in results.trained if r["method"] == m]
+        m: [r["consistency"] for r in results.trained if r["method"] == m and r["epochs"] == epochs]
         for m in ("Baseline, zero padding", "Baseline")
     }
     if not all(kept.values()):
         return OPEN, "not run"
     zero, circular = (mean(values) for values in kept.values())
-    told = f"ResNet-20 on CIFAR-10: consistency {zero:.1f} with zero padding, {circular:.1f} when borders wrap, 100 with MASS"
+    told = f"ResNet-20 on CIFAR-10: consistency {zero:.1f} with zero padding, {circular:.1f} when borders wrap, 100 with MASS, after {epochs} epochs"
     borders_cost_more = [circular - zero > 100 - circular]
     wide = {r["method"]: r["consistency"] for r in results.transferred if not is_study(r) and "consistency" in r}
     if {"plain", "circular padding"} <= set(wide):

@@ -111,7 +111,9 @@ def against_misregistration(rows: pd.DataFrame) -> Figure:
         ["method", "seed"] if "seed" in rows else "method", sort=False
     )["top1"]
     spread = (wraps.max() - wraps.min()).groupby("method", sort=False).max()
-    fig.suptitle(f"The same at all whole pixels, where the image wraps: {_named(spread.index[spread == 0])}")
+    means = wraps.mean().groupby("method", sort=False).mean()
+    told = _named(f"{method}, {means[method]:.0f}%" for method in spread.index[spread == 0])
+    fig.suptitle(f"The same at all whole pixels, where the image wraps: {told}")
     axes[0].set_ylabel("images right, %")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -154,7 +156,10 @@ def tuned_on_few(rows: pd.DataFrame) -> Figure:
     means = rows.groupby(["method", "images"], sort=False)[["top1", "shifted_top1"]].mean()
     lost = (means["top1"] - means["shifted_top1"]).groupby("method", sort=False).max()
     told = ", ".join(f"{method} {points:.0f}" for method, points in lost[lost > 1].items()) or "none"
-    fig.suptitle(f"Points lost by a random shift, where more than one: {told}")
+    numbers = rows["images"].unique()
+    fig.suptitle(
+        f"Most points lost by a random shift, of {min(numbers):,} to {max(numbers):,} images, where more than one: {told}"
+    )
     axes[0].set(ylabel="images right, %", ylim=(30, 90))
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)

@@ -26,10 +26,15 @@ def zoo(root: Path) -> str:
         ]
         wrong = sum(r["converts"] and not 0 <= d <= 1e-3 for r, d in zip(group, differences, strict=True))
         cells = [f"{100 * sum(s) / len(group):.0f} ({sum(s)})" for s in shares]
+        if left_out := sum("not_run_bfloat16" in r for r in group):
+            ran = len(group) - left_out
+            cells[-1] = f"{100 * sum(shares[-1]) / ran:.0f} ({sum(shares[-1])} of {ran})" if ran else "–"
         rows.append([library, kind, str(len(group)), *cells, str(wrong)])
     unconverted = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
     note = "Percent of n networks (their number), random weights, 4 random circular shifts of a photograph. "
     note += f"Not converted: {'; '.join(unconverted) or 'none'}."
+    if not_run := [f"{r['model']} ({r['not_run_bfloat16'].rstrip('.')})" for r in records if "not_run_bfloat16" in r]:
+        note += f" PyTorch does not run in bfloat16: {'; '.join(not_run)}."
     columns = [
         "Library",
         "Kind",
