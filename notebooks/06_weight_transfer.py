@@ -342,8 +342,8 @@ here, there = (normalize(mass.canvas(views, settings.size + 32, 0.5, at)) for at
 {method: bool((model(here) == model(there)).all()) for method, model in versions.items()}
 
 # %% [markdown]
-# What a larger canvas costs in accuracy, and which labels hold when zeros come in and content leaves, for which nothing is
-# promised; as published, on the most images:
+# What a larger canvas costs in accuracy, and which labels hold when zeros come in and content leaves, for which nothing
+# is promised; as published, on the most images:
 
 # %%
 Markdown(run.published("canvas"))
@@ -355,8 +355,8 @@ Markdown(run.published("canvas_paired"))
 # * An image that is put elsewhere gets a bit-identical answer: the first exact one for an ordinary shift. The plain
 #   network's label changes for some (second column).
 # * What it costs MASS is not told from chance after correction: on the smaller canvas intervals reach from two or three
-#   points lost to two gained, on the larger some points are lost, where the interval leaves zero out before correction. Nor does a
-#   canvas bring back what borders took: on it the plain network, too, falls.
+#   points lost to two gained, on the larger some points are lost, where the interval leaves zero out before correction.
+#   Nor does a canvas bring back what borders took: on it the plain network, too, falls.
 # * It ends where content leaves the canvas or comes in, and where the ground is not plain: a photograph slides on
 #   beyond its edge. There labels hold about as often as those of the other networks (not tested).
 

@@ -434,10 +434,10 @@ Markdown(run.published("worst_cases_paired"))
 #   that is shown shifts gets no image right at every residue after 256 steps; after 1,024 steps one run of three gets
 #   all right, after 2,048 all three do.
 # * On solar cells, from nothing, random shifts in training and a filter nearly make up for the grid: on average over
-#   residues their means are within a point of MASS's (not tested). At the worst residue they lose a few points and MASS none: told apart image
-#   by image in one seed's networks, and not over five seeds after correction (`reduced`). Without either, the fixed
-#   grid's worst residue lies far below one and the same answer to all. APS and MASS, with a filter or without, are not
-#   told apart.
+#   residues their means are within a point of MASS's (not tested). At the worst residue they lose a few points and MASS
+#   none: told apart image by image in one seed's networks, and not over five seeds after correction (`reduced`).
+#   Without either, the fixed grid's worst residue lies far below one and the same answer to all. APS and MASS, with a
+#   filter or without, are not told apart.
 # * MASS has a price there: with the camera in its place the fixed grid with circular padding and without shifts is more
 #   accurate, by two points or so (told apart image by image in one seed's networks; over five seeds the corrected p
 #   lies just above .05); with zero padding the difference is not told apart either way. What MASS buys is that one
@@ -454,14 +454,15 @@ Markdown(run.published("worst_cases_paired"))
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
-#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS and MASS are not told apart. A filter
-#   alone helps half way; circular padding alone does so more or less, by seed.
+#   shifts leave a good part of their images behind, and MASS none, bit-identical. APS and MASS are not told apart. A
+#   filter alone helps half way; circular padding alone does so more or less, by seed.
 # * Between template and board, registering the two and taking their difference is what serves: nearly all defects are
 #   found at any misregistration, with about one false alarm a board. A network that sees both, or their difference
 #   unregistered, finds fewer defects and gives tens of false alarms a board once the two are far apart; showing it
-#   misregistered pairs in training made it worse in as many steps. MASS does not register: one image moves against the other, and that is no shift of both. On
-#   registered differences it is the less accurate in the mean (crops and whole boards; told apart at the worst
-#   distance image by image in one seed's networks, and not over three seeds): it buys nothing there.
+#   misregistered pairs in training made it worse in as many steps. MASS does not register: one image moves against the
+#   other, and that is no shift of both. On registered differences it is the less accurate in the mean (crops and whole
+#   boards; told apart at the worst distance image by image in one seed's networks, and not over three seeds): it buys
+#   nothing there.
 # * What was trained on tiles of 64 x 64 runs on 2048 x 2048 as it is: bit-identical under shifts with MASS, in no more
 #   memory than on the fixed grid (`reduced`). Thresholds do not carry over as easily: unmoved, both find all 16
 #   defects, with tens to hundreds of false alarms, where the light is brightest; which of them gives more differed

@@ -205,14 +205,16 @@ Markdown(run.published("stability_cifar10"))
 # What the rows say of each objection:
 #
 # * *Move the whole image, then run the plain network* (rows *whole image, …*): exact at about the plain network's
-#   memory and 1.1 to 1.8 times its time, by how the place is found. By the seam it is the better way on photographs that were shifted circularly: it is nearly
-#   as accurate as the plain network (not tested), and noise changes fewer labels than with MASS, beyond chance. By the brightest pixel and the
-#   blurred peak accuracy falls, beyond chance; by the centre of mass it is not told apart. And where a place moves it
-#   moves far: under one grey level logits jump farther than MASS's do, but for the centre of mass. Why lattices, then?
-#   A seam is an artefact of shifting a photograph circularly: a scene that is periodic, or lies before a plain ground,
-#   has none (notebook 06), and a lattice moves a map by less than a stride.
+#   memory and 1.1 to 1.8 times its time, by how the place is found. By the seam it is the better way on photographs
+#   that were shifted circularly: it is nearly as accurate as the plain network (not tested), and noise changes fewer
+#   labels than with MASS, beyond chance. By the brightest pixel and the blurred peak accuracy falls, beyond chance; by
+#   the centre of mass it is not told apart. And where a place moves it moves far: under one grey level logits jump
+#   farther than MASS's do, but for the centre of mass. Why lattices, then? A seam is an artefact of shifting a
+#   photograph circularly: a scene that is periodic, or lies before a plain ground, has none (notebook 06), and a
+#   lattice moves a map by less than a stride.
 # * *Average over all phases of the last origin*: the cheapest average of MobileNetV2; on the small network, below,
-#   dearer than blending. Earlier origins choose as before, so it is exact and not continuous, and under noise it is not told apart from choosing.
+#   dearer than blending. Earlier origins choose as before, so it is exact and not continuous, and under noise it is not
+#   told apart from choosing.
 # * *Choose by a peak* (row *origins at peaks*): as exact; not told apart from l2, and its largest jump is larger.
 # * *Read features of another depth* (rows *origins read … earlier*): as exact; more of it below.
 # * *A mean over fixed phases would do*: under noise it is steadier than choosing, beyond chance, and not told apart
@@ -334,9 +336,9 @@ Markdown(run.published("stability_masks_paired"))
 #   or without, changes nothing that could be told there.
 # * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
 # * Moving the whole image to a place of its own is exact for up to twice the plain network's time, as long as the place
-#   holds: the seam serves photographs that were shifted circularly, and there it is the more accurate (within chance, corrected)
-#   and the steadier (beyond it) than MASS. Three of the four places jump farther under one grey level than MASS does. A
-#   lattice moves a map by less than a stride, a place moves the whole image.
+#   holds: the seam serves photographs that were shifted circularly, and there it is the more accurate (within chance,
+#   corrected) and the steadier (beyond it) than MASS. Three of the four places jump farther under one grey level than
+#   MASS does. A lattice moves a map by less than a stride, a place moves the whole image.
 #
 # Single logits stay nervous. It was hoped that the largest change under one grey level would fall to a fifth: on the
 # small network it falls, tuned and used blended, but not that far; on MobileNetV2 it falls by less, for the plain

@@ -322,6 +322,16 @@ def returns(value):
     [
         (lambda: mass.certify(returns(3.0), X), ValueError, "no tensor was found in the model's output, of type float"),
         (lambda: mass.certify(returns({"a": [object()]}), X), ValueError, "of type dict: nothing to compare"),
+        (
+            lambda: mass.certify(returns([X, X[:, 0].to_sparse()]), X),
+            TypeError,
+            r"output '\[1\]' is a tensor of torch.sparse_coo",
+        ),
+        (
+            lambda: mass.certify(returns(X.to("meta")), X),
+            TypeError,
+            "a tensor of the meta device, which cannot be compared",
+        ),
         (lambda: mass.certify(returns(X[0]), X), ValueError, "3 rows for .*add the batch axis"),
         (lambda: mass.certify(Gated(), ()), ValueError, "the tuple of inputs is empty"),
         (lambda: mass.certify(Gated(), {}), ValueError, r"no images among the keyword inputs \(none\)"),

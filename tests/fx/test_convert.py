@@ -355,3 +355,33 @@ def test_the_mark_of_the_nearest_class_counts():
     mass.mark_leaf(Base, 1)
     mass.mark_leaf(Special, 2)
     assert (marked_period(Base()), marked_period(Special())) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda x: F.silu(x, inplace=True), lambda x: x.relu_(), lambda x: x.mul_(2.0), lambda x: x.sub_(0.5).div_(0.2), lambda x: x.clamp_(0, 1)],
+)  # fmt: skip
+def test_a_model_may_write_to_its_input_and_the_example_stays(write):
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.conv(write(x)).mean((2, 3))
+
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    example, model = x.clone(), Writes().eval()
+    network = mass.convert(model, example)
+    assert torch.equal(example, x)
+    plain = mass.convert(model, example, origin="zero")
+    assert torch.equal(network(x.clone()), network(x.roll((3, 5), (2, 3)))) and plain(x.clone()).shape == (2, 4)
+
+
+def test_parameters_of_many_networks_are_mapped_over():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1, groups=4), nn.AdaptiveAvgPool2d(1)).eval()
+    x = torch.randn(2, 3, 16, 16)
+    network = mass.convert(model, x)
+    stacked = {name: torch.stack([p, 2 * p]) for name, p in network.named_parameters()}
+    found = torch.func.vmap(lambda p: torch.func.functional_call(network, p, (x,)))(stacked)
+    assert torch.allclose(found[0], network(x), atol=1e-6)

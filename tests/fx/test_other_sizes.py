@@ -293,3 +293,14 @@ def test_nothing_is_printed_where_a_larger_size_does_not_fit(capfd):
     network = mass.convert(Squares().eval(), X)
     assert mass.certify(network, X, shifts=8)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("size", [(None, 1), (None, None)])
+@pytest.mark.parametrize("functional", [False, True])
+def test_as_many_cells_as_one_position_are_none_at_other_sizes(size, functional):
+    """`None` keeps an axis: of one position in the example, and of all that a larger image has."""
+    torch.manual_seed(0)
+    model = Behind((lambda y: F.adaptive_avg_pool2d(y, size)) if functional else nn.AdaptiveAvgPool2d(size), 16).eval()
+    network = mass.convert(model, torch.randn(2, 3, 16, 16))
+    with pytest.raises(ValueError, match="inputs of 16 x 16 alone"):
+        network(torch.randn(2, 3, 48, 16))

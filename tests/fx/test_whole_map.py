@@ -182,3 +182,50 @@ def test_sizes_that_the_network_relies_on(model, size):
     assert mass.certify(mass.convert(model.eval(), x), x, 6).identical.all()
     with torch.no_grad():
         assert torch.allclose(mass.convert(model, x, origin="zero")(x), model(x), atol=1e-5)
+
+
+SQUARE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+class Rows(nn.Module):
+    """Queries, keys and values of a map, and a function of them."""
+
+    def __init__(self, function, stride):
+        super().__init__()
+        self.function = function
+        self.q, self.k, self.v = (nn.Conv2d(3, 4, 1, stride) for _ in range(3))
+
+    def forward(self, x):
+        return self.function(self.q(x), self.k(x), self.v(x))
+
+
+ROWS_TWICE = {
+    "a product with the transpose": lambda q, k, v: q @ q.transpose(2, 3),
+    "distances of rows": lambda q, k, v: torch.cdist(q, k),
+    "attention over rows": lambda q, k, v: (v, (q @ k.mT).softmax(3)),
+    "columns twice": lambda q, k, v: q.mT @ k,
+    "flipped": lambda q, k, v: q.flip(3),
+    "turned": lambda q, k, v: torch.rot90(q, 1, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", ROWS_TWICE)
+def test_on_a_square_map_axes_as_long_as_rows_and_columns_may_be_others(name, stride):
+    """Moved back as rows and columns they would be certified, and be nothing that the model returns for any shift."""
+    torch.manual_seed(0)
+    with pytest.raises(
+        mass.NotEquivariantError, match="moves otherwise than the image: under a shift by .* along axes"
+    ):
+        mass.convert(Rows(ROWS_TWICE[name], stride).eval(), SQUARE)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_attends_over_rows_moves_with_them(stride):
+    torch.manual_seed(0)
+    model = Rows(lambda q, k, v: (q @ k.mT).softmax(3) @ v, stride).double().eval()
+    x = SQUARE.double()
+    network = mass.convert(model, x)
+    assert mass.certify(network, x)
+    if stride == 1:
+        assert torch.allclose(network(x), model(x))

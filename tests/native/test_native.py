@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -355,3 +356,13 @@ def test_one_kernel_can_be_withheld(name, monkeypatch):
             found = converted(x)
     assert name not in called and set(called) >= set(native.NAMES) - {name, "wrap"}
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_a_reference_is_one_of_its_thread():
+    """What converts in one thread changes no bit of what runs in another."""
+    with native.reference(), ThreadPoolExecutor(1) as pool:
+        assert native.kernels() is None and pool.submit(native.kernels).result() is not None
+        with native.reference("origins"):
+            assert native.kernels() is None
+        assert native.kernels() is None
+    assert native.kernels() is not None and not native._references

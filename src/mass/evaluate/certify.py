@@ -158,6 +158,11 @@ class _Batch:
             raise ValueError(
                 f"no tensor was found in the model's output, of type {type(output).__name__}: nothing to compare."
             )
+        for path, y in found:
+            if isinstance(y, Tensor) and (y.layout != torch.strided or y.is_nested or y.is_quantized or y.is_meta):
+                raise TypeError(
+                    f"output '{path}' is a tensor of {_kind(y)}, which cannot be compared; return it dense."
+                )
         if all(y.ndim > 0 and len(y) not in (1, self.count) for y in tensors):
             raise ValueError(
                 f"the model returns {len(tensors[0])} rows for {tuple(self.inputs.images.shape)}; for a single image add the "
@@ -252,6 +257,12 @@ class _Batch:
             stayed = output.stayed_put and not bool(output.best.identical.all())
             found.append(ComparedOutput(output.path, tuple(output.y.shape), motion, stride, whole, stayed))
         return found
+
+
+def _kind(y: Tensor) -> str:
+    if y.is_meta:
+        return "the meta device"
+    return "nested tensors" if y.is_nested else str(y.dtype if y.is_quantized else y.layout)
 
 
 def _as_tensor(value: Any) -> Tensor | None:

@@ -15,7 +15,7 @@ more). Other ways to sample are left as they are: slices with a step, adaptive p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, name_of
+from mass.fx.nodes import is_in_place, module_of, name_of
 from mass.fx.rule import Site, operation_of
 from mass.fx.rules.conv import conv
 from mass.fx.rules.pooling import avg_pool, max_pool
@@ -135,10 +135,8 @@ class _Densely:
         note_shapes(self.module, example.values)
         for node, shape in shapes.items():
             if node.meta["shape"] != shape:
-                reason = (
-                    f"it would be of shape {node.meta['shape']} instead of {shape}: an average pooling rounds sizes up"
-                )
-                raise NotEquivariantError(node.name, reason, "build the model with ceil_mode=False")
+                reason = f"it would be of shape {node.meta['shape']} instead of {shape}"
+                raise NotEquivariantError(node.name, reason, "report it")
 
     def _site(self, node: fx.Node) -> Site | None:
         """A node as a convolution or pooling of images; None for others. What samples where nobody can look is refused."""
@@ -183,6 +181,8 @@ class _Densely:
             self.graph.erase_node(node)
             self.renamed[node.name] = end.name
             return
+        elif site.operation.rule is avg_pool and site.argument("ceil_mode", False):
+            raise site.refuse("an average pooling that rounds sizes up", "build the model with ceil_mode=False")
         else:
             last = _activated(node)
             end = self._filter(last.next, last, node.meta["shape"], stride)
@@ -206,11 +206,15 @@ class _Densely:
         """Whether an average pooling can be replaced by the filter, for it is no wider, and gives maps of the same size."""
         sizes = tuple(-(-size // s) for size, s in zip(site.shape[2:], stride, strict=True))
         fits = self.replaced is None or max(self._kernel(site)) <= self.replaced
+        if site.argument("ceil_mode", False):  # of as many positions as a filter gives, whatever the size of the map
+            padding = pair_of(site.argument("padding", 0), 2, 0)
+            fits = fits and all(k == s + 2 * p for k, s, p in zip(self._kernel(site), stride, padding, strict=True))
         return fits and sizes == site.node.meta["shape"][2:] and not site.argument("divisor_override")
 
     def _sample_in_front(self, site: Site, stride: Pair) -> None:
         source = site.input
-        if (source, stride) not in self.before:
+        known = self.before.get((source, stride))
+        if known is None or any(is_in_place(node) or name_of(node) == "setitem" for node in _between(known, site.node)):
             shape = *site.shape[:2], *site.node.meta["shape"][2:]
             self.before[source, stride] = self._filter(site.node, source, shape, stride)
         site.node.replace_input_with(source, self.before[source, stride])
@@ -235,6 +239,13 @@ class _Densely:
             site.node.update_arg(place, (1, 1))
         else:
             site.node.update_kwarg("stride", (1, 1))
+
+
+def _between(first: fx.Node, last: fx.Node) -> Iterator[fx.Node]:
+    node = first.next
+    while node is not last:
+        yield node
+        node = node.next
 
 
 def _pads(site: Site) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from mass.nn.evaluating import state_kept
 
@@ -16,6 +17,11 @@ def plain(value: Any) -> Any:
     if type(value) is tuple:
         return tuple(plain(v) for v in value)
     return value
+
+
+def copies(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Inputs of their own for a run that may write to them."""
+    return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
 
 
 class Interpreter(fx.Interpreter):
@@ -31,8 +37,8 @@ class Interpreter(fx.Interpreter):
 
 
 class Probing(Interpreter):
-    """Runs made to look: a model that counts its calls has its state back afterwards."""
+    """Runs made to look: a model that counts its calls has its state back afterwards, and what it is given is not written to."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         with state_kept(self.module):
-            return super().run(*args, **kwargs)
+            return super().run(*copies(args), **kwargs)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from mass.axes import Pair
 
 _KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 NAMES = ("origins", "wrap", "exact_mean", "max_pool", "depthwise")  # the compiled kernels
-_off = 0
-_withheld: Counter[str] = Counter()
+# By thread, since networks may run in others: what PyTorch does there, '' for all.
+_references: dict[int, Counter[str]] = {}
 
 
 @functools.cache
@@ -42,12 +43,17 @@ def _load() -> ctypes.CDLL | None:
 
 def kernels() -> ctypes.CDLL | None:
     """The compiled kernels, or None where PyTorch does the work."""
-    return None if _off else _load()
+    return None if _is_left_to_pytorch() else _load()
+
+
+def _is_left_to_pytorch(name: str = "") -> bool:
+    """Whether this thread is inside `reference()`, or inside that of this kernel."""
+    return bool(_references) and _references.get(threading.get_ident(), Counter())[name] > 0
 
 
 @contextmanager
 def reference(*names: str) -> Iterator[None]:
-    """Inside it PyTorch does all the work, or that of these compiled kernels (`NAMES`): what they are tested against.
+    """Inside it PyTorch does all the work of this thread, or that of these compiled kernels (`NAMES`): what they are tested against.
 
     >>> x = torch.randn(1, 2, 8, 8)
     >>> with reference():
@@ -57,14 +63,14 @@ def reference(*names: str) -> Iterator[None]:
     ...     origins(x, (2, 2)) is None
     True
     """
-    global _off
-    _off += not names
-    _withheld.update(names)
+    left, thread = names or ("",), threading.get_ident()
+    _references.setdefault(thread, Counter()).update(left)
     try:
         yield
     finally:
-        _off -= not names
-        _withheld.subtract(names)
+        _references[thread].subtract(left)
+        if not +_references[thread]:
+            del _references[thread]
 
 
 def _layout(x: Tensor) -> int | None:
@@ -81,7 +87,7 @@ def readable(x: Tensor, name: str = "") -> bool:
         and x.device.type == "cpu"
         and x.numel() > 0
         and _layout(x) is not None
-        and not _withheld[name]
+        and not (name and _is_left_to_pytorch(name))
         and kernels() is not None
     )
 
@@ -97,7 +103,7 @@ def _triton() -> ModuleType | None:
 
 def _on_device(x: Tensor) -> ModuleType | None:
     """The Triton kernels, for a map on a CUDA device."""
-    return _triton() if x.is_cuda and not _off and _wanted() else None
+    return _triton() if x.is_cuda and not _is_left_to_pytorch() and _wanted() else None
 
 
 def unobserved(*tensors: Tensor | None) -> bool:

@@ -15,7 +15,7 @@ from companion.measures.paired_t import paired_gains
 
 PLAIN = "Baseline, zero padding"  # as companion.models.methods prints it
 CONFIRMED, NOT, OPEN = "confirmed", "not confirmed", "not decidable here"
-AS_CLAIMED, NOT_AS_CLAIMED = "as claimed in every case, untested", "as claimed in no case, untested"
+AS_CLAIMED, NOT_AS_CLAIMED = "as claimed (untested)", "not as claimed (untested)"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def by_comparison(said: str, measured: str, pairs: dict[str, tuple[float, float]
     """A claim that one number is larger than another, in each of several cases, without an interval or a test.
 
     >>> by_comparison("It grows", "height", {"tree": (3.0, 2.0)}).verdict
-    'as claimed in every case, untested'
+    'as claimed (untested)'
     >>> by_comparison("It grows", "height", {"tree": (3.0, 2.0), "stone": (1.0, 1.0)}).verdict
     'not decidable here'
     """

@@ -110,9 +110,9 @@ def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 def objects_changed(rows: pd.DataFrame, title: str) -> Figure:
     """Images with other objects after some move, by how they moved, a point per network with its 95% interval."""
-    most = rows.groupby("method", sort=False)["changed"].agg(["min", "max"])
-    told = "; ".join(f"{method} {low:.0f} to {high:.0f}%" for method, low, high in most.itertuples())
-    title = f"{title}\n{told}"
+    first = rows[rows["protocol"] == rows["protocol"].iloc[0]]
+    told = ", ".join(f"{row.method} {row.changed:.0f}%" for row in first.itertuples())
+    title = f"{title}\n{first['protocol'].iloc[0]}: {told}"
     return changed_by(rows, "protocol", "images with other objects after some move", title, _COLOURS.__getitem__)
 
 
@@ -134,7 +134,7 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
     lost = rows[rows["protocol"] == protocols[0]].assign(between=rows["best_ap"] - rows["worst_ap"])
     most = lost.groupby("method", sort=False)["between"].max()
     told = ", ".join(f"{method} {points:.0f}" for method, points in most.items())
-    fig.suptitle(f"{title}\n{protocols[0]}, points of AP between the best and the worst, at most: {told}", fontsize=11)
+    fig.suptitle(f"{title}\nAt most so many points of AP between them ({protocols[0]}):\n{told}", fontsize=10.5)
     return finished(fig)
 
 

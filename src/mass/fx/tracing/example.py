@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mass.errors import NotEquivariantError, check_batch
 
@@ -97,4 +97,5 @@ def as_example(example_input: Any) -> Example:
                 f"value {name} of the example is None, which is no input; leave it out, and give the others by name in a dict."
             )
     check_batch(example.values[0] if example.values else None)  # type: ignore[arg-type]
-    return example
+    own = tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in example.values)  # a model may write to them
+    return replace(example, values=own)

@@ -79,7 +79,9 @@ def _is_of_any_size(node: fx.Node) -> bool:
     if module is not None:
         given = {key: getattr(module, key) for key in ("size", "ceil_mode") if hasattr(module, key)}
     if name.startswith("adaptive"):
-        return set(node.meta["shape"][2:]) == {1}
+        asked = module.output_size if module is not None else (*node.args[1:], *node.kwargs.values())
+        kept = any(size is None for _, size in leaves(asked))  # as many positions as the map has, one in the example
+        return not kept and set(node.meta["shape"][2:]) == {1}
     if "pool" in name:  # a window that is larger than its map is cut to it
         return _is_smaller_than_its_map(node, module) or (not given.get("ceil_mode") and len(node.args) < 5)
     if module is not None:

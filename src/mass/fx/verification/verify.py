@@ -15,6 +15,7 @@ in eval mode: enough to catch a wrong rule, mark, trace or kernel, and no statem
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mass.axes import Pair
+from mass.axes import Dims, Pair
 from mass.errors import NotEquivariantError, as_pair
+from mass.fx.interpreter import copies
 from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.batches import require_apart
@@ -92,7 +94,7 @@ class Gate:
 
     def _run(self, module: nn.Module, inputs: Inputs) -> Any:
         with torch.no_grad(), state_kept(module):
-            return module.forward(*inputs)  # a call of it would print what fails, which here is an answer
+            return module.forward(*copies(inputs))  # a call of it would print what fails, which here is an answer
 
     def check(self, moves: bool = True) -> None:
         """Check both; without `moves`, only equality 2 (origins that stay at zero are no equivariant choice).
@@ -290,9 +292,13 @@ class Gate:
         for path, y in before.items():
             if not isinstance(y, Tensor):
                 continue
+            name = (f"{where}, " if where else "") + (f"output '{path}'" if path else "the output")
             known = observed(theirs[path], moved[path], step, size, axes, self.tolerance) if tells else []
             possible = motions(tuple(y.shape), size, axes)
             whole = [motion for motion in possible if motion.axes and tuple(y.shape[a] for a in motion.axes) == size]
+            lattice = self.converted.mass_outputs.get(path)
+            if tells and not known and lattice is not None and len(lattice.axes) == 2:
+                self._require_own_axes(theirs[path], moved[path], lattice.axes, step, size, name)
             if not known and whole and axes == 2:  # it has the image's rows and columns: staying would be no answer
                 known = whole
             for t, found, may in (
@@ -300,8 +306,7 @@ class Gate:
                 (other, further[path], known or possible),
             )[: 1 + between]:
                 if may and not any(self._is(motion, y, found, t, size) for motion in may):
-                    name, there = f"output '{path}'" if path else "the output", may[-1]
-                    name = f"{where}, {name}" if where else name
+                    there = may[-1]
                     how = f"the plain network's {f'moves along axes {there.axes}' if there.axes else 'stays as it is'}"
                     if known is whole:
                         how = "what has its rows and columns should move along"
@@ -310,6 +315,20 @@ class Gate:
                     )
                     remedy = "return a map that has its rows and columns, or reduce over positions"
                     raise NotEquivariantError("", reason, remedy)
+
+    def _require_own_axes(self, y: Tensor, moved: Tensor, axes: Dims, t: Pair, size: Pair, name: str) -> None:
+        """Axes that are moved back as rows and columns are not others that happen to be as long: rows twice (a product of a map with its
+        transpose), or turned around."""
+        held = [y.shape[axis] for axis in axes]
+        rows, columns = (by * n // whole for by, n, whole in zip(t, held, size, strict=True))
+        for along in itertools.product({rows, -rows, columns, -columns, 0}, repeat=2):
+            if any(along) and alike(y.roll(along, axes), moved, self.tolerance):
+                by = tuple(-steps % n for steps, n in zip(along, held, strict=True))
+                reason = f"{name} of shape {tuple(y.shape)} moves otherwise than the image: under a shift by {t} "
+                reason += f"the plain network's moves by {by} along axes {axes}"
+                raise NotEquivariantError(
+                    "", reason, "return what has the image's rows and columns, or reduce over positions"
+                )
 
     def _is(self, motion: Motion, y: Tensor, moved: Tensor, t: Pair, size: Pair) -> bool:
         """Whether an output moved in this way, each image by steps of its own where origins are not told."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mass.functional.padding import is_channels_last
+
 
 class Entrance(nn.Module):
     """An image as it is, by one memory format, whatever its strides were.
@@ -39,8 +41,7 @@ def _lies(weight: Tensor | None) -> torch.memory_format | None:
     """The memory format of a convolution's weight, None of what is none."""
     if weight is None or weight.ndim != 4:
         return None
-    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.channels_last if is_channels_last(weight) else torch.contiguous_format
 
 
 def _weight_of(module: nn.Module) -> Tensor | None:
