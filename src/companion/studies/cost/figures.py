@@ -66,6 +66,6 @@ def growing(table: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("selection and shift, ms")
     axes[0].legend(frameon=False)
     most = table.groupby("axis", sort=False)["measured"].agg(lambda found: found.max() / found.min())
-    told = ", ".join(f"{times:.2g}-fold with the {name}" for name, times in most.items())
+    told = ", ".join(f"{times:.{0 if times > 10 else 1}f}-fold with the {name}" for name, times in most.items())
     fig.suptitle(f"From the smallest to the largest, cost grows {told}", fontsize=12)
     return finished(fig)
