@@ -192,9 +192,12 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
         return x if origin is None else shift(x, origin)
     left, right, top, bottom = pad
     height, width = x.shape[-2:]
-    if native.unobserved(x, origin) and (wrapped := native.wrap(x, pad, origin)) is not None:
+    unobserved = native.unobserved(x, origin)
+    if unobserved and (wrapped := native.wrap(x, pad, origin)) is not None:
         return wrapped
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
+    if narrow and unobserved:  # the first call of an operator imports the compiler, which takes seconds
+        return _wrap(x, left, right, top, bottom, origin)
     if narrow:
         by_places = torch.compiler.is_compiling() and not native.called_when_compiled(x)
         return _Indexed.apply(x, pad, origin, (1, 1)) if by_places else _pad(x, *pad, origin)
