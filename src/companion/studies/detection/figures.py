@@ -21,7 +21,7 @@ from mass.detection import split_at_seam
 
 __all__ = ["confidences", "objects_changed", "pieces", "precision", "side_by_side", "use_style"]
 _COLOURS = COLOURS | {CONVERTED: "#56b4e9"}
-_FOUND, _TRUE = "#d55e00", "#0072b2"  # of Okabe and Ito's colours, which every kind of sight tells apart
+_FOUND, _TRUE = "#d55e00", "#0072b2"  # of Okabe and Ito's colours, made for colour-blind readers
 
 
 def _frame(ax: Axes, boxes: Tensor, colour: str, style: str = "-") -> None:

@@ -36,7 +36,7 @@ __all__ = [
 ]
 _DEFECT = "#d55e00"
 _NEARLY_ALL = 99  # of a hundred images: whom this takes how many steps
-# Ways to look at pairs, in Okabe and Ito's colours: hues tell registered and not, apart for every kind of sight.
+# Ways to look at pairs, in Okabe and Ito's colours, made for colour-blind readers; blue where they are registered.
 _OF_PAIRS = dict(zip(WAYS, ("#e69f00", "#d55e00", "#cc79a7", "#999999", "#56b4e9", "#0072b2"), strict=True))
 _PITCHES = dict(zip(CELLS, (8.0, 8.0, 64 / 9, 8.0), strict=True))
 

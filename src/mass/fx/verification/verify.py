@@ -321,9 +321,11 @@ class Gate:
         transpose), or turned around."""
         held = [y.shape[axis] for axis in axes]
         rows, columns = (by * n // whole for by, n, whole in zip(t, held, size, strict=True))
-        for along in itertools.product({rows, -rows, columns, -columns, 0}, repeat=2):
-            if any(along) and alike(y.roll(along, axes), moved, self.tolerance):
-                by = tuple(-steps % n for steps, n in zip(along, held, strict=True))
+        for steps in itertools.product({rows, -rows, columns, -columns, 0}, repeat=2):
+            by = steps[0] % held[0], steps[1] % held[1]
+            if by in ((0, 0), (rows % held[0], columns % held[1])):  # it stays, or moves as it should
+                continue
+            if alike(y.roll((-by[0], -by[1]), axes), moved, self.tolerance):
                 reason = f"{name} of shape {tuple(y.shape)} moves otherwise than the image: under a shift by {t} "
                 reason += f"the plain network's moves by {by} along axes {axes}"
                 raise NotEquivariantError(
