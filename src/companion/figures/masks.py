@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from companion.figures.common import draw_image
@@ -11,29 +16,53 @@ from companion.figures.style import finished
 
 
 def disagreements(
-    image: Tensor, found: dict[str, dict[str, Tensor]], shift: tuple[int, int], palette: Tensor | None = None
+    image: Tensor,
+    found: dict[str, dict[str, Tensor]],
+    shift: tuple[int, int],
+    palette: Tensor | None = None,
+    classes: Sequence[str] = (),
 ) -> Figure:
-    """A row per method: its mask, the mask of one moved image, moved back, and how often pixels change their label.
+    """A column per method: its mask, the mask of the moved image, moved back, and how often pixels change their label.
 
     Args:
         image: (3, H, W) in [0, 1].
         found: by method, what `companion.measures.dense_outputs.disagreement` returns; the first of its shifts is `shift`.
         palette: colours of the labels (labels, 3) in [0, 1], where they have their own.
+        classes: the labels' names, for a legend of those that occur.
     """
-    height, width = image.shape[1:]
-    fig, axes = plt.subplots(len(found), 4, figsize=(13, 0.8 + 3.1 * len(found) * height / width), squeeze=False)
-    classes = max(int(masks["labels"].max()) for masks in found.values())
-    for row, (method, masks) in zip(axes, found.items(), strict=True):
-        draw_image(row[0], image, "the image")
-        row[0].set_ylabel(method, fontsize=12)
-        titles = ("its mask", f"moved by {shift}, and back")
-        for ax, title, mask in zip(row[1:3], titles, (masks["labels"], masks["moved"][0]), strict=True):
-            if palette is None:
-                ax.imshow(mask.numpy(), cmap="viridis", vmin=0, vmax=max(classes, 1), interpolation="nearest")
-                ax.set(xticks=[], yticks=[], title=title)
-            else:
-                draw_image(ax, palette[mask].permute(2, 0, 1), title)
-        share = 100 * masks["differs"].mean().item()
-        row[3].imshow(masks["differs"].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        row[3].set(xticks=[], yticks=[], title=f"other labels: {share:.2f}% of pixels")
+    masks = {method: torch.stack([m["labels"], m["moved"][0]]) for method, m in found.items()}  # (2, H, W) each
+    present = sorted({int(label) for pair in masks.values() for label in pair.unique()})
+    if palette is None:
+        palette = torch.tensor(plt.get_cmap("viridis")(torch.linspace(0, 1, present[-1] + 1).numpy()))[:, :3]
+    side = 13 / (len(found) + 1)
+    fig, axes = plt.subplots(3, len(found) + 1, figsize=(13, 1.3 + 2.7 * side * image.shape[1] / image.shape[2]))
+    draw_image(axes[0, 0], image, "the image")
+    draw_image(axes[1, 0], image.roll((-shift[0], -shift[1]), (1, 2)), f"moved by {shift}")
+    for row, words in zip(axes[:, 1], ("mask of the image", "of the moved image,\nmoved back", "how often the\nlabel changes"), strict=True):  # fmt: skip
+        row.set_ylabel(words)
+    shares = {method: 100 * m["differs"].mean().item() for method, m in found.items()}
+    for column, (method, pair) in zip(axes.T[1:], masks.items(), strict=True):
+        draw_image(column[0], palette[pair[0]].permute(2, 0, 1), method)
+        draw_image(column[1], palette[pair[1]].permute(2, 0, 1))
+        draw_image(column[2], found[method]["differs"], f"{shares[method]:.2f}% of pixels")
+    _legend(axes[2, 0], {classes[label]: palette[label] for label in present} if classes else {})
+    fig.suptitle(_told(shares))
     return finished(fig, despine=False)
+
+
+def _legend(axes: Axes, colours: dict[str, Tensor]) -> None:
+    axes.axis("off")
+    handles = [Patch(facecolor=tuple(colour.tolist()), label=name) for name, colour in colours.items()]
+    if handles:
+        axes.legend(handles=handles, loc="center", frameon=False)
+
+
+def _told(shares: dict[str, float]) -> str:
+    """What the shares (percent of pixels whose label a shift changes, by method) amount to."""
+    changing = [share for share in shares.values() if share]
+    still = [method for method, share in shares.items() if not share]
+    if not changing:
+        return "No shift that was tried changes a label"
+    between = f"{min(changing):.1f}" if len(changing) == 1 else f"{min(changing):.1f} to {max(changing):.1f}"
+    told = f"A shift changes the labels of {between}% of the pixels"
+    return f"{told}; of none with {' and '.join(still)}" if still else told
