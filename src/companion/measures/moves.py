@@ -6,7 +6,8 @@ that slides over a scene gains a row and loses one: no network that samples is e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from companion.measures.accuracy import Batches, Prepare
+from companion.measures.paired_images import corrected, mcnemar
 from mass.evaluate.consistency import PROTOCOLS, Protocol
 from mass.functional.shift import shift
 
@@ -103,25 +105,30 @@ def small_moves(reach: int) -> Moves:
     }
 
 
-def agreement(
-    models: dict[str, nn.Module],
+@dataclass(frozen=True)
+class Views:
+    """How a model answers to two views of each image: whether its labels agree (N,), bool, and the cosine of its logits (N,)."""
+
+    agree: Tensor
+    cosine: Tensor
+
+
+def two_views(
+    models: Mapping[str, nn.Module],
     batches: Batches,
     prepare: Prepare,
     limit: int,
     seed: int = 0,
     moves: Moves | None = None,
     device: torch.device | str = "cpu",
-) -> list[dict[str, Any]]:
-    """How well two views of an image agree, per method and move (`MOVES`), over the first `limit` images.
+) -> dict[str, dict[str, Views]]:
+    """By move (`MOVES`) and method: the answers to two views of the first `limit` images; all methods see the same views.
 
     Args:
         device: where the models are; images are moved, the same ones whatever it is, on the CPU.
-
-    Returns:
-        Rows of method, input (the move), n, agreement (labels, in percent) and cosine (of the logits, mean).
     """
     moves = MOVES if moves is None else moves
-    sums: dict[tuple[str, str], list[float]] = {(method, move): [0.0, 0.0] for move in moves for method in models}
+    found: dict[str, dict[str, list[Views]]] = {move: {method: [] for method in models} for move in moves}
     generator = torch.Generator().manual_seed(seed)
     total = 0
     for model in models.values():
@@ -133,12 +140,38 @@ def agreement(
                 views = pair(x, generator)
                 for method, model in models.items():
                     first, second = (model(view.to(device)) for view in views)
-                    sums[method, move][0] += (first.argmax(1) == second.argmax(1)).sum().item()
-                    sums[method, move][1] += F.cosine_similarity(first.double(), second.double()).sum().item()
+                    cosine = F.cosine_similarity(first.double(), second.double())
+                    found[move][method].append(Views((first.argmax(1) == second.argmax(1)).cpu(), cosine.cpu()))
             total += len(x)
             if total == limit:
                 break
+    return {move: {method: _joined(parts) for method, parts in of_move.items()} for move, of_move in found.items()}
+
+
+def _joined(parts: Sequence[Views]) -> Views:
+    return Views(torch.cat([part.agree for part in parts]), torch.cat([part.cosine for part in parts]))
+
+
+def agreement(found: Mapping[str, Mapping[str, Views]]) -> list[dict[str, Any]]:
+    """Of what `two_views` found, rows of method, input (the move), n, agreement (labels, in percent) and cosine (its mean)."""
     return [
-        {"method": method, "input": move, "n": total, "agreement": 100 * labels / total, "cosine": cosine / total}
-        for (method, move), (labels, cosine) in sums.items()
+        {"method": method, "input": move, "n": len(views.agree), "agreement": 100 * views.agree.double().mean().item()}
+        | {"cosine": views.cosine.mean().item()}
+        for move, of_move in found.items()
+        for method, views in of_move.items()
     ]
+
+
+def compare_views(found: Mapping[str, Mapping[str, Views]], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Do the labels of one method agree more often than another's? All moves and pairs (method, against) are one family.
+
+    Returns:
+        A row a move and pair: input, method, against, what `mcnemar` finds, and p_holm.
+    """
+    return corrected(
+        [
+            {"input": move, "method": one, "against": other} | mcnemar(of_move[other].agree, of_move[one].agree)
+            for move, of_move in found.items()
+            for one, other in pairs
+        ]
+    )

@@ -42,8 +42,9 @@ def compare(outcomes: Mapping[str, Tensor], pairs: Sequence[tuple[str, str]]) ->
     Returns:
         A row a pair: method, against, what `mcnemar` finds, and p_holm, corrected for all pairs of the family.
     """
-    rows = [{"method": one, "against": other} | mcnemar(outcomes[other], outcomes[one]) for one, other in pairs]
-    return [row | {"p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
+    return corrected(
+        [{"method": one, "against": other} | mcnemar(outcomes[other], outcomes[one]) for one, other in pairs]
+    )
 
 
 def signed_rank(before: Tensor, after: Tensor) -> dict[str, Any]:
@@ -74,7 +75,13 @@ def signed_rank(before: Tensor, after: Tensor) -> dict[str, Any]:
 
 def compare_shares(shares: Mapping[str, Tensor], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     """As `compare`, for a percentage of each image: what `signed_rank` finds, and p_holm, corrected for all pairs."""
-    rows = [{"method": one, "against": other} | signed_rank(shares[other], shares[one]) for one, other in pairs]
+    return corrected(
+        [{"method": one, "against": other} | signed_rank(shares[other], shares[one]) for one, other in pairs]
+    )
+
+
+def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one family of tests, p_holm beside each one's p."""
     return [row | {"p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
 
 

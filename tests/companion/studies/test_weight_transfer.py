@@ -13,7 +13,7 @@ from companion.data.images import photographs
 from companion.data.normalisation import normalize
 from companion.figures.style import COLOURS
 from companion.measures.margins import margins, summary
-from companion.measures.moves import MOVES, agreement, bilinear_half, fourier_half
+from companion.measures.moves import MOVES, Views, agreement, bilinear_half, compare_views, fourier_half, two_views
 from companion.measures.origins import frozen, origin_maps, output_and_origins, phase_energies
 from companion.measures.paired_images import compare, mcnemar
 from companion.models.canonical import InItsFrame, in_frame
@@ -70,7 +70,8 @@ def test_agreement_counts_what_it_should():
     """What sees no place agrees under circular shifts; an average over a window does not stay, to the last digit."""
     bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     batches = [(photographs(96), torch.zeros(2)), (photographs(96).flip(1), torch.zeros(2))]
-    rows = {row["input"]: row for row in agreement({"plain": bright}, batches, normalize, limit=3)}
+    found = two_views({"plain": bright}, batches, normalize, limit=3)
+    rows = {row["input"]: row for row in agreement(found)}
     assert list(rows) == list(MOVES) and {row["n"] for row in rows.values()} == {3}
     assert rows["circular, whole pixels"]["agreement"] == 100
     assert rows["circular, whole pixels"]["cosine"] == pytest.approx(1, abs=1e-6)
@@ -78,6 +79,16 @@ def test_agreement_counts_what_it_should():
     table = [row | {"method": method} for row in rows.values() for method in list(COLOURS)[:2]]
     (ax,) = agreement_points(pd.DataFrame(table), "title").axes
     assert [label.get_text() for label in ax.get_yticklabels()] == list(MOVES)
+
+
+def test_views_are_compared_image_by_image_in_one_family():
+    """Six images agree in one network only: p = 1/32, and twice that where two moves are asked about."""
+    yes, no = torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)
+    views = {"plain": Views(yes, yes.double()), "MASS": Views(no, no.double())}
+    first, second = compare_views({"one": views, "other": views}, [("MASS", "plain")])
+    assert (first["input"], second["input"], first["method"], first["against"]) == ("one", "other", "MASS", "plain")
+    assert first["only_before"] == 6 and first["difference"] == -100
+    assert first["p"] == pytest.approx(1 / 32) and first["p_holm"] == second["p_holm"] == pytest.approx(1 / 16)
 
 
 def test_images_are_compared_one_by_one():

@@ -10,7 +10,7 @@ from torch import nn
 
 from companion.core.device import at_hand
 from companion.data.datasets import labelled
-from companion.measures.moves import agreement, small_moves
+from companion.measures.moves import agreement, small_moves, two_views
 from companion.models.methods import METHODS
 from companion.studies.antialiasing import corrupted
 from companion.training.recipe import Recipe
@@ -29,7 +29,7 @@ def moved(settings: Any, plans: Sequence[Recipe], root: Path, folder: Path) -> R
     """Agreement of two labels under moves that no circular method promises anything about, of the first seed's networks."""
     data, compared = labelled(settings.dataset, root), networks(plans, settings.seed, folder)
     batches, moves = data.test.batches(100), small_moves(settings.reach)
-    return agreement(compared, batches, data.normalize, settings.probed, settings.seed, moves, at_hand())
+    return agreement(two_views(compared, batches, data.normalize, settings.probed, settings.seed, moves, at_hand()))
 
 
 def corruption_errors(settings: Any, plans: Sequence[Recipe], root: Path, folder: Path) -> tuple[Rows, Rows]:

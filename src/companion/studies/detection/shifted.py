@@ -13,7 +13,7 @@ from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, shifted_boxes
 from companion.measures.detection.average_precision import Matched, extreme_average_precision, mean_average_precision
 from companion.measures.detection.detect import detect, matched
 from companion.measures.detection.detection_sets import Change, changes, summary
-from companion.measures.paired_images import holm
+from companion.measures.paired_images import corrected
 from companion.measures.paired_t import paired_gains
 from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
@@ -127,7 +127,7 @@ def paired(measured: Sequence[Record], tested: Sequence[Record]) -> list[dict[st
             about = {"input": field, "method": ours, "against": other, "n": int(row["n"])}
             found.append(about | {"difference": row["gain"]} | {name: row[name] for name in ("low", "high", "p")})
     found = [row for row in found if row["n"] > 1]
-    return [row | {"p_holm": p} for row, p in zip(found, holm([row["p"] for row in found]), strict=True)]
+    return corrected(found)
 
 
 def measure(network: nn.Module, data: BoxedSet, test: Boxed, shifts: Sequence[Pair]) -> list[dict[str, Any]]:

@@ -17,5 +17,5 @@ def names(records: Sequence[Record]) -> dict[str, list[Record]]:
     records = [r for r in records if r["started"] == last]
     return {
         "rows": [{name: r[name] for name in _MEASURED} for r in records if not is_study(r)],
-        "moves": [{name: r[name] for name in _MOVED} for r in records if r.get("input") in MOVES],
+        "moves": [{name: r[name] for name in _MOVED} for r in records if r.get("input") in MOVES and "agreement" in r],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from companion.core.study import Settings, Study
-from companion.studies.weight_transfer.tables import loss, noise, weight_transfer
+from companion.studies.weight_transfer.tables import loss, moves, noise, weight_transfer
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ STUDY = Study(
         "data/mobilenet_v2/mobilenet_v2-b0353104.pth",
     ),
     remark="A set of images holds a manifest once `make repro MIRROR=...` has found it, and nothing before: either way it exists.",
-    tables={"weight_transfer": weight_transfer, "loss": loss, "noise": noise},
+    tables={"weight_transfer": weight_transfer, "loss": loss, "noise": noise, "moves": moves},
 )

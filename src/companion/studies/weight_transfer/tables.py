@@ -33,14 +33,7 @@ def loss(root: Path) -> str:
     """What conversion costs before training, image by image, on whole images and on cropped ones."""
     records = _largest(root, "top-1, paired")
     top1 = {(r["input"], r["method"]): r["top1"] for r in _largest(root, "view")}
-    rows = [
-        [
-            *(r["input"], f"{r['method']} ({top1[r['input'], r['method']]:.1f})"),
-            *(f"{r['against']} ({top1[r['input'], r['against']]:.1f})", f"{r['n']:,}"),
-            *(f"{r['only_before']} : {r['only_after']}", *_difference(r)),
-        ]
-        for r in records
-    ]
+    rows = [[r["input"], *_compared(r, *(top1[r["input"], r[side]] for side in _SIDES))] for r in records]
     columns = [
         "Images",
         "Method (top-1 %)",
@@ -57,32 +50,46 @@ def noise(root: Path) -> str:
     """What changes labels under noise: borders, grids, origins that flip; and what the rule does about it."""
     arms = {r["method"]: r["changed_by_noise"] for r in _largest(root, "noise")}
     steps, rules = _largest(root, "noise, paired"), _largest(root, "rule")
-    rows = [
-        [
-            f"{r['method']} ({arms[r['method']]:.1f})", f"{r['against']} ({arms[r['against']]:.1f})", f"{r['n']:,}",
-            f"{r['only_before']} : {r['only_after']}", *_difference(r),
-        ]
-        for r in steps
-    ]  # fmt: skip
+    rows = [_compared(r, *(arms[r[side]] for side in _SIDES)) for r in steps]
     l2 = next((r["changed_by_noise"] for r in rules if r["rule"] == "l2"), 0)
     rows += [
-        [
-            f"MASS, rule {r['rule']} ({r['changed_by_noise']:.1f})", f"MASS, rule l2 ({l2:.1f})", f"{r['n']:,}",
-            f"{r['only_before']} : {r['only_after']}", *_difference(r),
-        ]
+        _compared(r | {"method": f"MASS, rule {r['rule']}", "against": "MASS, rule l2"}, r["changed_by_noise"], l2)
         for r in rules
         if r["rule"] != "l2"
-    ]  # fmt: skip
+    ]
     columns = ["Method (labels changed, %)", "Against", "n", "Changed in one only, against : method", "Difference"]
     note = f"Gaussian noise of 2 grey levels on the pixels, clipped; the same for all. {_TESTED} Arms and rules are two families."
     return table([*columns, "p", "p (Holm)"], rows, [*steps, *rules], note)
 
 
+def moves(root: Path) -> str:
+    """Whose labels agree more often under moves that are no circular shift by whole pixels, image by image."""
+    tested = _largest(root, "move, paired")
+    agree = {(r["input"], r["method"]): r["agreement"] for r in _largest(root, "move")}
+    rows = [[r["input"], *_compared(r, *(agree[r["input"], r[side]] for side in _SIDES))] for r in tested]
+    columns = [
+        "Two views",
+        "Method (labels agree, %)",
+        "Against",
+        "n",
+        "Agree in one only, against : method",
+        "Difference",
+    ]
+    note = f"MobileNetV2, official weights; both methods see the same views. {_TESTED} One family."
+    return table([*columns, "p", "p (Holm)"], rows, tested, note)
+
+
 _TESTED = "Percentage points with 95% interval, McNemar's exact test, Holm's correction."
 
 
-def _difference(r: Record) -> list[str]:
-    return [difference(r["difference"], r["low"], r["high"]), p_value(r["p"]), p_value(r["p_holm"])]
+_SIDES = ("method", "against")
+
+
+def _compared(r: Record, share: float, other: float) -> list[str]:
+    """A paired test's cells: both sides with their shares in percent, n, the images on which they differ, and what follows."""
+    sides = [f"{r['method']} ({share:.1f})", f"{r['against']} ({other:.1f})"]
+    found = [difference(r["difference"], r["low"], r["high"]), p_value(r["p"]), p_value(r["p_holm"])]
+    return [*sides, f"{r['n']:,}", f"{r['only_before']} : {r['only_after']}", *found]
 
 
 def _largest(root: Path, stage: str) -> list[Record]:

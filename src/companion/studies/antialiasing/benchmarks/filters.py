@@ -28,7 +28,7 @@ from companion.core.records import Record
 from companion.data.datasets import labelled
 from companion.fetching.catalogue import fingerprint
 from companion.measures.accuracy import accuracy
-from companion.measures.moves import agreement, small_moves
+from companion.measures.moves import agreement, small_moves, two_views
 from companion.models.methods import METHODS
 from companion.studies.antialiasing.published import AGREEMENT, FILTERED, MOVED
 from companion.training.recipe import Recipe, every
@@ -53,13 +53,13 @@ def answers(recipe: Recipe, root: Path, folder: Path) -> Record:
     run_all([recipe], root, folder)
     started, device, data = time.monotonic(), at_hand(), labelled(recipe.dataset, root)
     model, test, moves = trained(folder / recipe.name)[0].to(device), data.test.to(device), small_moves(REACH)
-    rows = agreement({"": model}, data.test.batches(500), data.normalize, len(test), recipe.seed, moves, device)
+    found = two_views({"": model}, data.test.batches(500), data.normalize, len(test), recipe.seed, moves, device)
     return key(recipe) | {
         "dataset_sha256": fingerprint(recipe.dataset),
         "epochs": recipe.epochs,
         "n": len(test),
         "top1": accuracy(model, test.batches(500), data.normalize),
-        **{f"{AGREEMENT} {row['input']}": row["agreement"] for row in rows},
+        **{f"{AGREEMENT} {row['input']}": row["agreement"] for row in agreement(found)},
         "took": round(time.monotonic() - started, 1),
     }
 
