@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from ruamel.yaml import YAML
@@ -34,7 +35,7 @@ def test_the_descriptions_agree():
     assert CITATION["keywords"] == ZENODO["keywords"] == CODEMETA["keywords"] == PROJECT["keywords"]
     assert CITATION["title"] == ZENODO["title"] == CODEMETA["name"]
     assert ZENODO["description"] == CODEMETA["description"]
-    assert CODEMETA["softwareRequirements"] == PROJECT["dependencies"]
+    assert CODEMETA["runtimePlatform"][1:] == PROJECT["dependencies"]
     assert PROJECT["authors"][0]["name"] in (ROOT / "LICENSE").read_text()
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -48,6 +49,9 @@ def test_the_descriptions_are_what_their_formats_ask_for():
                            "notes", "related_identifiers", "language"}  # fmt: skip
     assert ZENODO["upload_type"] == "software" and ZENODO["access_right"] == "open"
     assert CODEMETA["@context"] == "https://w3id.org/codemeta/3.0" and CODEMETA["@type"] == "SoftwareSourceCode"
+    assert all(
+        urlsplit(link).scheme == "https" for link in CODEMETA["softwareRequirements"]
+    )  # links, to CodeMeta's context
     assert all(author["@type"] in ("Organization", "Person") for author in CODEMETA["author"])
     assert ARTICLE["title"].startswith("[Re] ") and ARTICLE["type"] == "Replication"
     asked = {
