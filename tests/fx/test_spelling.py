@@ -37,6 +37,9 @@ ALIKE = {
     "keepdims": (lambda y: y.mean((2, 3), keepdims=True), lambda y: y.mean((2, 3), keepdim=True)),
     "tensors by name": (lambda y: torch.cat(dim=1, tensors=[y, -y]), lambda y: torch.cat([y, -y], 1)),
     "stacked": (lambda y: torch.stack(dim=1, tensors=[y, -y]), lambda y: torch.stack([y, -y], 1)),
+    "a tuple joined": (lambda y: torch.cat(y.chunk(2, 1), 1), lambda y: torch.cat(list(y.chunk(2, 1)), 1)),
+    "in another order": (lambda y: torch.cat(y.split(4, 1)[::-1], dim=1), lambda y: torch.cat([y[:, 4:], y[:, :4]], 1)),
+    "a tuple stacked": (lambda y: torch.stack(y.unbind(1), 1), lambda y: torch.stack(list(y.unbind(1)), 1)),
     "input by name": (lambda y: F.avg_pool2d(kernel_size=2, input=y), lambda y: F.avg_pool2d(y, 2)),
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from mass.fx.rule import operation_of
 # They return named pairs of values and indices.
 _PAIRS = {"max", "min", "median", "nanmedian", "mode", "kthvalue", "topk", "sort", "cummax", "cummin"}
 _FIELDS = {"values": 0, "indices": 1}
+_JOINS = {"cat", "concatenate", "stack"}
 
 
 def spelt_alike(traced: fx.GraphModule) -> None:
@@ -33,4 +34,20 @@ def spelt_alike(traced: fx.GraphModule) -> None:
             node.args = (node.args[0], tuple(node.args[1:]))
         if node.target is getattr and name_of(node.args[0]) in _PAIRS and node.args[1] in _FIELDS:
             node.target, node.args = operator.getitem, (node.args[0], _FIELDS[node.args[1]])
+    traced.recompile()
+
+
+def tuples_unpacked(traced: fx.GraphModule) -> None:
+    """Join the parts of a tuple where the tuple is joined: `torch.cat(y.chunk(2, 1), 1)`. Shapes have been noted."""
+    for node in [n for n in traced.graph.nodes if n.op == "call_function" and name_of(n) in _JOINS and n.args]:
+        whole = node.args[0]
+        shapes = whole.meta["shape"] if isinstance(whole, fx.Node) else None
+        if not isinstance(shapes, tuple) or not shapes or not all(isinstance(shape, tuple) for shape in shapes):
+            continue
+        parts = []
+        for number, shape in enumerate(shapes):
+            with traced.graph.inserting_before(node):
+                parts.append(traced.graph.call_function(operator.getitem, (whole, number)))
+            parts[-1].meta |= {"shape": shape, "real": whole.meta["real"]}
+        node.args = (parts, *node.args[1:])
     traced.recompile()

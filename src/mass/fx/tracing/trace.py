@@ -26,7 +26,7 @@ from mass.fx.tracing import size_guards
 from mass.fx.tracing.dropout import follow_training
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.size_guards import SizedTracer, as_modules
-from mass.fx.tracing.spelling import spelt_alike
+from mass.fx.tracing.spelling import spelt_alike, tuples_unpacked
 from mass.marks import marked_period
 from mass.nn.evaluating import evaluating, modes_of, set_modes
 from mass.nn.graph.structure import Container, Rebuild, Slot, pack
@@ -125,12 +125,12 @@ def _is_plain(structure: Any) -> bool:
 
 
 class _Shapes(Interpreter):
-    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor), and if it is real."""
+    """Runs the graph and notes at each node the shape of its result (nested for tuples, None for no tensor), and if it, or all of it, is real."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta["shape"] = shape_of(result)
-        n.meta["real"] = isinstance(result, Tensor) and result.is_floating_point()
+        n.meta["real"] = _is_real(result)
         if not isinstance(result, Tensor):
             n.meta["value"] = result  # a size, say, that later operations take as an argument
         return result
@@ -156,6 +156,12 @@ def shape_of(value: Any) -> Any:
     if isinstance(value, Tensor):
         return tuple(value.shape)
     return tuple(shape_of(v) for v in value) if isinstance(value, tuple | list) else None
+
+
+def _is_real(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return bool(value) and all(map(_is_real, value))
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
@@ -325,6 +331,7 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     as_modules(traced)
     spelt_alike(traced)
     note_shapes(traced, example.values)
+    tuples_unpacked(traced)
     _adopt_state(traced, original)
     set_modes(traced, modes)
     traced.mass_evaluation_only = difference
