@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -18,6 +18,7 @@ from mass.baselines.ddac import DDAC2d
 from mass.baselines.flc import FLC, convert_to_flc
 from mass.baselines.lps import LPS, PolyphaseScores, convert_to_lps
 from mass.baselines.tips import TIPS, convert_to_tips
+from mass.fx.antialias import sample_by
 from mass.nn.blurpool import BlurPool
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 4))  # of a map, in strides
@@ -588,6 +589,40 @@ def test_flc_and_tips_in_any_network(convert, keys):
     assert network(x).shape == model(x).shape
     assert [key for key in network.state_dict() if "mass_" not in key] == list(model.state_dict())
     assert len(network.state_dict()) == len(model.state_dict()) + keys
+
+
+@pytest.mark.parametrize("convert", [convert_to_flc, convert_to_tips])
+def test_windows_without_padding_go_on_at_the_opposite_border(convert):
+    """2 x 2 windows, as VGG's and ConvNeXt's: a dense map would be a row smaller, and FLC and TIPS need one that the stride divides."""
+    model = nn.Sequential(
+        nn.Conv2d(4, 6, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(6, 6, 4, 2, 1), nn.Conv2d(6, 6, 2, 2)
+    ).eval()
+    x = torch.randn(2, 4, 16, 24)
+    network = convert(model, x)
+    assert network(x).shape == model(x).shape == (2, 6, 2, 3)
+
+
+class _Samples(nn.Module):
+    """Every s-th row and column of a map that the stride divides."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x):
+        assert x.shape[2] % self.stride[0] == 0 == x.shape[3] % self.stride[1]
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+
+@given(kernel=st.integers(1, 4), stride=st.integers(2, 3), pools=st.booleans())
+def test_a_dense_window_that_wraps_samples_what_the_strided_one_saw(kernel, stride, pools):
+    """In float64, and where the strided operation gives as many rows as the stride leaves; no row of it crossed the border."""
+    window = nn.MaxPool2d(kernel, stride) if pools else nn.Conv2d(4, 4, kernel, stride)
+    model, x = nn.Sequential(window).double().eval(), torch.randn(1, 4, 12, 18, dtype=torch.float64)
+    shape = model(x).shape
+    assume(shape[2:] == (12 // stride, 18 // stride))
+    network = sample_by(model, x, lambda channels, stride: _Samples(stride), wraps=True)
+    assert torch.allclose(network(x), model(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -69,5 +69,5 @@ def convert_to_flc(model: nn.Module, example_input: Any) -> Converted:
     >>> convert_to_flc(model, torch.rand(1, 3, 8, 8))(torch.rand(2, 3, 16, 16)).shape
     torch.Size([2, 4])
     """
-    sampled = sample_by(model, example_input, lambda channels, stride: FLC(stride))
+    sampled = sample_by(model, example_input, lambda channels, stride: FLC(stride), wraps=True)
     return convert(sampled, example_input, origin="zero", verify=False)

@@ -91,5 +91,5 @@ def convert_to_tips(model: nn.Module, example_input: Any) -> Converted:
     >>> convert_to_tips(model, torch.rand(1, 3, 8, 8))(torch.rand(2, 3, 16, 16)).shape
     torch.Size([2, 4])
     """
-    sampled = sample_by(model, example_input, _OnTheFrame)
+    sampled = sample_by(model, example_input, _OnTheFrame, wraps=True)
     return convert(sampled, example_input, origin="zero", verify=False)

@@ -83,13 +83,21 @@ def antialias(model: nn.Module, example_input: Any, kernel_size: int = 3, *, ver
 
 
 def sample_by(
-    model: nn.Module, example_input: Any, make: Filter, *, replaced: int | None = None, verify: bool = True
+    model: nn.Module,
+    example_input: Any,
+    make: Filter,
+    *,
+    replaced: int | None = None,
+    wraps: bool = False,
+    verify: bool = True,
 ) -> Converted:
     """A copy of `model` in which every operation with a stride is dense, and another module samples behind it.
 
     Args:
         make: (channels, stride) -> that module, (B, C, H, W) -> (B, C, H / stride, W / stride), rounded up.
         replaced: average poolings of windows no wider than this are replaced by it; None: all.
+        wraps: whether dense windows that pad too little to keep rows and columns (2 x 2 without padding, say) wrap around instead,
+            for modules that sample what the stride divides.
     """
     require_plain(model)
     example = as_example(example_input)
@@ -97,7 +105,7 @@ def sample_by(
     traced = trace(model, example)
     if verify:
         verify_trace(model, traced, example)
-    _Densely(traced, make, replaced, example.values[0].device).run(example)
+    _Densely(traced, make, replaced, wraps, example.values[0].device).run(example)
     traced.mass_positional, traced.mass_antialiased = example.positional(model), True
     set_modes(traced, modes_of(model))
     return traced
@@ -106,8 +114,11 @@ def sample_by(
 class _Densely:
     """Makes what samples dense, and samples behind it by other modules."""
 
-    def __init__(self, traced: Converted, make: Filter, replaced: int | None, device: torch.device) -> None:
-        self.module, self.graph, self.make, self.replaced, self.device = traced, traced.graph, make, replaced, device
+    def __init__(
+        self, traced: Converted, make: Filter, replaced: int | None, wraps: bool, device: torch.device
+    ) -> None:
+        self.module, self.graph, self.make, self.device = traced, traced.graph, make, device
+        self.replaced, self.wraps = replaced, wraps
         self.before: dict[tuple[fx.Node, Pair], fx.Node] = {}  # filters in front of 1 x 1 convolutions
         self.renamed: dict[str, str] = {}  # what stands for a node that others knew by its name
         self.filters: list[fx.Node] = []
@@ -190,6 +201,8 @@ class _Densely:
             self.renamed[last.name] = end.name
         if site.operation.rule is max_pool and site.argument("ceil_mode", False):
             self._round_up(site, stride)
+        elif self.wraps:
+            self._wrap(site, stride)
         self._make_dense(site)
 
     def _round_up(self, site: Site, stride: Pair) -> None:
@@ -200,6 +213,21 @@ class _Densely:
         source, amounts = site.input, (0, stride[1] - 1, 0, stride[0] - 1)
         with self.graph.inserting_before(site.node):
             padded = self.graph.call_function(F.pad, (source, amounts), {"value": -math.inf})
+        site.node.replace_input_with(source, padded)
+
+    def _wrap(self, site: Site, stride: Pair) -> None:
+        """Windows that start in every place, and go on at the opposite border, where they give as many rows as the stride leaves."""
+        padding, dilation = site.argument("padding", 0), pair_of(site.argument("dilation", 1), 2, 1)
+        given = (0, 0) if padding in ("valid", "same") else pair_of(padding, 2, 0)
+        reach = [d * (k - 1) - 2 * p for k, p, d in zip(self._kernel(site), given, dilation, strict=True)]
+        sizes, sampled = site.shape[2:], site.node.meta["shape"][2:]
+        keeps = [size == s * left for size, s, left in zip(sizes, stride, sampled, strict=True)]
+        rows, columns = (r if keep and r > 0 and padding != "same" else 0 for r, keep in zip(reach, keeps, strict=True))
+        if not (rows or columns):
+            return
+        source, amounts = site.input, (0, columns, 0, rows)
+        with self.graph.inserting_before(site.node):
+            padded = self.graph.call_function(F.pad, (source, amounts), {"mode": "circular"})
         site.node.replace_input_with(source, padded)
 
     def _as_narrow(self, site: Site, stride: Pair) -> bool:
