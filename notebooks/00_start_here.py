@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Start here: exactly shift-equivariant CNNs, without retraining
 #
-# A convolutional network changes its answer when an image moves by one pixel, because its strided layers sample a
-# grid that is fixed to the image's border. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) selects the sampling
-# origin from the features themselves. Any CNN, pretrained ones included, becomes **exactly** equivariant to circular
+# A convolutional network changes its answer when an image moves by one pixel, because its strided layers sample a grid
+# that is fixed to the image's border. MASS (*Model-Agnostic Shift-Equivariant Downsampling*) selects the sampling
+# origin from the features themselves. CNNs, pretrained ones included, become **exactly** equivariant to circular
 # shifts, with no new parameter and no training.
 #
 # A photograph, torchvision's MobileNetV2 with its official ImageNet weights, and one call:

@@ -202,9 +202,9 @@ fig
 # Left, one pixel: plain and circular padding lie close together in the first blocks and not far apart in later ones, so
 # that most of what is lost here is lost by **sampling**; it is there after the first strided layer and never goes away.
 # Right, a shift by which the layer's own grid comes back onto itself: with circular padding nothing remains (its line
-# lies under that of MASS), so what the plain network still loses is the **border** alone. It walks inwards with every
-# layer. The two sides do not say which cause is the larger: a shift by one pixel is compared with one by 32. Both have
-# to be removed; MASS is zero on both sides.
+# lies under that of MASS), so what the plain network still loses is the **border** alone. It reaches further inwards
+# with every layer whose window is wider than a position (not drawn). The two sides do not say which cause is the
+# larger: a shift by one pixel is compared with one by 32. Both have to be removed; MASS is zero on both sides.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]

@@ -223,8 +223,9 @@ table
 
 # %% [markdown]
 # * On real images small margins are usual (column `median`). Of MobileNetV2's a good part lies within bfloat16's
-#   rounding, and none within one unit of float32's, though the nearest come close to it (`smallest`, in `reduced`).
-#   What sums in float32 get wrong are images with symmetries (notebook 02). Energies are summed as integers for both.
+#   rounding, and none within one step of float32 (`smallest`, in `reduced`); but the nearest lie within what a sum of
+#   many terms can be off by. Sums in float32 choose wrongly on images with symmetries (notebook 02), and may wherever
+#   all phases are nearly equal, as below. MASS sums energies as integers.
 # * ConvNeXt samples behind a LayerNorm, which gives every position the same energy as long as its weights are all one,
 #   as they are here: nearly *every* image is a near-tie there, and the rule's choice is arbitrary, though it moves
 #   along. With trained weights it was not measured.

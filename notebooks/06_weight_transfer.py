@@ -123,10 +123,10 @@ fig
 #
 # The four were asked about the same images, so what counts are the images that one labels right and another does not:
 # McNemar's test, exact (if $b$ images are right in one network only and $c$ in the other only, then under the
-# hypothesis of no difference $b$ is binomial, of $b + c$ draws at one half), with Holm's correction for all comparisons
-# of a table. Two confidence intervals that overlap are no such test. And whole images squashed to squares are kind to
-# borders: the object is seldom cut. So the same images are asked about again, scaled by 256 / 224 and cropped, as for
-# ImageNet, as far as their size allows.
+# hypothesis of no difference $b$ is binomial, of $b + c$ draws at one half), with Holm's correction for the five
+# comparisons of a view. Two confidence intervals that overlap are no such test. And whole images squashed to squares
+# are kind to borders: the object is seldom cut. So the same images are asked about again, scaled by 256 / 224 and
+# cropped, as for ImageNet, as far as their size allows.
 
 # %% tags=["measures"]
 pairs = [

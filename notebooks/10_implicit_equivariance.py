@@ -164,8 +164,8 @@ fig
 #
 # ## Mixed groups: fewer channels
 #
-# Groups of four, two and one (8 : 2 : 1) with 31% fewer channels: the seed says accuracy stays on par. On par is a
-# claim of equivalence, so it is tested as one: two one-sided tests, margin 0.5 points.
+# Groups of four, two and one (8 : 2 : 1) with 31% fewer channels: its authors say that accuracy stays on par. On par is
+# a claim of equivalence, so it is tested as one: two one-sided tests, margin 0.5 points.
 
 # %%
 claims.heterogeneous(records, settings)
@@ -282,8 +282,8 @@ Markdown(claims.claims(records, settings, times, certified, tracked))
 
 # %% [markdown]
 # * In `reduced` the loss does what it says: the error of layers under quarter turns falls several times, without a
-#   basis. It costs accuracy there: for turns and for reflections IEN lies below the plain network, and below the
-#   steerable one, whose basis is not the worse one at this scale. For scale no difference is told.
+#   basis. It costs accuracy there: for turns IEN lies below the plain network and below the steerable one, whose basis
+#   is not the worse one at this scale; for reflections below the plain one. For scale no difference is told.
 # * That is said of five epochs of the published ninety, of a narrow network, and of images of 16 x 16. IEN learns more
 #   slowly (the curves above); whether it catches up is for the profile `paper` to show.
 # * Mixed groups with fewer channels are not on par here, and IEN's inference is no faster than that of the steerable

@@ -425,9 +425,11 @@ Markdown(run.published("worst_cases_paired"))
 #   average and at the worst residue, bit-identical, and needs no shifted image for it.
 # * That is for whole pixels. At half a pixel MASS is as blind as the others when all training images were taken at one
 #   fraction. Shown fractions in training (`reduced`, one seed), MASS does not learn the task in as many steps: it gives
-#   one answer to nearly all. The fixed grid learns it within a pixel, and is blind from one and a half pixels on.
-# * At a pitch that is the stride noise moves no origin. At all others that were tried, a divisor and a multiple of the
-#   stride among them, phases nearly tie, and it moves that of almost half of the images or more. MASS is still exact;
+#   one answer to nearly all. The fixed grid learns it within a pixel, and is blind from one and a half pixels
+#   on, until the next multiple of the stride.
+# * At a pitch that is the stride noise (of 6 grey levels) moves no origin. At all others that were tried, a divisor and
+#   a multiple of the stride among them, it moves that of about 40% of the images or more. At most of them the phases of
+#   the first origin nearly tie (`margin`: its median margin, %); at half the stride these do not. MASS is still exact;
 #   it then has to learn from many grids, as a network does that is shown shifts.
 # * Random shifts in training are the honest competitor: what they cost is time. On generated vias (`reduced`, three
 #   seeds) MASS is right about 98 of 100 images at every residue after 128 steps, and about all after 1,024. A network
@@ -443,22 +445,24 @@ Markdown(run.published("worst_cases_paired"))
 #   lies just above .05); with zero padding the difference is not told apart either way. What MASS buys is that one
 #   number holds everywhere; where a camera does not move, it buys nothing.
 # * Of 30 or 100 solar cells (`reduced`, five seeds) no network from nothing learns much more than one answer to all.
-#   MASS and APS stay near that at every residue; a fixed grid falls to a few per cent, a filter helps half way, and a
-#   network that was shown shifts loses some points: fewest images, most, where the difference to MASS is told apart
-#   over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and behind in place,
-#   by two or three points each, within chance after correction.
+#   MASS and APS stay near that at every residue; a fixed grid falls to a few per cent, a filter helps a third to half
+#   of the way, and a network that was shown shifts loses some points: fewest images, most, where the difference to MASS
+#   is told apart over seeds. With 300 all have learnt, and MASS is ahead of random shifts at the worst residue and
+#   behind in place, by two or three points each, within chance after correction.
 # * Of few images, from published weights (`reduced`, five seeds), MASS lies one to three points behind random shifts
-#   and APS with 30 to 300 images, and within half a point of both with all of them; none of it is told apart over
-#   seeds, in place or shifted. Circular padding alone lies within five points of the best. The plain network leads in
-#   place; it and the anti-aliased one fall far when shifted.
+#   and APS with 30 to 300 images, and within half a point of both with all of them; of random shifts none of it is told
+#   apart over seeds, in place or shifted (of APS it was not tested). Circular padding alone lies within five points of
+#   the best. The plain network leads in place; it and the anti-aliased one fall far when shifted.
 # * From published weights (`reduced`): unmoved, the plain network with zero padding is ahead of all whose borders wrap,
 #   which these weights have never seen; shifted, it falls furthest. On average over shifts, random shifts in training
 #   and MASS are not told apart. At the worst of 1,024 residues they are, over three seeds and image by image: random
 #   shifts leave a good part of their images behind, and MASS none, bit-identical. APS and MASS are not told apart. A
-#   filter alone helps half way; circular padding alone does so more or less, by seed.
+#   filter alone goes a third of the way at the worst residue and more than half on average; circular padding alone
+#   helps more or less, by seed.
 # * Between template and board, registering the two and taking their difference is what serves: nearly all defects are
 #   found at any misregistration, with about one false alarm a board. A network that sees both, or their difference
-#   unregistered, finds fewer defects and gives tens of false alarms a board once the two are far apart; showing it
+#   unregistered, finds fewer defects and gives about ten (the difference) to thirty (both) false alarms a board once
+#   the two are far apart; showing it
 #   misregistered pairs in training made it worse in as many steps. MASS does not register: one image moves against the
 #   other, and that is no shift of both. On registered differences it is the less accurate in the mean (crops and whole
 #   boards; told apart at the worst distance image by image in one seed's networks, and not over three seeds): it buys

@@ -76,8 +76,8 @@ run.figure(fig, "predicted_and_measured")
 fig
 
 # %% [markdown]
-# A part lies below its prediction where its map is still in the cache, which the copy that gives the speed was too
-# large for, and above it where calls, short rows and a selection's second reading cost more than bytes.
+# Parts lie above their prediction: calls, short rows and a selection's second reading cost more than bytes. One whose
+# map is still in the cache, which the copy that gives the speed was too large for, may lie below.
 
 # %% [markdown]
 # ## What each change bought

@@ -48,7 +48,8 @@ beside.claims(root)
 #
 # Accuracy and circular consistency in percent, mean ± standard deviation over five runs (ours: number of runs in
 # brackets; passes in bfloat16). *Reproduced* means that two one-sided tests hold the two means within half a point of
-# each other (TOST, Welch's, 5% each): with our mean $\bar a$ of $n$ runs and the paper's $\bar b$ of $m$, that
+# each other (TOST, Welch's, 5% each): with our mean $\bar a$ of $n$ runs and the paper's $\bar b$ of $m$, their
+# standard deviations $\sigma_a$, $\sigma_b$, and Welch's degrees of freedom $\nu$, that
 #
 # $$|\bar a - \bar b| + t_{0.95,\,\nu} \sqrt{\sigma_a^2 / n + \sigma_b^2 / m} < 0.5;$$
 #

@@ -1,4 +1,4 @@
-"""Implicit equivariance (seed 002): a loss for networks that need not be equivariant, and how far they are from it.
+"""Implicit equivariance (Khetan et al., 2021): a loss for networks that need not be equivariant, and how far they are from it.
 
     cross-entropy(x and T x) + beta * sum over layers of mean((pool f_l(x) - T^-1 pool f_l(T x))^2)
 
@@ -75,7 +75,7 @@ def layer_losses(features: Sequence[Tensor], of_transformed: Sequence[Tensor], t
 def implicit_equivariance_loss(
     features: Sequence[Tensor], features_of_transformed: Sequence[Tensor], transforms: Transforms
 ) -> Tensor:
-    """The equivariance term of seed 002: the sum over layers of the mean squared difference; zero where all move along.
+    """The equivariance term of Khetan et al. (2021): the sum over layers of the mean squared difference; zero where all move along.
 
     Args:
         features: of images x, one map a layer, (B, C_l, H_l, W_l), pooled over groups of channels.

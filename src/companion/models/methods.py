@@ -174,7 +174,7 @@ METHODS = {
     "baseline-shifts": Method("Baseline, shifts in training", "#7f4f24", "frame", shifts=True),
     "baseline-zero": Method("Baseline, zero padding", "#8a8a8a", "zero", transferred="plain"),
     "mass-lpf3-before": Method("MASS-LPF-3, filter first", "#17becf", "mass", "lpf3", "before"),
-    # Seed 001's: the filter at every stride of the plain network, alone and under MASS; with shifts in training, and without.
+    # Zhang's (2019): the filter at every stride of the plain network, alone and under MASS; with shifts in training, and without.
     "blur2": Method("anti-aliased, Rect-2", "#f4a582", "blur2"),
     "blur": Method("anti-aliased", "#d6604d", "blur3", transferred="anti-aliased"),
     "blur5": Method("anti-aliased, Bin-5", "#b2182b", "blur5"),

@@ -1,4 +1,4 @@
-"""What seed 001 and the authors of BlurPool print, to stand beside our numbers and never among them."""
+"""What an article on Zhang (2019) and the authors of BlurPool print, to stand beside our numbers and never among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implicit equivariance (seed 002): images and transformed copies classified, and pooled layers asked to move along."""
+"""Implicit equivariance (Khetan et al., 2021): images and transformed copies classified, and pooled layers asked to move along."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _LOOK = 20  # steps between two looks at the loss: each waits for the device
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The schedule's rate: a fall from the recipe's at step 0 to 0 at step `steps`, or one cycle.
 
-    The cycle (seed 002) is a cosine from a 500th of the rate up to it and back, over the first seven ninths; a quarter rises.
+    The cycle (Khetan et al., 2021) is a cosine from a 500th of the rate up to it and back, over the first seven ninths; a quarter rises.
     """
     if recipe.schedule == "one-cycle":
         low, cycle = recipe.lr / 500, steps * 7 // 9

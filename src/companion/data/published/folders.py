@@ -83,7 +83,7 @@ def _image(path: Path) -> Tensor:
 
 
 def rotated_tiny_imagenet(side: int) -> Callable[[Path], Transformed]:
-    """A maker of what the authors of seed 002 train on: 100 classes, turned by any angle, black outside a disc.
+    """A maker of what the authors of Khetan et al. (2021) train on: 100 classes, turned by any angle, black outside a disc.
 
     Which 100 they chose is not published: here the first by name.
     """

@@ -1,1 +1,1 @@
-"""The networks of implicit equivariance (seed 002), beside which a steerable one stands."""
+"""The networks of implicit equivariance (Khetan et al., 2021), beside which a steerable one stands."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from companion.core.errors import Refusal
 
-# Shares of the channels, and the size of the groups in each: as the authors of seed 002 have them.
+# Shares of the channels, and the size of the groups in each: as the authors of Khetan et al. (2021) have them.
 GROUPS: dict[str, tuple[tuple[int, int], ...]] = {
     "none": ((1, 1),),
     "r4": ((1, 4),),

@@ -1,4 +1,4 @@
-"""The networks of implicit equivariance (seed 002), as its authors publish them: MNIST's, VGG, a wide ResNet-18; and narrow ones.
+"""The networks of implicit equivariance (Khetan et al., 2021), as its authors publish them: MNIST's, VGG, a wide ResNet-18; and narrow ones.
 
 All are plain: what is special is that groups of their channels are pooled ahead of the head (`GroupPool`), and that `layers`
 names those whose pooled maps are to move along. They need not, unless they are trained to.

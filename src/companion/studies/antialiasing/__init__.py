@@ -1,1 +1,1 @@
-"""Anti-aliased networks (seed 001), measured beside MASS: notebook 09."""
+"""Anti-aliased networks (Zhang, 2019), measured beside MASS: notebook 09."""

@@ -1,4 +1,4 @@
-"""Internal feature distance (seed 001; Zhang, 2019, section 3.1): how far a layer's features are from having moved along.
+"""Internal feature distance (Zhang, 2019, section 3.1): how far a layer's features are from having moved along.
 
 Features F of total stride S and total origin O are seen at the image's resolution, F~[p] = F[(p - O) div S]. A network that is
 equivariant has F~(S_t x) = S_t F~(x) for every shift t. The distance of the two is the cosine distance of their channels, averaged

@@ -1,4 +1,4 @@
-"""Stability of generation (seed 001; Zhang, 2019, section 4.3): does a shift of the input shift the output, and nothing else?
+"""Stability of generation (Zhang, 2019, section 4.3): does a shift of the input shift the output, and nothing else?
 
 A small U-Net learns to restore blurred, noisy images. Of n images and every residue of its total stride, the output for the shifted
 input is compared with the shifted output: their peak signal-to-noise ratio, in dB, of colours in [0, 1].

@@ -34,7 +34,7 @@ class AntiAliasing(Settings):
 
 STUDY = Study(
     notebook="09_antialiasing",
-    description="Anti-aliased networks (seed 001) - alone, under MASS, and beside it",
+    description="Anti-aliased networks (Zhang, 2019) - alone, under MASS, and beside it",
     settings=AntiAliasing,
     inputs=("data/mobilenet_v2/mobilenet_v2-b0353104.pth",),
     remark=(

@@ -1,4 +1,4 @@
-"""The README's table of seed 001's claims."""
+"""The README's table of an article's claims on Zhang (2019)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
     tested = gains["p_holm"].dropna()
     if len(tested):
         ax.set_title(
-            f"{(tested < 0.05).sum()} of {len(tested)} differences to {over} survive the correction for their number"
+            f"Told from chance, corrected for their number: {(tested < 0.05).sum()} of {len(tested)} differences to {over}"
         )
     sns.despine(fig, left=True)
     return finished(fig, despine=False)

@@ -134,7 +134,7 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
     lost = rows[rows["protocol"] == protocols[0]].assign(between=rows["best_ap"] - rows["worst_ap"])
     most = lost.groupby("method", sort=False)["between"].max()
     told = ", ".join(f"{method} {points:.0f}" for method, points in most.items())
-    fig.suptitle(f"{title}\nAt most so many points of AP between them ({protocols[0]}):\n{told}", fontsize=10.5)
+    fig.suptitle(f"{title}\nLargest gap between worst and best AP over shifts ({protocols[0]}):\n{told}", fontsize=10.5)
     return finished(fig)
 
 

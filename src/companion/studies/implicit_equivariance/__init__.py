@@ -1,1 +1,1 @@
-"""Notebook 10: implicit equivariance (seed 002), as a system of its own and over MASS."""
+"""Notebook 10: implicit equivariance (Khetan et al., 2021), as a system of its own and over MASS."""

@@ -137,7 +137,7 @@ def errors_by_layer(records: Sequence[Record], dataset: str, methods: Sequence[s
         ax.set(title=title, xlabel="layer", yscale="log", ylim=(_FLOOR, 2))
         ax.set_xticks(layers)
     axes[0, 0].set_ylabel("relative error")
-    fig.suptitle("The loss teaches layers to move along, several times better and never exactly")
+    fig.suptitle("Under quarter turns the loss makes layers move along several times better, and never exactly")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return finished(fig)
 

@@ -39,7 +39,7 @@ class Implicit(Settings):
 
 STUDY = Study(
     notebook="10_implicit_equivariance",
-    description="Implicit equivariance - seed 002, a loss instead of a basis, and the same over MASS",
+    description="Implicit equivariance - Khetan et al. (2021), a loss instead of a basis, and the same over MASS",
     settings=Implicit,
     remark="Not MNIST, which quick does without: it is the official files or refused.",
     keeps_checkpoints=True,
