@@ -158,8 +158,8 @@ for name in others:
 # ## Stability of generation
 #
 # A small U-Net learns to restore blurred, noisy images. Does it restore the moved image as it restores the image? PSNR
-# of the two outputs, over images and all residues of its stride; `restored` is the PSNR of an output to the clean image,
-# in dB. Each version is trained on its own, on the same crops from the same first weights.
+# of the two outputs, over images and all residues of its stride; `restored` is the PSNR of an output to the clean
+# image, in dB. Each version is trained on its own, on the same crops from the same first weights.
 
 # %% tags=["measures"]
 images, tested = generation.pictures(settings.restored, settings.restored_images, run.root, settings.size)
