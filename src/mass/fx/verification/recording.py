@@ -11,6 +11,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Probing
 from mass.fx.lattice import Positions
+from mass.fx.verification.shifts import Lattice
 from mass.motion import cancelled, distance
 from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 
@@ -29,6 +30,20 @@ class Recorder(Probing):
         # A later operation may overwrite its input in place.
         self.kept[n.name] = result.clone() if isinstance(result, Tensor) else result
         return result
+
+    def lattices(self) -> list[Lattice]:
+        """Where the samples of its maps lie, each lattice once."""
+        found: dict[Any, Lattice] = {}
+        graph: Any = self.module.graph
+        for node in graph.nodes:
+            positions, y = node.meta.get("positions"), self.kept.get(node.name)
+            if positions is None or not isinstance(y, Tensor):
+                continue
+            held = [y.shape[d] for d in positions.dims]
+            sizes = (1, *held)[-2:]
+            origin, stride = positions.total(self.kept)
+            found.setdefault((positions.digits, positions.fine, sizes), Lattice(origin, stride, positions.fine, sizes))
+        return list(found.values())
 
 
 class Comparer(Probing):

@@ -8,8 +8,8 @@
    dtype, as the plain network's with circular borders does under multiples of the total stride.
 4. In the example's own dtype, the compiled kernels give what PyTorch's code gives (mass.fx.verification.kernels).
 
-The first operation that disagrees is named. What is compared are samples of inputs and shifts, 2 and 3 in float64, and
-in eval mode: enough to catch a wrong rule, mark, trace or kernel, and no statement about bits; those `certify` compares.
+The first operation that disagrees is named. What is compared are samples of inputs and shifts (chosen to tell: mass.fx.verification.shifts), 2 and 3
+in float64, and in eval mode: enough to catch a wrong rule, mark, trace or kernel, and no statement about bits; those `certify` compares.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from mass.fx.verification.fits import PAD
 from mass.fx.verification.probes import Probes, awake
 from mass.fx.verification.recording import Comparer, Recorder
 from mass.fx.verification.reference import Reference
+from mass.fx.verification.shifts import between, coarse_step, telling
 from mass.motion import Motion, alike, cancelled, distance, motions, observed
 from mass.nn.evaluating import state_kept
 from mass.nn.graph.alignment import SelectOrigin
@@ -106,17 +107,17 @@ class Gate:
             plain = self._rewriting()
             if not moves:
                 return
-            ours = self._nodes()
+            shifts, ours = self._nodes()
             around = any(n <= s and n > 1 for n, s in zip(self.probes.size, self.stride, strict=True))
             larger = self._larger() if around else None  # a step of the coarsest lattice leads around the whole image
             self._across_images(around)
             self._beside()
             if larger is None:
-                self._outputs(self.probes, self.moving, plain, ours)
+                self._outputs(self.probes, self.moving, plain, shifts, ours)
                 return
             self._outputs(*larger)
-            if any(self._shifts(self.probes)[0]):  # along the other axis it does not
-                self._outputs(self.probes, self.moving, plain, ours, between=False)
+            if any(shifts[0]):  # along the other axis it does not
+                self._outputs(self.probes, self.moving, plain, shifts, ours, further=False)
 
     def _across_images(self, around: bool) -> None:
         """Images of a batch do not work together, which an example of one does not show; `around`: a step of the coarsest lattice leads
@@ -177,7 +178,7 @@ class Gate:
                 raise NotEquivariantError("", f"{where} nothing finite comes out of noise, and so nothing was compared")
             self._same_outputs(plain, rewritten, f"{where}, ")
             if moves:
-                self._outputs(probes, inputs, plain, ours, where=where)
+                self._outputs(probes, inputs, plain, self._shifts(probes), ours, where=where)
 
     def _reference(self, inputs: Inputs) -> Reference:
         reference = Reference(self.traced, self.wraps, len(self.probes.dims))
@@ -247,20 +248,20 @@ class Gate:
                 raise NotEquivariantError("", reason, "report it: the operation was rewritten wrongly")
 
     def _shifts(self, probes: Probes) -> list[Pair]:
-        """A step of the coarsest lattice; and a shift between the samples of every lattice, by more than such a step."""
-        (height, width), (rows, columns) = probes.size, self.stride
-        return [(rows % height, -columns % width), ((rows + (rows // 2 | 1)) % height, 1 % width)]
+        return [coarse_step(probes.size, self.stride), between(probes.size, self.stride)]
 
-    def _nodes(self) -> list[Any]:
-        """Every node holds on shifted input what it held, moved; what is returned for the input and for each shift."""
+    def _nodes(self) -> tuple[list[Pair], list[Any]]:
+        """Every node holds on shifted input what it held, moved; the shifts, and what is returned for the input and for each of them."""
         recorder = Recorder(self.converted)
         outputs = [recorder.run(*self.moving)]
-        for t in self._shifts(self.probes):
+        shifts = [coarse_step(self.probes.size, self.stride)]
+        shifts += telling(recorder.lattices(), self.probes.size, self.stride)
+        for t in shifts:
             comparer = Comparer(self.converted, recorder.kept, t, self.tolerance)
             outputs.append(comparer.run(*self.probes.shifted(self.moving, t)))
-        return outputs
+        return shifts, outputs
 
-    def _larger(self) -> tuple[Probes, Inputs, Any, list[Any]] | None:
+    def _larger(self) -> tuple[Probes, Inputs, Any, list[Pair], list[Any]] | None:
         """Noise of twice the example's size, what the plain network returns for it, and ours for it and for each shift.
 
         None for a network of one size: what it cannot be asked is not compared.
@@ -269,22 +270,33 @@ class Gate:
         probes = Probes(inputs)
         try:
             plain = self._plain(inputs)
-            shifted = [probes.shifted(inputs, t) for t in self._shifts(probes)]
-            return probes, inputs, plain, [self._run(self.converted, x) for x in (inputs, *shifted)]
+            shifts = self._shifts(probes)
+            asked = [inputs, *(probes.shifted(inputs, t) for t in shifts)]
+            return probes, inputs, plain, shifts, [self._run(self.converted, x) for x in asked]
         except Exception:  # noqa: BLE001
             return None
 
     def _outputs(
-        self, probes: Probes, inputs: Inputs, plain: Any, ours: list[Any], between: bool = True, where: str = ""
+        self,
+        probes: Probes,
+        inputs: Inputs,
+        plain: Any,
+        shifts: list[Pair],
+        ours: list[Any],
+        further: bool = True,
+        where: str = "",
     ) -> None:
         """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts.
 
-        Without `between`, under the former alone: along one axis, they do not tell what happens along the other. Where the plain
+        Args:
+            shifts: a multiple of the total stride, and others; ours: what is returned for the inputs and for each of them.
+
+        Without `further`, under the first alone: along one axis, they do not tell what happens along the other. Where the plain
         network's does not move in any way, ours is not asked under the former; at another size, said by `where`, it is: the total
         stride may be another one there.
         """
-        step, other = self._shifts(probes)
-        before, after, further = (dict(leaves(output)) for output in ours)
+        step = shifts[0]
+        before, *moves = (dict(leaves(output)) for output in ours)
         size, axes = probes.size, len(probes.dims)
         tells = any(step[2 - axes :])
         theirs = dict(leaves(plain))
@@ -301,11 +313,9 @@ class Gate:
                 self._require_own_axes(theirs[path], moved[path], lattice.axes, step, size, name)
             if not known and whole and axes == 2:  # it has the image's rows and columns: staying would be no answer
                 known = whole
-            for t, found, may in (
-                (step, after[path], known or (possible if where else [])),
-                (other, further[path], known or possible),
-            )[: 1 + between]:
-                if may and not any(self._is(motion, y, found, t, size) for motion in may):
+            for t, found in list(zip(shifts, moves, strict=True))[: None if further else 1]:
+                may = known or (possible if where or t != step else [])
+                if may and not any(self._is(motion, y, found[path], t, size) for motion in may):
                     there = may[-1]
                     how = f"the plain network's {f'moves along axes {there.axes}' if there.axes else 'stays as it is'}"
                     if known is whole:
