@@ -11,6 +11,7 @@ from torch import nn
 
 import mass
 from companion.models.random_weights import FAMILIES, calibrated, vary_constants
+from mass.baselines import convert_to_flc, convert_to_tips
 from mass.nn.blurpool import BlurPool
 
 
@@ -64,6 +65,17 @@ class Layers(nn.Module):
         return self.operations(self.first(x).relu())
 
 
+class Call(nn.Module):
+    """A dropout that is called as a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, 0.5, self.training)
+
+
 def blur(x, size=3, stride=2):
     return BlurPool(x.shape[1], size, stride, "reflect")(x)
 
@@ -84,6 +96,13 @@ def dense(conv, x):
         ([CONV], lambda x: blur(dense(CONV, x))),
         ([CONV, nn.ReLU()], lambda x: blur(dense(CONV, x).relu())),
         ([CONV, BN, nn.ReLU6()], lambda x: blur(F.relu6(BN(dense(CONV, x))))),
+        ([CONV, BN, nn.Identity(), nn.ReLU()], lambda x: blur(BN(dense(CONV, x)).relu())),  # timm's ResNets
+        *(
+            ([CONV, BN, drop, nn.Identity(), nn.ReLU()], lambda x: blur(BN(dense(CONV, x)).relu()))
+            for drop in (nn.Dropout(), nn.Dropout2d(), nn.Dropout3d(), nn.AlphaDropout(),
+                         nn.FeatureAlphaDropout(), Call(F.dropout), Call(F.dropout2d), Call(F.alpha_dropout))
+        ),
+        ([CONV, nn.Identity(), BN, nn.ReLU()], lambda x: blur(BN(dense(CONV, x)).relu())),
         ([CONV, nn.ReLU(inplace=True)], lambda x: blur(dense(CONV, x).relu())),
         ([CONV, nn.Conv2d(5, 5, 1, bias=False), nn.ReLU()], None),  # what follows is no activation
         ([POINT, nn.ReLU()], lambda x: dense(POINT, blur(x)).relu()),
@@ -103,6 +122,17 @@ def test_dense_then_blur_then_sample(operations, expected):
         expected = lambda x: operations[2](operations[1](blur(dense(CONV, x))))
     with torch.no_grad():
         assert torch.allclose(smooth(images(16)), expected(x), atol=1e-6)
+
+
+def test_an_identity_is_looked_through_by_all_that_sample_by_a_filter():
+    """FLC and TIPS too: the filter stands where it does without the identity."""
+    plain, through = (Layers(CONV, BN, *between, nn.ReLU()).eval() for between in ([], [nn.Identity()]))
+    through.first = plain.first
+    for convert in (mass.antialias, convert_to_flc, convert_to_tips):
+        torch.manual_seed(0)
+        expected = convert(plain, images(16))(images(16))
+        torch.manual_seed(0)
+        assert torch.equal(convert(through, images(16))(images(16)), expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.modules import activation
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
@@ -42,7 +43,10 @@ Filter = Callable[[int, Pair], nn.Module]  # (channels, stride) -> a module that
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardtanh", "silu", "gelu", "mish", "elu", "celu", "selu",
                 "softplus", "tanh", "sigmoid", "hardsigmoid")  # fmt: skip
 _NOT_POINTWISE = (nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.Softmax2d, nn.GLU, nn.MultiheadAttention)
-_NORMALISATIONS = (_BatchNorm, nn.GroupNorm, nn.InstanceNorm2d)
+# What may stand between an operation and its activation.
+_BETWEEN = (_BatchNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.Identity, _DropoutNd)
+_FUNCTIONS_BETWEEN = ("batch_norm", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
+                      "feature_alpha_dropout")  # fmt: skip
 _INDICES = "max pooling that returns indices: behind a filter they would say nothing of where maxima were"
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -282,7 +286,7 @@ def _pads(site: Site) -> bool:
 
 
 def _activated(node: fx.Node) -> fx.Node:
-    """The activation behind an operation, or the operation itself where none follows: only what is linear does then."""
+    """The activation behind an operation, its normalisation, identities and dropouts; the operation itself where none follows."""
     last = node
     while len(last.users) == 1:
         (user,) = last.users
@@ -292,7 +296,7 @@ def _activated(node: fx.Node) -> fx.Node:
             return user
         if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:  # ends in an activation (timm's)
             return user
-        if not (isinstance(module, _NORMALISATIONS) or (module is None and name == "batch_norm")):
+        if not (isinstance(module, _BETWEEN) or (module is None and name in _FUNCTIONS_BETWEEN)):
             return node
         last = user
     return node
