@@ -21,8 +21,8 @@ def _strides(x: Tensor, model: Any) -> tuple[int, ...]:
 def pad_to(x: Tensor, model: Any, value: float = 0.0) -> Tensor:
     """Images with as many rows below and columns to the right as a converted network's total stride asks for.
 
-    The network is equivariant to circular shifts of what it is given, that is of the padded image; `crop_to` brings maps
-    that it returns back to the size of the image.
+    The network is equivariant to circular shifts of what it is given, that is of the padded image; `crop_to` cuts maps
+    that it returns to the size of the image.
 
     Shape: (B, C, H, W), (B, C, T, H, W) or (B, C, L) -> the same with the next sizes that the total stride divides.
 
@@ -39,7 +39,12 @@ def pad_to(x: Tensor, model: Any, value: float = 0.0) -> Tensor:
 
 
 def crop_to(y: Tensor, x: Tensor, model: Any) -> Tensor:
-    """The part of a map, computed from `pad_to(x, model)`, that shows `x`: of a coarser map, every position that meets it.
+    """The first rows and columns of a map, computed from `pad_to(x, model)`: as many as the size of `x` takes of the padded one.
+
+    A map at the image's size, or a finer one, shows `x` and nothing else then. A coarser one of stride S begins at an origin O of
+    each image, which this function does not know: position n shows the rows from O + S n on, modulo the padded size. So rows
+    of `x` before O are shown by the last positions, which are cropped with the padding. Where that matters, keep the whole map
+    and ask `mass.output_origins` and `mass.to_pixels` where its positions lie.
 
     Shape: y, a map at the padded image's size, or that times or divided by whole numbers; its last axes are cropped.
 

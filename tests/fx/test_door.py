@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import mass
@@ -58,6 +59,34 @@ def test_padded_and_cropped(dense, size):
     assert mass.crop_to(y, x, dense).shape == (2, 2, *size)
     assert mass.crop_to(y[..., ::8, ::8], x, dense).shape == (2, 2, -(-size[0] // 8), -(-size[1] // 8))
     assert mass.pad_to(X, dense) is X
+
+
+class Two(nn.Module):
+    """Means of 4 x 4 and of 16 x 16 pixels: the first map is finer than the total stride."""
+
+    def forward(self, x):
+        return F.avg_pool2d(x, 4), F.avg_pool2d(x, 16)
+
+
+@pytest.mark.parametrize("size", [(20, 32), (25, 7), (32, 48), (1, 17)])
+def test_what_a_coarser_map_shows_that_was_cropped(size):
+    """Every position that begins in the image is kept; of those cropped the last alone may show it, its rows before the origin."""
+    network = mass.convert(Two().eval(), torch.rand(1, 1, 32, 32))
+    x = torch.rand(8, 1, *size)
+    padded = mass.pad_to(x, network)
+    with mass.output_origins(network) as passes:
+        y = network(padded)[0]
+    cropped, found = mass.crop_to(y, x, network), passes[0]["[0]"]
+    assert torch.equal(cropped, y[:, :, : cropped.shape[2], : cropped.shape[3]]) and found.stride == (4, 4)
+    for axis in (0, 1):
+        places = torch.arange(y.shape[2 + axis]).expand(8, 2, -1).transpose(1, 2)
+        first = found.to_pixels(places)[..., axis]  # the first row that each position shows
+        rows = (first[..., None] + torch.arange(4)) % padded.shape[2 + axis]
+        kept, shown = cropped.shape[2 + axis], (rows < size[axis]).any(2)
+        assert kept == -(-size[axis] // 4) and not shown[:, kept:-1].any()
+        assert torch.equal(
+            shown[:, -1] | (kept == y.shape[2 + axis]), (found.origin[:, axis] > 0) | (kept == y.shape[2 + axis])
+        )
 
 
 def test_wrong_arguments(dense):
