@@ -87,6 +87,8 @@ def test_a_network_answers_alike() -> None:
     [
         ({"size": 7}, ValueError, "smaller than the image, 8 x 8"),
         ({"size": 0}, ValueError, "size must be at least 1"),
+        ({"at": (1.9, 2.9)}, TypeError, r"at must be a pair of ints, whole pixels, got \(1.9, 2.9\)"),
+        ({"at": (1,)}, TypeError, "at must be a pair"),
         ({"size": 8.5}, TypeError, "size must be an int or a pair"),
         ({"fill": "zeros"}, ValueError, "unknown fill 'zeros'; choose one of border, mean, reflect"),
         ({"fill": [0.0, 1.0]}, ValueError, "one for each of 3 channels, got 2"),

@@ -8,6 +8,7 @@ has zero padding and circular shifts as two cases), and a converted network's an
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -49,7 +50,7 @@ def canvas(
 
     Raises:
         ValueError: for a canvas smaller than the image, an unknown fill, values that are not as many as channels.
-        TypeError: for what is no map of floating-point values, an `at` that is no pair.
+        TypeError: for what is no map of floating-point values, an `at` that is no pair of ints.
 
     >>> x = torch.zeros(1, 1, 4, 4)
     >>> x[..., 1, 1] = 1.0
@@ -71,7 +72,11 @@ def canvas(
     first = ((size[0] - height) // 2, (size[1] - width) // 2) if at is None else at
     if not isinstance(first, Sequence) or len(first) != 2:
         raise TypeError(f"at must be a pair (row, column) or None, got {at!r}.")
-    return spread.roll((int(first[0]), int(first[1])), (2, 3))
+    try:
+        place = operator.index(first[0]), operator.index(first[1])
+    except TypeError as error:
+        raise TypeError(f"at must be a pair of ints, whole pixels, got {at!r}.") from error
+    return spread.roll(place, (2, 3))
 
 
 def _ground(x: Tensor, fill: str | float | Sequence[float]) -> Tensor:

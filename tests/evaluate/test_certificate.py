@@ -381,3 +381,26 @@ def test_the_worst_shift_is_that_of_the_largest_difference():
 @pytest.mark.parametrize("shifts", [numpy.int64(3), torch.tensor([[1, 0], [0, 1]]), numpy.array([[1, 0], [0, 1]])])
 def test_numbers_and_arrays_of_shifts(shifts):
     assert mass.certify(nn.ReLU(), torch.rand(1, 3, 4, 4), shifts=shifts)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "error", "message"),
+    [
+        ([(0.9, 0.9)], TypeError, "'float' .* a circular shift moves by whole pixels"),
+        ([(1, 2), (1, 2.0)], TypeError, r"pairs \(rows, columns\) of ints"),
+        (torch.tensor([[0.5, 0.5]]), TypeError, "a circular shift moves by whole pixels"),
+        (numpy.array([[1.0, 2.0]]), TypeError, "a circular shift moves by whole pixels"),
+        (2.5, TypeError, "an int, or pairs .* got 2.5"),
+        ([(16, -24)], ValueError, "every shift given is a whole turn of the image, 16 x 24, and moves nothing"),
+        ([(0, 0), (32, 24), (-16, 0)], ValueError, "every shift given is a whole turn"),
+    ],
+)
+def test_shifts_that_are_none(shifts, error, message):
+    """A network that is not equivariant would pass: nothing was moved, or not by what was asked."""
+    with pytest.raises(error, match=message):
+        mass.certify(nn.Conv2d(3, 4, 3, 2, 1), X, shifts=shifts)
+
+
+def test_a_whole_turn_beside_another_shift_is_tried():
+    assert mass.certify(nn.ReLU(), X, shifts=[(16, 24), (0, 0), (17, 24)])
+    assert not mass.certify(nn.Conv2d(3, 4, 3, 2, 1), X, shifts=[(16, 24), (0, 0), (17, 24)])

@@ -66,8 +66,9 @@ def certify(
         progress: a line on stderr with the time left; by default on a terminal, once it has taken some seconds.
 
     Raises:
-        TypeError, ValueError: for anything but non-empty floating-point batches, and for a model whose output holds no
-            tensor. NaN and infinity are reported in the certificate.
+        TypeError, ValueError: for anything but non-empty floating-point batches, for a model whose output holds no
+            tensor, for shifts by fractions, and for pairs that are all whole turns of the image. NaN and infinity are reported
+            in the certificate.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> x = torch.rand(2, 3, 16, 16)
@@ -137,7 +138,7 @@ class _Batch:
         origins = passes[0] if passes else []
         maps = [(origin.kept[1][0], origin.kept[1][1]) for origin in origins]
         residues = told_apart(self.model, origins, maps, self.inputs.size)
-        planned = shifts_to_try(shifts, self.inputs.size, residues)
+        planned = shifts_to_try(shifts, self.inputs.size, residues, in_depth=self.depth > 1)
         if shifts is None or isinstance(shifts, str):
             planned *= -(-self.depth // len(planned))  # every shift in depth, beside one of these
         tried: Shifts = []

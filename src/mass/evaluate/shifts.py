@@ -19,6 +19,7 @@ from mass.nn.graph.alignment import ChoosesOrigin, SelectOrigin
 
 Shifts = list[Pair]
 MOST = 4096  # residues that are all tried without being asked for
+_EXPECTED = "shifts must be None, 'all', an int, or pairs (rows, columns) of ints"
 _LEAST = 4  # rows and columns of residues at least: a network without strides has one, which would show little
 
 
@@ -67,17 +68,33 @@ def _bound_to_the_frame(module: nn.Module) -> bool:
 
 
 def given_shifts(shifts: str | int | Iterable[Pair] | None) -> str | int | list[Any] | None:
-    """Shifts as they were given, to be read more than once; a number of NumPy's as an int."""
+    """Shifts as they were given, to be read more than once; a number of NumPy's as an int.
+
+    Raises:
+        TypeError: for what is neither a whole number nor several of anything.
+    """
     if isinstance(shifts, str | bool | None):
         return shifts
     try:
         return operator.index(shifts)  # type: ignore[arg-type]
-    except TypeError:  # an array has __index__, too
-        return list(shifts)  # type: ignore[arg-type]
+    except TypeError as error:  # an array has __index__, too
+        if not isinstance(shifts, Iterable):
+            raise TypeError(f"{_EXPECTED}, got {shifts!r}.") from error
+        return list(shifts)
 
 
-def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair) -> Shifts:
-    """All residues, a sample of them if there are too many, so many random shifts, or those that were given."""
+def shifts_to_try(
+    shifts: str | int | Iterable[Pair] | None, size: Pair, residues: Pair, *, in_depth: bool = False
+) -> Shifts:
+    """All residues, a sample of them if there are too many, so many random shifts, or those that were given.
+
+    Args:
+        in_depth: whether each is moved in depth as well.
+
+    Raises:
+        TypeError: for shifts by fractions of a pixel.
+        ValueError: for none, and for such as all leave the image where it is.
+    """
     if isinstance(shifts, bool) or (isinstance(shifts, str) and shifts != "all"):
         raise ValueError(f"shifts must be None, 'all', an int, or pairs (rows, columns), got {shifts!r}.")
     if shifts is None or isinstance(shifts, str):
@@ -93,8 +110,17 @@ def shifts_to_try(shifts: str | int | Iterable[Pair] | None, size: Pair, residue
     if not tried:
         raise ValueError("no shifts were given; give at least one, or None for all residues.")
     if any(len(pair) != 2 for pair in tried):
-        raise TypeError("shifts must be None, an int, or pairs (rows, columns).")
-    return [(int(pair[0]), int(pair[1])) for pair in tried]
+        raise TypeError(f"{_EXPECTED}.")
+    try:
+        pairs = [(operator.index(pair[0]), operator.index(pair[1])) for pair in tried]
+    except TypeError as error:
+        raise TypeError(f"{_EXPECTED}, got one of {error}; a circular shift moves by whole pixels.") from error
+    if not (isinstance(shifts, int) or in_depth or any(i % size[0] or j % size[1] for i, j in pairs)):
+        whole = f"{size[0]} x {size[1]}"
+        raise ValueError(
+            f"every shift given is a whole turn of the image, {whole}, and moves nothing; give one that does."
+        )
+    return pairs
 
 
 def are_all(tried: Shifts, residues: Pair) -> bool:
