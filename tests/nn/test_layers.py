@@ -127,6 +127,11 @@ def test_aps_shares_its_index():
         ),
         (lambda: mass.MassConv2d(3, 4, 3, rule="l3"), ValueError, "unknown rule 'l3'"),
         (lambda: mass.MassMaxPool2d(2, rule="l3"), ValueError, "unknown rule 'l3'"),
+        (
+            lambda: mass.MassPool2d(nn.MaxPool2d(2, return_indices=True)),
+            ValueError,
+            "return_indices=True is not supported",
+        ),
         (lambda: mass.MassPool2d(nn.MaxPool2d(2), rule="l3"), ValueError, "unknown rule 'l3'"),
         (lambda: mass.MassPool2d(GatedPool()), ValueError, "GatedPool does not tell its stride"),
         (lambda: mass.MassPool2d(nn.AvgPool2d(3, 2, padding=1)), ValueError, "give it padding=0"),

@@ -141,6 +141,11 @@ class MassPool2d(nn.Module):
         stride = getattr(pool, "stride", None) if stride is None else stride
         if stride is None:
             raise ValueError(f"{type(pool).__name__} does not tell its stride; pass stride=….")
+        if getattr(pool, "return_indices", False):
+            raise ValueError(
+                "return_indices=True is not supported: the indices would refer to the shifted, wrapped map; "
+                "take MassMaxPool2d, call its with_indices, and MassMaxUnpool2d to go back."
+            )
         if getattr(pool, "padding", 0) not in (0, (0, 0)):
             raise ValueError(f"the pool pads by {pool.padding}; give it padding=0, its window wraps instead.")
         mode = getattr(pool, "padding_mode", None)
