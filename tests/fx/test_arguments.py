@@ -152,6 +152,24 @@ def test_an_image_by_position_alone():
         network(X, scale=2.0)
 
 
+@pytest.mark.parametrize("convert", [mass.convert, convert_to_aps, mass.antialias])
+def test_an_example_in_another_order_changes_no_call(convert):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, image, other):
+            return self.one(image).relu().mean((2, 3)) - self.two(other).abs().mean((2, 3))
+
+    model = Pair().eval()
+    network, expected = convert(model, {"other": X.flip(0), "image": X}), convert(model, (X, X.flip(0)))(X, X.flip(0))
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(network))) if convert is mass.convert else network
+    for call in (network, copied):
+        assert torch.equal(call(X, X.flip(0)), expected) and torch.equal(call(X, other=X.flip(0)), expected)
+        assert torch.equal(call(other=X.flip(0), image=X), expected)
+
+
 @pytest.mark.parametrize("convert", [mass.convert, convert_to_aps, convert_to_lps, mass.antialias])
 def test_what_is_converted_in_eval_mode_is_in_eval_mode_whole(convert):
     assert [type(m).__name__ for m in convert(Two().eval(), X).modules() if m.training] == []

@@ -40,6 +40,16 @@ def test_a_hook_that_changes_an_output_is_kept(layer):
     assert torch.allclose(mass.convert(hooked, X, origin="zero")(X), hooked(X), atol=1e-5)
 
 
+def test_a_hook_on_what_a_convolution_reads_leaves_it_its_origin():
+    """The origin of its map is an argument of its own: a hook that returns the changed map alone does not drop it."""
+    converted = mass.convert(network(), X)
+    converted[2].register_forward_pre_hook(lambda module, args: (args[0] * 2 + 1,))
+    assert mass.certify(converted, X, shifts=8)
+    strided = nn.Sequential(*network()[:2], nn.Conv2d(8, 8, 3, 2, 1), *network()[4:]).eval()
+    strided[2].register_forward_pre_hook(lambda module, args: (args[0] * 2 + 1,))
+    assert mass.certify(mass.convert(strided, X), X, shifts=8)
+
+
 def test_hooks_are_heard_at_each_call_before_and_after_conversion():
     hooked, heard = network(), []
     for number, module in enumerate(hooked):

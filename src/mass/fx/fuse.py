@@ -1,6 +1,6 @@
 """One copy instead of two: a shift that only windowed operations read is left to them.
 
-    mass_shift = shift(x, o);  y = conv(mass_shift)   ->   y = conv(x, o)
+    mass_shift = shift(x, o);  y = conv(mass_shift)   ->   y = conv(x, origin=o)
 
 A window wraps its borders, which copies the map anyway (or, compiled, reads it where it lies): moving it to its origin on
 the way costs nothing. The origin is an argument of the operation then, in plain sight.
@@ -20,8 +20,9 @@ def fuse_shifts(module: fx.GraphModule) -> None:
     """Give windowed operations the origin of their map instead of the moved map, wherever nothing else reads that."""
     for node in list(module.graph.nodes):
         if type(module_of(node)) is Shift and all(_reads_alone(n, node) for n in node.users):
+            x, origin = node.args  # unchanged until here: after a write to any map, rewriting shifts it anew
             for user in list(node.users):
-                user.args = node.args  # unchanged until here: after a write to any map, rewriting shifts it anew
+                user.args, user.kwargs = (x,), {"origin": origin}  # by name: a hook that changes the map leaves it
             module.graph.erase_node(node)
     _without(module, Shift)
     module.recompile()

@@ -42,6 +42,7 @@ class Converted(fx.GraphModule):
         mass_outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
         mass_fixed: arguments of the model that are no inputs of the converted network, with their values.
         mass_positional: the model's arguments that may be given by position; () until it is converted: the graph's inputs.
+        mass_graph_inputs: the graph's inputs, in the order of the example.
         mass_evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
         mass_calls: of containers whose inside is in the graph.
         mass_places: the modules that must stay where they are.
@@ -61,6 +62,7 @@ class Converted(fx.GraphModule):
     mass_evaluation_only: str = ""
     mass_fixed: Mapping[str, Any] = MappingProxyType({})
     mass_positional: tuple[str, ...] = ()
+    mass_graph_inputs: tuple[str, ...] = ()
     mass_calls: tuple[Call, ...] = ()
     mass_places: Places | None = None
     mass_networks: Mapping[str, Converted] = MappingProxyType({})
@@ -127,7 +129,10 @@ class Converted(fx.GraphModule):
             TypeError: for another value of these, and for arguments that the model does not have.
         """
         given_so = self.mass_positional[: len(args)]
-        if len(given_so) == len(args) and any(name in self.mass_fixed for name in given_so):
+        in_place = (
+            not any(name in self.mass_fixed for name in given_so) and given_so == self.mass_graph_inputs[: len(args)]
+        )
+        if self.mass_graph_inputs and len(given_so) == len(args) and not in_place:
             args, kwargs = (), dict(zip(given_so, args, strict=True)) | kwargs
         for name in [name for name in kwargs if name in self.mass_fixed]:
             given, fixed = kwargs.pop(name), self.mass_fixed[name]

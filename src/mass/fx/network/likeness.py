@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from mass.errors import NotEquivariantError
+from mass.fx.network.sequence import CONTAINER
 from mass.structure import leaves
 
 
@@ -44,6 +45,7 @@ def class_like(original: type, converted: type) -> type | None:
     if original not in _made:
         name = f"Mass{original.__name__}"
         contents: dict[str, Any] = {n: _guarded(n, f) for n, f in _methods(original).items()}
+        contents |= CONTAINER if issubclass(original, nn.Sequential) else {}
         contents |= {"__module__": original.__module__, "__doc__": converted.__doc__, "_stands_for": original}
         try:
             _made[original] = types.new_class(name, (converted, original), {}, lambda d: d.update(contents))

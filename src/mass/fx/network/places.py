@@ -1,8 +1,9 @@
 """Places: a converted network's modules stay where they are, as far as its graph relies on them.
 
 What meets a map was rewritten for its place: another convolution there would know nothing of origins and borders; a new
-container would not be called at all, for the graph holds the inside of the old one. Both are refused in a sentence, at
-once where the network itself is assigned to, else when it runs next. Modules behind the last map can be replaced.
+container would not be called at all, for the graph holds the inside of the old one, and one more in a list would not
+either. All are refused in a sentence, at once where the network itself is assigned to, else when it runs next. Modules
+behind the last map can be replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from mass.errors import NotEquivariantError
+
+_LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class Inside:
@@ -44,6 +47,8 @@ class Places:
                 self.modules[".".join(parts[:k])] = root.get_submodule(".".join(parts[:k]))
         for path in self.containers:
             self.modules[path].forward = Inside(path)
+        lists = {path: module for path, module in self.modules.items() if isinstance(module, _LISTS)}
+        self.children = {path: set(module._modules) for path, module in {"": root, **lists}.items()}
 
     def check(self, root: nn.Module) -> None:
         """Refuse a network in which one of them was replaced."""
@@ -54,9 +59,18 @@ class Places:
             if now is not module:
                 self._refuse(path, now)
                 found[path] = module
+        for path, known in self.children.items():
+            if found[path]._modules.keys() <= known or not isinstance(found[path], _LISTS):
+                continue
+            if added := [name for name in found[path]._modules if name not in known and not name.startswith("mass_")]:
+                reason = f"'{f'{path}.{added[0]}'.lstrip('.')}' was added after the conversion, and would not run"
+                raise NotEquivariantError("", reason, "change the original, then convert it")
 
     def check_assignment(self, name: str, value: nn.Module) -> None:
         """Refuse it at once."""
+        if name.startswith("mass_"):
+            reason = f"'{name}' is the converted network's own"
+            raise NotEquivariantError("", reason, "change the original, then convert it")
         if name in self.modules and value is not self.modules[name]:
             self._refuse(name, value)
 

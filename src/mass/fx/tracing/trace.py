@@ -305,6 +305,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
         traced = _traced(original, example, model.training)
     traced.mass_adopt(original)
     traced.mass_fixed = example.fixed(model)
+    traced.mass_graph_inputs = tuple(str(n.target) for n in traced.graph.nodes if n.op == "placeholder")
     return traced
 
 
