@@ -74,6 +74,46 @@ def test_what_is_refused(exported, spoil, message):
         mass.onnx.export(model.train(spoil == "train"), images)
 
 
+def test_a_part_in_training_mode_is_refused(exported):
+    images = exported[1]
+    wrapper = nn.Sequential(mass.convert(Small().eval(), images, verify=False).train()).train(False)
+    wrapper[0].train()
+    with pytest.raises(ValueError, match="the module '0' of the model is in training mode"):
+        mass.onnx.export(wrapper, images)
+
+
+@pytest.mark.parametrize("axis", ["batch", torch.export.Dim.DYNAMIC])
+def test_a_batch_of_any_size(exported, tmp_path, axis):
+    converted, images, _ = exported
+    program = mass.onnx.export(converted, images, tmp_path / "any.onnx", dynamic_shapes=({0: axis},))
+    assert axis != "batch" or str(program.model.graph.inputs[0].shape[0]) == "batch"
+    session = onnxruntime.InferenceSession(str(tmp_path / "any.onnx"), providers=["CPUExecutionProvider"])
+    for count in {1, 2, len(images), 5}:
+        x = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(count))
+        logits = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+        assert torch.allclose(logits, converted(x), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "error", "message"),
+    [
+        (
+            2,
+            {"dynamic_shapes": ({2: "height"},)},
+            ValueError,
+            "the batch alone, axis 0 of each input, may be of any size",
+        ),
+        (2, {"dynamic_shapes": ({0: "batch"}, None)}, ValueError, "cannot be exported with dynamic_shapes"),
+        (1, {"dynamic_shapes": ({0: "batch"},)}, ValueError, "the example must hold two images or more"),
+        (2, {"dynamic_axes": {"x": {0: "batch"}}}, TypeError, "dynamic_axes is not read; give dynamic_shapes"),
+    ],
+)
+def test_axes_that_cannot_be_of_any_size(exported, count, options, error, message):
+    converted, images = exported[:2]
+    with pytest.raises(error, match=message):
+        mass.onnx.export(converted, images[:1].repeat(count, 1, 1, 1), **options)
+
+
 def test_what_is_read_off_hashes_is_refused():
     dense = mass.convert(nn.Conv2d(3, 4, 3, 1, 1).eval(), torch.rand(1, 3, 8, 8), symmetrise=True)
     with pytest.raises(ValueError, match="averages over symmetries, are read off hashes"):

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
+from torch.utils._pytree import tree_map
 
 from mass.families import family_of
 from mass.functional.origin.select import BITS
@@ -57,21 +59,47 @@ def _exact_mean(x: Tensor, dims: list[int]) -> Tensor:
     return ((x.double() * scale).round().sum(dims, keepdim=True) / scale / count).to(x.dtype)
 
 
-def export(model: nn.Module, example_input: Any, path: str | Path | None = None, **options: Any) -> Any:
+def _named(shapes: Any) -> Any:
+    """Shapes in which an axis may be called by a name, as torch.onnx takes them, for torch.export, which takes a `Dim`."""
+    dims: dict[str, Any] = {}
+    return tree_map(lambda dim: dims.setdefault(dim, Dim(dim)) if isinstance(dim, str) else dim, shapes)
+
+
+def _exported(model: nn.Module, inputs: tuple[Any, ...], shapes: Any) -> torch.export.ExportedProgram:
+    with torch.no_grad():  # padding is torch.nn.functional.pad's here, as for every compiler
+        if shapes is None:
+            return torch.export.export(model, inputs)
+        try:
+            return torch.export.export(model, inputs, dynamic_shapes=_named(shapes))
+        except Exception as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            raise ValueError(
+                f"it cannot be exported with dynamic_shapes={shapes!r} ({first}); the batch alone, axis 0 of each input, may be "
+                "of any size, and the example must hold two images or more."
+            ) from error
+
+
+def export(
+    model: nn.Module, example_input: Any, path: str | Path | None = None, *, dynamic_shapes: Any = None, **options: Any
+) -> Any:
     """A converted network as an ONNX model, for inputs of the example's size.
 
     Args:
         model: what `mass.convert` returned, in eval mode, with the rule 'l2'.
         example_input: as `mass.convert` takes it; on the CPU.
         path: where to write the file; None writes none.
-        options: of `torch.onnx.export`, `opset_version` say.
+        dynamic_shapes: as of `torch.onnx.export`: `({0: "batch"},)` for one input, of as many images as it is run on. Rows and
+            columns are the example's.
+        options: others of `torch.onnx.export`, `opset_version` say.
 
     Returns:
         The `torch.onnx.ONNXProgram`.
 
     Raises:
         ImportError: without the packages onnx and onnxscript (`pip install "mass-equivariance[onnx]"`).
-        ValueError: for a model in training mode, another rule, one that blends, averages over symmetries or is equivariant in depth.
+        ValueError: for a model of which any part is in training mode, another rule, one that blends, averages over symmetries or is
+            equivariant in depth; for other axes than the batch in `dynamic_shapes`.
+        TypeError: for `dynamic_axes`.
     """
     if (family := family_of(model)) is not None:
         raise ValueError(
@@ -88,16 +116,18 @@ def export(model: nn.Module, example_input: Any, path: str | Path | None = None,
             "volumes that are equivariant in depth, and averages over symmetries, are read off hashes that ONNX cannot express; "
             "export a network that was converted without dims=(2, 3, 4) and symmetrise=True."
         )
-    if model.training:
-        raise ValueError("the model is in training mode; call model.eval() first.")
-    inputs = as_example(example_input).values
-    with torch.no_grad():  # padding is torch.nn.functional.pad's here, as for every compiler
-        exported = torch.export.export(model, inputs)
+    if (training := next((name for name, part in model.named_modules() if part.training), None)) is not None:
+        what = f"the module {training!r} of the model" if training else "the model"
+        raise ValueError(f"{what} is in training mode; call model.eval() first.")
+    if "dynamic_axes" in options:
+        raise TypeError("dynamic_axes is not read; give dynamic_shapes, ({0: 'batch'},) for a batch of any size.")
+    exported = _exported(model, as_example(example_input).values, dynamic_shapes)
     table = torch.export.default_decompositions()
     table[torch.ops.mass.select_origin.default] = _select_origin
     table[torch.ops.mass.shift.default] = gather
     table[torch.ops.mass.exact_mean.default] = _exact_mean
-    program = torch.onnx.export(exported.run_decompositions(table), dynamo=True, verbose=False, **options)
+    plain = exported.run_decompositions(table)
+    program = torch.onnx.export(plain, dynamo=True, verbose=False, dynamic_shapes=dynamic_shapes, **options)
     if path is not None and program is not None:
         program.save(str(path))
     return program
