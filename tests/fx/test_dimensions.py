@@ -363,6 +363,8 @@ def test_helpers():
         (lambda: mass.select_origin(noise(*VIDEO), 2), ValueError, r"that holds all frames, x.flatten\(1, 2\)"),
         (lambda: mass.consistency(nn.Identity(), noise(*VIDEO)), ValueError, "holds all frames"),
         (lambda: mass.certify(nn.Conv2d(4, 5, 3), noise(4, 8, 9)), ValueError, "add the batch axis"),
+        (lambda: mass.certify(nn.Conv2d(3, 3, (3, 1)), [noise(3, 8, 9)]), ValueError, "is one image to the model's convolutions"),
+        (lambda: mass.certify(nn.Conv3d(3, 3, 3, 1, 1), [(noise(3, 4, 8, 9), 0)]), ValueError, "is one image to the model's conv"),
     ],
 )  # fmt: skip
 def test_wrong_inputs(call, error, message):

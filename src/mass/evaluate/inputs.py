@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mass.axes import POSITIONS, Dims, Pair, as_map, moving_dims, on_maps, sizes_along
 from mass.errors import check_batch
@@ -106,6 +107,24 @@ class ModelInputs:
             found = here if found is None else found & here
         height, width = self.size
         return sorted(found or (), key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))
+
+
+class RequireBatches(TorchFunctionMode):
+    """Refuse what a convolution reads as a single image: its channels were taken for the images of a batch, its rows for channels."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        self.images = images
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        axes = {"conv1d": 1, "conv2d": 2, "conv3d": 3}.get(getattr(func, "__name__", ""))
+        read = args[0] if args else (kwargs or {}).get("input")
+        if axes is not None and isinstance(read, Tensor) and read.ndim == axes + 1 == self.images.ndim:
+            shape = tuple(self.images.shape)
+            raise ValueError(
+                f"an input of shape {shape} is one image to the model's convolutions; add the batch axis: x[None]."
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def model_inputs(images: Any) -> Iterator[ModelInputs]:
