@@ -345,6 +345,33 @@ def test_refusals_are_pickled_and_have_parts(resnet):
         mass.convert(resnet, X, origin="best")
 
 
+class Extremes(nn.Module):
+    def forward(self, x):
+        return F.max_pool2d(x, 2), -F.max_pool2d(-x, 2), x.amax((2, 3))
+
+
+mass.mark_leaf(Extremes, 2)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda y: y[0] - y[1], lambda y: sum(y[:2]), lambda y: y[0] * y[2][:, :, None, None]],
+    ids=["two", "sum", "maxima"],
+)
+def test_a_marked_leaf_may_return_a_tuple(read):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.extremes, self.last = nn.Conv2d(3, 4, 3, 2, 1), Extremes(), nn.Conv2d(4, 5, 3, 2, 1)
+
+        def forward(self, x):
+            return self.last(read(self.extremes(self.conv(x)))).amax((2, 3))
+
+    x = torch.randn(2, 3, 32, 32)
+    converted = mass.convert(Net().eval(), x)
+    assert converted.total_stride == (8, 8) and mass.certify(converted, x)
+
+
 def test_the_mark_of_the_nearest_class_counts():
     class Base(nn.Module):
         pass

@@ -270,7 +270,7 @@ def _sample(site: Site, effect: Effect, plan: Plan) -> Any:
     if effect.value is None:
         return None
     if isinstance(effect.value, tuple):
-        return tuple(replace(value, lattice=(*value.lattice, digit)) for value in effect.value)
+        return tuple(value and replace(value, lattice=(*value.lattice, digit)) for value in effect.value)
     return replace(effect.value, lattice=(*effect.value.lattice, digit))
 
 
@@ -280,7 +280,7 @@ def _coarser(site: Site, effect: Effect) -> Any:
         raise site.refuse(f"it samples with period {effect.period} a map of {site.map.fine} samples for each pixel")
     fine = site.map.fine[0] // effect.period[0], site.map.fine[1] // effect.period[1]
     if isinstance(effect.value, tuple):
-        return tuple(replace(value, fine=fine) for value in effect.value)
+        return tuple(value and replace(value, fine=fine) for value in effect.value)
     return None if effect.value is None else replace(effect.value, fine=fine)
 
 

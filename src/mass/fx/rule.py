@@ -272,7 +272,12 @@ def _marked(site: Site) -> Effect:
     """Modules whose class was marked as one operation of a known period."""
     period = marked_period(site.module) if site.module is not None else None
     assert period is not None
-    return Effect(site.map, pair_of(period, len(site.map.dims)), breaks="" if period == 1 else FRAME)
+    shape, value = site.node.meta["shape"], site.map
+    if shape is None:
+        raise site.refuse(f"a marked {site.kind} that returns neither a tensor nor a tuple of tensors", "return a tuple")
+    if shape and isinstance(shape[0], tuple):
+        value = tuple(site.map if len(part) == len(site.shape) else None for part in shape)
+    return Effect(value, pair_of(period, len(site.map.dims)), breaks="" if period == 1 else FRAME)
 
 
 _MARKED = Operation(_marked)
