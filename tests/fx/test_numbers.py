@@ -1,5 +1,7 @@
 """Numbers that a model computes from sizes, and options that are no numbers: followed, guarded or refused, never frozen unseen."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -99,6 +101,24 @@ def test_options_that_are_no_numbers(name):
     model = Of(WHOLE[name]).eval()
     network = mass.convert(model, X)
     assert torch.allclose(network(X), model(X), atol=1e-5) and mass.certify(network, X, 8)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda net, y: y.masked_fill(y < 0, torch.finfo(y.dtype).min).clamp(min=-9),
+        lambda net, y: y + torch.finfo(y.dtype).eps,
+        lambda net, y: y.clamp(min=torch.finfo(y.dtype).tiny),
+    ],
+    ids=["smallest", "step", "tiny"],
+)
+def test_the_limits_of_a_dtype_are_those_of_the_map_that_is_there(function):
+    """As attention masks have them; in another dtype, and in a copy, they are that one's."""
+    model = Of(function).eval()
+    network = mass.convert(model, X)
+    assert torch.allclose(network(X), model(X), atol=1e-5) and mass.certify(network, X, 8)
+    precise = copy.deepcopy(network).double()
+    assert torch.allclose(precise(X.double()), copy.deepcopy(model).double()(X.double()), atol=1e-12)
 
 
 def test_spectral_norm_iterates_as_often_as_in_the_model():

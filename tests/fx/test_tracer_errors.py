@@ -1,7 +1,9 @@
-"""A mistake of the tracer's own is an error, never a module that 'could not be traced'."""
+"""What cannot be traced is named; a mistake of the tracer's own is an error, never a module that could not be traced."""
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import mass
 from mass.fx.tracing import trace
@@ -13,3 +15,25 @@ def test_the_tracers_own_mistakes_are_not_the_models(monkeypatch):
     model = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1)))
     with pytest.raises(TypeError, match="not callable"):
         mass.convert(model, torch.zeros(1, 3, 8, 8))
+
+
+def test_checkpointing_is_named():
+    """Inside of a model it cannot be traced; around a converted network it works as around any."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = network
+
+        def forward(self, x):
+            return checkpoint(self.inside, x, use_reentrant=False)
+
+    x = torch.rand(2, 3, 32, 32)
+    with pytest.raises(mass.NotEquivariantError, match="turn gradient checkpointing off"):
+        mass.convert(Net(), x)
+    converted = mass.convert(network, x)
+    images = x.clone().requires_grad_()
+    (one,) = torch.autograd.grad(converted(images).sum(), images)
+    (other,) = torch.autograd.grad(checkpoint(converted, images, use_reentrant=False).sum(), images)
+    assert torch.equal(one, other)

@@ -29,6 +29,7 @@ from mass.structure import leaves
 _CUTS = ("split", "chunk", "unbind", "tensor_split", "hsplit", "vsplit", "dsplit")
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
+_LIMITS = ("finfo", "iinfo")  # nor do these: torch.finfo(y.dtype).min
 # What may be asked of a tensor: none of it depends on its values.
 _ASKED = {"shape", "ndim", "size", "dim", "numel", "nelement", "dtype", "device", "layout", "is_cuda", "is_sparse",
           "is_floating_point", "is_complex", "is_contiguous", "requires_grad", "element_size", "itemsize", "stride"}  # fmt: skip
@@ -171,8 +172,8 @@ class SizedTracer(fx.Tracer):
 
 @contextmanager
 def _factories(tracer: fx.Tracer) -> Iterator[None]:
-    """Meanwhile functions that make tensors take symbols as sizes."""
-    plain = {name: getattr(torch, name) for name in _FACTORIES}
+    """Meanwhile functions that make tensors take symbols as sizes, and those that tell a dtype's limits one as a dtype."""
+    plain = {name: getattr(torch, name) for name in (*_FACTORIES, *_LIMITS)}
     is_instance, numbers = builtins.isinstance, builtins.range
 
     def symbolic_isinstance(value: Any, kinds: Any) -> bool:
@@ -230,7 +231,9 @@ def as_modules(module: fx.GraphModule) -> None:
         if node.target is _decide:
             module.add_submodule(name, Decision(*node.args[1:]))
             node.args = node.args[:1]
-        elif getattr(node.target, "__name__", "") in _FACTORIES and node.target is getattr(torch, node.target.__name__):
+        elif getattr(node.target, "__name__", "") in (*_FACTORIES, *_LIMITS) and node.target is getattr(
+            torch, node.target.__name__
+        ):
             module.add_submodule(name, Make(node.target.__name__))
         else:
             continue

@@ -246,7 +246,11 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         reason = f"{type(model).__name__} could not be traced{tracer.where}{line}: {said}"
         remedy = "rewrite that line without looking at values, or mark the submodule that contains it as one operation"
         remedy += ": mass.mark_leaf(its class, period=…)"
-        if isinstance(getattr(model, "backbone", None), nn.Module):  # a detector: what is behind it works on values
+        if "checkpoint(" in line:
+            remedy = (
+                "turn gradient checkpointing off, convert the model, and checkpoint the converted network as a whole"
+            )
+        elif isinstance(getattr(model, "backbone", None), nn.Module):  # a detector: what is behind it works on values
             remedy = "convert its backbone alone: model.backbone = mass.convert(model.backbone, images)"
         refusal = Untraceable("", reason, remedy)
         raise refusal.within(tracer.failed) from error

@@ -36,7 +36,7 @@ class Decision(nn.Module):
 
 
 class Make(nn.Module):
-    """`torch.zeros` and its like, of a size that depends on the input's."""
+    """`torch.zeros` and its like, of a size that depends on the input's; or `torch.finfo`, of its dtype."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
