@@ -314,6 +314,29 @@ def test_one_pass_each_and_nothing_left_behind(converted):
     assert len(passes) == 2 and not any(m._forward_hooks or m._forward_pre_hooks for m in converted.modules())
 
 
+def test_a_method_that_was_converted_is_heard():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.head = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Linear(4, 3)
+
+        def forward_features(self, x):
+            return self.second(self.first(x).relu())
+
+        def forward(self, x):
+            return self.head(self.forward_features(x).mean((2, 3)))
+
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network, t = mass.convert(Net().eval(), x, methods=("forward_features",)), torch.tensor([5, 3])
+    with mass.output_origins(network) as passes, mass.record_origins(network) as chosen:
+        maps, moved = network.forward_features(x), network.forward_features(mass.shift(x, t))
+        network(x)
+    before, after = passes[0][""], passes[1][""]
+    assert before.stride == (4, 4) and len(passes) == len(chosen) == 3 and all(len(found) == 2 for found in chosen)
+    steps = (t + after.origin - before.origin) // 4
+    assert all(torch.equal(m, y.roll((-k).tolist(), (1, 2))) for m, y, k in zip(moved, maps, steps, strict=True))
+
+
 def test_positions_between_samples_and_in_any_shape():
     origin = torch.tensor([[5, 2], [0, 31]])
     n = torch.tensor([[[0.5, 1.25], [3.0, 3.75]], [[0.0, 0.5], [1.0, 1.0]]])

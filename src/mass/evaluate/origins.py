@@ -34,7 +34,8 @@ class RecordedOrigin:
 def record_origins(
     model: nn.Module, keep: Callable[[Tensor, Pair], Any] | None = None
 ) -> Iterator[list[list[RecordedOrigin]]]:
-    """While entered, every forward pass of `model` adds the origins that it chooses, in the order of its graph.
+    """While entered, every forward pass of `model` adds the origins that it chooses, in the order of its graph; so does every call of a
+    method that was converted with it (`methods=`).
 
     Args:
         model: what `mass.convert` returned, or a model that contains it; a network of `mass.baselines` gives the
@@ -73,9 +74,10 @@ def record_origins(
 
         return read
 
-    choosers = [(n, m) for n, m in model.named_modules() if isinstance(m, ChoosesOrigin) and m.chooses]
-    handles = [model.register_forward_pre_hook(begin)]
-    handles += [module.register_forward_hook(listen(name)) for name, module in choosers]
+    networks = [model, *getattr(model, "mass_networks", {}).values()]
+    choosers = [(n, m) for network in networks for n, m in network.named_modules() if isinstance(m, ChoosesOrigin)]
+    handles = [network.register_forward_pre_hook(begin) for network in networks]
+    handles += [module.register_forward_hook(listen(name)) for name, module in choosers if module.chooses]
     try:
         yield passes
     finally:

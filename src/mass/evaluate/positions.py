@@ -52,7 +52,8 @@ class OutputOrigin:
 
 @contextmanager
 def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin]]]:
-    """While entered, every forward pass of a converted network adds where its outputs lie.
+    """While entered, every forward pass of a converted network adds where its outputs lie, and so does every call of a method that was
+    converted with it (`methods=`).
 
     Args:
         converted: what `mass.convert` returned.
@@ -104,11 +105,13 @@ def output_origins(converted: nn.Module) -> Iterator[list[dict[str, OutputOrigin
         found.append(here)
 
     with record_origins(converted) as passes:
-        handle = converted.register_forward_hook(read, with_kwargs=True)
+        networks = [converted, *converted.mass_networks.values()]
+        handles = [network.register_forward_hook(read, with_kwargs=True) for network in networks]
         try:
             yield found
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def _over(size: int, positions: int) -> float:
