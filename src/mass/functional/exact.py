@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mass import native
+from mass.functional.forward_mode import in_forward_mode
 
 
 def power_of_two_scale(largest: Tensor, bits: int) -> Tensor:
@@ -61,6 +62,28 @@ def _(info: Any, in_dims: Any, x: Tensor, dims: list[int]) -> tuple[Tensor, int]
     return _exact_mean(x.movedim(in_dims[0], 0), [d + 1 for d in dims]), 0
 
 
+class _WithTangent(torch.autograd.Function):
+    """The operator with a rule for forward mode."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, dims: list[int]) -> Tensor:
+        return _exact_mean(x, dims)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent.mean(ctx.dims, keepdim=True)
+
+
+def _with_tangent(x: Tensor, dims: list[int]) -> Tensor:
+    """In forward mode; compilers know no such rule, and have PyTorch's mean, whose last bits depend on the order."""
+    return x.mean(dims, keepdim=True) if torch.compiler.is_compiling() else _WithTangent.apply(x, dims)
+
+
 def exact_mean(x: Tensor, dims: tuple[int, ...] = (2, 3), keepdim: bool = False) -> Tensor:
     """The mean over some axes, bit-identical however positions are permuted along them.
 
@@ -73,7 +96,10 @@ def exact_mean(x: Tensor, dims: tuple[int, ...] = (2, 3), keepdim: bool = False)
     axes = sorted(d % x.ndim for d in dims)
     # Compiled for a GPU its few operations become one kernel; a gradient needs the operator's rule.
     fused = torch.compiler.is_compiling() and x.is_cuda and not (torch.is_grad_enabled() and x.requires_grad)
-    mean = _mean(x, axes) if fused or native.unobserved(x) else _exact_mean(x, axes)
+    if fused or native.unobserved(x):
+        mean = _mean(x, axes)
+    else:
+        mean = _with_tangent(x, axes) if in_forward_mode() else _exact_mean(x, axes)
     return mean if keepdim else mean.squeeze(axes)
 
 

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mass.axes import Pair, Triple
+from mass.functional.forward_mode import in_forward_mode
 from mass.functional.padding import laid_out_as
 
 _SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
@@ -43,11 +44,12 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # asked once: torch.compile 
 
 
 def _calls_onednn(x: Tensor) -> bool:
-    """Whether `x` is a real float32 map on the CPU; compilers and fake tensors do not know the operator."""
+    """Whether `x` is a real float32 map on the CPU; compilers, fake tensors and forward mode do not know the operator."""
     return (
         _HAS_ONEDNN
         and not torch.compiler.is_compiling()
         and type(x) is Tensor
+        and not in_forward_mode()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

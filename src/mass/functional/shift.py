@@ -17,6 +17,7 @@ from torch import Tensor
 from mass import native
 from mass.axes import POSITIONS, on_maps
 from mass.errors import check_batch, check_map, check_origin
+from mass.functional.forward_mode import in_forward_mode
 
 
 def gather(x: Tensor, origin: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def gather(x: Tensor, origin: Tensor) -> Tensor:
     rows = (torch.arange(height, device=x.device) + origin[:, :1]) % height  # (B, H)
     columns = (torch.arange(width, device=x.device) + origin[:, 1:]) % width  # (B, W)
     index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H * W)
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+    if not x.is_contiguous() and x.permute(0, 2, 3, 1).is_contiguous():  # channels last: vmap knows no memory format
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
         pixels = pixels.gather(1, index[:, :, None].expand(-1, -1, channels))
         return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
@@ -87,7 +88,9 @@ def shift(x: Tensor, origin: Tensor) -> Tensor:
     origin = _check(x, origin)
     if x.ndim != 4:
         return on_maps(lambda maps: shift(maps, origin), x, POSITIONS[x.ndim])
-    return move(x, origin) if native.unobserved(x, origin) else _shift(x, origin)
+    if native.unobserved(x, origin):
+        return move(x, origin)
+    return gather(x, origin) if in_forward_mode() else _shift(x, origin)
 
 
 def restore(x: Tensor, origin: Tensor) -> Tensor:
