@@ -1,6 +1,7 @@
 """Boxes on the torus, against brute force: pixels counted one by one, and every way in which an image can be cut."""
 
 import itertools
+import math
 import re
 
 import pytest
@@ -109,6 +110,84 @@ def test_the_nearest_copy_is_the_nearest_of_all(size, dtype, seed):
         least = distances.amin(0)
         assert torch.equal((centres[2] - centres[1])[:, axis].abs(), least)
     assert torch.equal(wrap(found, size), wrap(boxes, size)) or (boxes[:, 2:] - boxes[:, :2] > min(size)).any()
+
+
+def rounded(boxes, size):
+    """The grid's nearest places, without a gradient."""
+    bits = {torch.float32: 24, torch.float64: 53}[boxes.dtype] - 3 - math.ceil(math.log2(max(size)))
+    return (boxes * 2.0**bits).round() / 2.0**bits
+
+
+@given(SIZES, DTYPES, st.integers(0, 10**6), st.booleans())
+def test_snapping_is_rounding_to_the_bit(size, dtype, seed, learned):
+    others = torch.tensor([0.0, -0.0, -1e-9, 1e-300, 3e38, -3e38, math.inf, -math.inf])
+    boxes = torch.cat([some_boxes(seed, 10, size, dtype).flatten(), others.to(dtype)])
+    bits = torch.int32 if dtype == torch.float32 else torch.int64
+    found = snap(boxes.clone().requires_grad_(learned), size)
+    assert torch.equal(found.detach().view(bits), rounded(boxes, size).view(bits))
+    assert snap(boxes * math.nan, size).isnan().all()
+
+
+@given(SIZES, st.integers(0, 10**6))
+def test_the_gradient_of_moving_boxes_is_the_identity(size, seed):
+    boxes = some_boxes(seed, 3, size, torch.float64)
+    boxes = torch.cat(
+        [boxes[:, :2], torch.maximum(boxes[:, :2], boxes[:, 2:].minimum(boxes[:, :2] + min(size) * 0.9))], 1
+    )
+    others = some_boxes(seed + 1, 3, size, torch.float64)
+    for moving in (
+        lambda x: snap(x, size),
+        lambda x: wrap(x, size),
+        lambda x: shift_boxes(x, (5, 3), size),
+        lambda x: nearest(x, others, size),
+        lambda x: snap(x.half(), size).double(),
+    ):
+        found = torch.autograd.functional.jacobian(moving, boxes).view(12, 12)
+        assert torch.equal(found, torch.eye(12, dtype=torch.float64))
+
+
+def test_the_gradient_of_snapping_in_every_way_to_ask_for_it():
+    x = some_boxes(0, 2, (64, 64)).flatten()
+    f = lambda x: snap(x, (64, 64))
+    for found in (
+        torch.func.jacrev(f)(x),
+        torch.func.jacfwd(f)(x),
+        torch.func.vmap(torch.func.grad(f))(x).diag(),
+        torch.func.hessian(lambda x: f(x).square().sum() / 2)(x),
+    ):
+        assert torch.equal(found, torch.eye(8))
+    compiled = torch.compile(f, backend="aot_eager", fullgraph=True)
+    given = x.clone().requires_grad_()
+    assert torch.equal(compiled(given), f(x))
+    assert torch.equal(torch.autograd.grad(compiled(given).sum(), given)[0], torch.ones(8))
+    exported = torch.export.export(Snapping(), (x,)).module()
+    assert torch.equal(exported(x), f(x))
+
+
+class Snapping(torch.nn.Module):
+    def forward(self, x):
+        return snap(x, (64, 64))
+
+
+@given(st.integers(0, 10**6))
+def test_the_gradient_of_iou_is_torchvisions_where_nothing_wraps(seed):
+    ops = pytest.importorskip("torchvision.ops")
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.rand(2, 6, 2, generator=generator, dtype=torch.float64) * 30 + 1
+    extent = torch.rand(2, 6, 2, generator=generator, dtype=torch.float64) * 30 + 1
+    a, b = snap(torch.cat([first, first + extent], -1), (64, 64))
+    weights = torch.rand(6, 6, generator=generator, dtype=torch.float64)
+    ours, theirs = (
+        torch.autograd.grad((iou(a.requires_grad_(), b.requires_grad_()) * weights).sum(), (a, b))
+        for iou in (lambda a, b: box_iou(a, b, (64, 64)), ops.box_iou)
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        assert other.abs().max() > 1e-4 and torch.allclose(mine, other, atol=1e-12)
+
+
+def test_empty_boxes_have_gradients():
+    boxes = torch.tensor([[3.0, 3, 3, 3], [5.0, 5, 9, 9]], requires_grad=True)
+    assert torch.autograd.grad(box_iou(boxes, boxes, (16, 16)).sum(), boxes)[0].isfinite().all()
 
 
 def greedy(boxes, scores, threshold, size, labels):

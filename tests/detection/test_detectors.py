@@ -141,6 +141,37 @@ def test_without_seams_it_is_the_original_with_circular_borders(kind):
             assert (near & (a["labels"] == label) & ((a["scores"] - score).abs() < 1e-4)).any()
 
 
+@pytest.mark.parametrize("kind", ["retinanet", "fcos", "ssdlite"])
+def test_gradients_of_boxes_are_the_original_s_with_circular_borders(kind):
+    """To the image, of a detection that is the same in both."""
+    plain = build(kind).double()
+    plain.nms_thresh, plain.detections_per_img, plain.score_thresh, plain.topk_candidates = 1.0, 10**6, 0.2, 10**6
+    model = mass.convert(plain, torch.rand(1, 3, 64, 64).double(), origin="zero", verify=False)
+    x = torch.rand(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    ours, theirs = model(x)[0], circular(plain)(list(x))[0]
+    inside, largest = _inside(theirs), 0.0
+    for box, score, label in list(zip(*(inside[name] for name in ("boxes", "scores", "labels")), strict=True))[:5]:
+        near = (ours["boxes"] - box).abs().amax(1) < 2e-3
+        (k,) = (near & (ours["labels"] == label) & ((ours["scores"] - score).abs() < 1e-4)).nonzero()[0].tolist()
+        for coordinate in range(4):
+            found, expected = (
+                torch.autograd.grad(value, x, retain_graph=True)[0]
+                for value in (ours["boxes"][k][coordinate], box[coordinate])
+            )
+            largest = max(largest, float(expected.abs().max()))
+            assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert largest > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_is_found_has_a_gradient(converted, kind):
+    x = torch.rand(1, 3, 64, 64, requires_grad=True)
+    found = converted(kind)[1](x)[0]
+    for name in found.keys() - {"labels"}:
+        (gradient,) = torch.autograd.grad(found[name].sum(), x, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.any(), name
+
+
 def _inside(found, size=64):
     """Detections that lie in the image, away from its sides, and are large enough to be told."""
     boxes = found["boxes"]

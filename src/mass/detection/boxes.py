@@ -5,6 +5,7 @@ in the image, its second may lie beyond it: `x2 > W` is a box that goes on at co
 
 Coordinates are multiples of a power of two of a pixel (`snap`; 2^-11 for float32 and images of 513 to 1,024 pixels). So all sums and
 differences of coordinates and whole pixels are without rounding, and a box that is moved along and back is bit-identical.
+Gradients pass through that rounding as if there were none, as torchvision's boxes have them.
 """
 
 from __future__ import annotations
@@ -58,13 +59,17 @@ def snap(boxes: Tensor, size: Pair) -> Tensor:
         boxes: floating point, of any shape; half precision becomes float32.
         size: height and width of the image, which k depends on: 8 times the longer side still has such multiples.
 
+    The gradient is the identity's: rounding alone would have none.
+
     >>> snap(torch.tensor([[0.1, 0.0, 30.0, 40.0]]), (512, 512))[0, 0].item() * 2**12
     410.0
     """
     if boxes.dtype not in _MANTISSA:
         boxes = boxes.float()
     bits = _MANTISSA[boxes.dtype] - 3 - math.ceil(math.log2(max(as_pair(size, "size"))))
-    return (boxes * 2.0**bits).round_() / 2.0**bits
+    fixed = boxes.detach()
+    rounded = (fixed * 2.0**bits).round_() / 2.0**bits
+    return rounded - (fixed - boxes).nan_to_num(0.0)  # less +0, which changes no bit, not even of -0; infinite ones too
 
 
 def corner_and_extent(boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:
@@ -143,7 +148,8 @@ def pairwise_iou(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], size: Pair)
     whole = width_and_height(size, a[0])
     common = overlap(a[0][:, None], a[1][:, None], b[0][None], b[1][None], whole).prod(-1)
     union = a[1].prod(-1)[:, None] + b[1].prod(-1)[None] - common
-    return torch.where(union > 0, common / union, torch.zeros_like(union))
+    some = union > 0
+    return torch.where(some, common / torch.where(some, union, 1), torch.zeros_like(union))  # 0 / 0 has no gradient
 
 
 def nearest(boxes: Tensor, to: Tensor, size: Pair) -> Tensor:

@@ -18,9 +18,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Pair) -> Tensor:
     A window is enlarged by a pixel of its mask on each side, its corners rounded down to pixels, and its mask interpolated. Where it is
     larger than the image it meets itself; the larger value stays.
     """
-    result = masks.new_zeros(len(masks), 1, *size)
     if not len(masks):
-        return result
+        return masks.new_zeros(0, 1, *size)
     enlarged = F.pad(masks, (1, 1, 1, 1))
     scale = enlarged.shape[-1] / masks.shape[-1]
     base = boxes[:, :2].floor()
@@ -29,13 +28,14 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: Pair) -> Tensor:
     start = (centre - half).floor().long()
     extent = ((centre + half).floor().long() - start + 1).clamp(min=1)
     place = base.long() + start
+    pasted, nothing = [], masks.new_zeros(size[0] * size[1])
     for k, ((across, down), (x, y)) in enumerate(zip(extent.tolist(), place.tolist(), strict=True)):
         pixels = F.interpolate(enlarged[k][None], (down, across), mode="bilinear", align_corners=False)[0, 0]
         rows = torch.arange(y, y + down, device=masks.device) % size[0]
         columns = torch.arange(x, x + across, device=masks.device) % size[1]
         index = (rows[:, None] * size[1] + columns).flatten()
-        result[k].view(-1).scatter_reduce_(0, index, pixels.flatten(), "amax")
-    return result
+        pasted.append(nothing.scatter_reduce(0, index, pixels.flatten(), "amax"))
+    return torch.stack(pasted).view(-1, 1, *size)
 
 
 def place_keypoints(heatmaps: Tensor, boxes: Tensor, size: Pair) -> tuple[Tensor, Tensor]:

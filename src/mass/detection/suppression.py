@@ -40,7 +40,7 @@ def suppress(boxes: Tensor, iou_threshold: float, size: Pair, labels: Tensor | N
 
 
 def _greedy(boxes: Tensor, iou_threshold: float, size: Pair) -> Tensor:
-    corner, extent = corner_and_extent(boxes, size)
+    corner, extent = corner_and_extent(boxes.detach(), size)
     alive = torch.ones(len(boxes), dtype=torch.bool)
     for start in range(0, len(boxes), _ROWS):
         rows = slice(start, start + _ROWS)
