@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from mass.detection.detectors.detector import TorusDetector
 from mass.detection.parts import require_own
 from mass.errors import NotEquivariantError
 from mass.functional.origin.select import RULES
+from mass.fx.convert import convert as convert_network
 
 _MODULE = "torchvision.models.detection"
 # torchvision's class, and ours: the module is loaded when one is met, for torchvision is not needed otherwise.
@@ -68,7 +70,8 @@ def convert(
     >>> detector.total_stride, sorted(detector(x)[0])
     ((64, 64), ['boxes', 'labels', 'scores'])
     """
-    if given := [name for name, value in others.items() if value not in (False, 0.0, 8, None, ())]:
+    usual = inspect.signature(convert_network).parameters
+    if given := [name for name, value in others.items() if name not in usual or value != usual[name].default]:
         raise ValueError(
             f"{', '.join(given)}: of networks whose outputs are tensors alone; leave it out for a detector."
         )
@@ -81,7 +84,8 @@ def class_for(detector: nn.Module) -> type[TorusDetector]:
     """What a detector is converted to.
 
     Raises:
-        NotEquivariantError: for a detector of a kind that is not known, or with a way of its own; ValueError: for a converted one.
+        NotEquivariantError: for a detector of a kind that is not known, or with ways of its own that would not be called;
+        ValueError: for a converted one.
     """
     if isinstance(detector, TorusDetector):
         raise ValueError("this detector was converted before; convert the original, once.")  # noqa: TRY004
@@ -92,9 +96,12 @@ def class_for(detector: nn.Module) -> type[TorusDetector]:
         raise NotEquivariantError("", reason, f"convert one of {known}, or its backbone alone")
     file, original = name.split(".")
     kind = getattr(importlib.import_module(f"{_MODULE}.{file}"), original)
-    require_own(detector, kind, ("forward", "postprocess_detections", "compute_loss"))
-    file, ours = _KNOWN[name]
-    return getattr(importlib.import_module(f"mass.detection.detectors.{file}"), ours)
+    file, result = _KNOWN[name]
+    ours = getattr(importlib.import_module(f"mass.detection.detectors.{file}"), result)
+    require_own(detector, kind, ours, ours.mass_called)
+    for part in ours.mass_parts:
+        part.check(detector)
+    return ours
 
 
 def as_example(value: Any) -> Tensor:

@@ -18,6 +18,7 @@ from mass.detection.anchors import check_levels
 from mass.detection.boxes import snap, wrapped
 from mass.detection.dense import Seen, convert_dense, see
 from mass.detection.detectors.images import by_size, check_images, check_targets
+from mass.detection.parts import Part, not_called, of_the_instance
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
 
@@ -30,6 +31,7 @@ class TorusDetector(nn.Module):
     Attributes:
         mass_dense: the converted graph of its dense part, over its own modules.
         mass_rule: by what origins are chosen, and canonical positions (mass.detection.dense).
+        mass_parts: what it reads and does not call as a whole; mass_called: methods of the original that it calls.
         total_stride: what heights and widths must be multiples of.
     """
 
@@ -41,6 +43,8 @@ class TorusDetector(nn.Module):
     proposal_matcher: Any
     box_coder: Any
     needed: tuple[str, ...] = ("boxes", "labels")  # of a target
+    mass_parts: tuple[Part, ...] = ()
+    mass_called: tuple[str, ...] = ()
 
     @staticmethod
     def dense_part(model: Any) -> nn.Module:
@@ -88,7 +92,12 @@ class TorusDetector(nn.Module):
         Returns:
             As the original. A box's first corner lies in the image, its second may lie beyond it
             (`mass.detection.split_at_seam`).
+
+        Raises:
+            NotEquivariantError: for what was changed since conversion and would not be called; TypeError, ValueError: for wrong images and
+                targets.
         """
+        self._check_parts()
         first = next(self.parameters())
         given = check_images(images, self.total_stride, first.device, first.dtype)
         wanted = check_targets(targets, given, self.needed) if self.training else []
@@ -96,6 +105,15 @@ class TorusDetector(nn.Module):
         if not self.training:
             return [self._in_image(found, one) for found, one in zip(self.detect(seen), seen, strict=True)]
         return self.losses(seen, [self._canonical(target, one) for target, one in zip(wanted, seen, strict=True)])
+
+    def _check_parts(self) -> None:
+        """Refuse what was changed since conversion and would not be called."""
+        for part in self.mass_parts:
+            part.check(self)
+        kind: type = type(self)
+        if own := of_the_instance(self, not_called(kind).difference(self.mass_called)):
+            reason = f"the detector has a `{own[0]}` of its own, which a converted detector does not call"
+            raise NotEquivariantError("", reason, "change what `forward` returns instead")
 
     def _see(self, images: list[Tensor]) -> list[Seen]:
         found: list[Seen | None] = [None] * len(images)

@@ -6,19 +6,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.fcos import FCOS, FCOSHead
-from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
-from torchvision.models.detection.ssd import SSD, SSDHead
+from torchvision.models.detection.fcos import FCOS, FCOSClassificationHead, FCOSHead, FCOSRegressionHead
+from torchvision.models.detection.retinanet import (
+    RetinaNet,
+    RetinaNetClassificationHead,
+    RetinaNetHead,
+    RetinaNetRegressionHead,
+)
+from torchvision.models.detection.ssd import SSD, SSDHead, SSDScoringHead
 from torchvision.models.detection.ssdlite import SSDLiteHead
 
 from mass.detection.anchors import Anchors, cells_of
 from mass.detection.boxes import nearest, wrapped
 from mass.detection.dense import Seen
 from mass.detection.detectors.detector import Losses, TorusDetector
+from mass.detection.detectors.shared import TRANSFORM, anchors_of
 from mass.detection.matching import match, one_a_box
-from mass.detection.parts import features, require_type
+from mass.detection.parts import Part, features
 from mass.detection.selection import best_first, keep, of_levels
 from mass.errors import NotEquivariantError
+
+COMMON = (TRANSFORM, anchors_of("anchor_generator"))
 
 
 class DenseRetinaNet(nn.Module):
@@ -26,7 +34,6 @@ class DenseRetinaNet(nn.Module):
 
     def __init__(self, model: RetinaNet) -> None:
         super().__init__()
-        require_type(model.head, "head", RetinaNetHead)
         self.backbone, self.head = model.backbone, model.head
 
     def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
@@ -43,6 +50,12 @@ class TorusRetinaNet(TorusDetector, RetinaNet):
     """RetinaNet on the torus."""
 
     dense_part = DenseRetinaNet
+    mass_parts = (
+        *COMMON,
+        Part("head", (RetinaNetHead,), called=("compute_loss",)),
+        Part("head.classification_head", (RetinaNetClassificationHead,), called=("compute_loss",)),
+        Part("head.regression_head", (RetinaNetRegressionHead,), called=("compute_loss",)),
+    )
 
     def detect(self, seen: list[Seen]) -> list[dict[str, Tensor]]:
         found = []
@@ -73,7 +86,6 @@ class DenseFCOS(nn.Module):
 
     def __init__(self, model: FCOS) -> None:
         super().__init__()
-        require_type(model.head, "head", FCOSHead)
         self.backbone, self.head = model.backbone, model.head
 
     def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
@@ -92,6 +104,12 @@ class TorusFCOS(TorusDetector, FCOS):
     """FCOS on the torus."""
 
     dense_part = DenseFCOS
+    mass_parts = (
+        *COMMON,
+        Part("head", (FCOSHead,), called=("compute_loss",)),
+        Part("head.classification_head", (FCOSClassificationHead,)),
+        Part("head.regression_head", (FCOSRegressionHead,)),
+    )
     center_sampling_radius: float
 
     def _outputs(self, seen: Seen) -> dict[str, Tensor]:
@@ -149,7 +167,6 @@ class DenseSSD(nn.Module):
 
     def __init__(self, model: SSD) -> None:
         super().__init__()
-        require_type(model.head, "head", SSDHead, SSDLiteHead)
         self.backbone, self.head = model.backbone, model.head
         for name, module in self.backbone.named_modules():
             if isinstance(module, nn.Conv2d) and module.stride == (1, 1) and module.padding == (0, 0):
@@ -173,6 +190,13 @@ class TorusSSD(TorusDetector, SSD):
     """SSD and SSDLite on the torus. Default boxes are as large, in pixels, as in images of the model's own size."""
 
     dense_part = DenseSSD
+    mass_parts = (
+        *COMMON,
+        Part("head", (SSDHead, SSDLiteHead)),
+        Part("head.classification_head", (SSDScoringHead,)),
+        Part("head.regression_head", (SSDScoringHead,)),
+    )
+    mass_called = ("compute_loss",)
     score_thresh: float
     nms_thresh: float
     detections_per_img: int

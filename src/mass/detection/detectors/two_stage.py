@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNN
@@ -17,21 +18,23 @@ from torchvision.models.detection.roi_heads import (
     maskrcnn_loss,
 )
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from mass.axes import Pair
 from mass.detection.anchors import Anchors, cells_of
 from mass.detection.boxes import nearest, snap, wrapped
 from mass.detection.dense import Seen
 from mass.detection.detectors.detector import Losses, TorusDetector
+from mass.detection.detectors.shared import TRANSFORM, anchors_of
 from mass.detection.matching import match, target_of
-from mass.detection.parts import features, require_type
+from mass.detection.parts import Part, features
 from mass.detection.pasting import paste_masks, place_keypoints
 from mass.detection.pooling import pooled, unrolled
 from mass.detection.selection import best_first, keep
 from mass.detection.suppression import suppress
 
 Targets = list[dict[str, Tensor]]
+CODING = "encode", "encode_single", "decode_single"  # of a box coder, called here
 
 
 class DenseRCNN(nn.Module):
@@ -39,12 +42,6 @@ class DenseRCNN(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        require_type(model.rpn, "rpn", RegionProposalNetwork)
-        require_type(model.rpn.head, "rpn.head", RPNHead)
-        require_type(model.roi_heads, "roi_heads", RoIHeads)
-        for name in ("box_roi_pool", "mask_roi_pool", "keypoint_roi_pool"):
-            if getattr(model.roi_heads, name, None) is not None:
-                require_type(getattr(model.roi_heads, name), f"roi_heads.{name}", MultiScaleRoIAlign)
         self.backbone, self.rpn = model.backbone, model.rpn
 
     def forward(self, x: Tensor) -> dict[str, Any]:
@@ -62,6 +59,21 @@ class TorusRCNN(TorusDetector):
     """What Faster, Mask and Keypoint R-CNN have in common."""
 
     dense_part = DenseRCNN
+    mass_parts = (
+        TRANSFORM,
+        Part(
+            "rpn",
+            (RegionProposalNetwork,),
+            called=("pre_nms_top_n", "post_nms_top_n", "compute_loss"),
+            holds=(("box_similarity", box_iou),),
+        ),
+        Part("rpn.head", (RPNHead,)),
+        anchors_of("rpn.anchor_generator"),
+        Part("rpn.box_coder", (BoxCoder,), called=CODING),
+        Part("roi_heads", (RoIHeads,), called=("has_mask", "has_keypoint", "subsample")),
+        Part("roi_heads.box_coder", (BoxCoder,), called=CODING),
+        *(Part(f"roi_heads.{name}_roi_pool", (MultiScaleRoIAlign,)) for name in ("box", "mask", "keypoint")),
+    )
     rpn: Any
     roi_heads: Any
 
