@@ -326,11 +326,10 @@ Markdown(tables.moves(run.root))
 # %% [markdown]
 # * Only the first row is a promise, and only there something is exact.
 # * Elsewhere MASS is an ordinary network: half a pixel is a new image with new energies, and a window's border decides
-#   with its interior. In the profile reduced the logits of all networks whose borders wrap move a little more
-#   than the plain network's, circular padding alone included: how much of it is origins that flip is not told apart
-#   here. Under such moves their labels agree about as often as the plain network's or less often, least in crops; no
-#   difference was tested.
-# * Compare rows of the reduced profile: with few images, differences of a few points are chance.
+#   with its interior. No difference in how often labels agree is told from chance, neither to the plain network nor to
+#   circular padding alone; the intervals leave room for a few points either way.
+# * In the profile reduced the logits of all networks whose borders wrap move a little more than the plain network's,
+#   circular padding alone included (mean cosines, not tested).
 
 # %% [markdown]
 # ## Ordinary shifts made circular: a larger canvas

@@ -274,7 +274,9 @@ def _marked(site: Site) -> Effect:
     assert period is not None
     shape, value = site.node.meta["shape"], site.map
     if shape is None:
-        raise site.refuse(f"a marked {site.kind} that returns neither a tensor nor a tuple of tensors", "return a tuple")
+        raise site.refuse(
+            f"a marked {site.kind} that returns neither a tensor nor a tuple of tensors", "return a tuple"
+        )
     if shape and isinstance(shape[0], tuple):
         value = tuple(site.map if len(part) == len(site.shape) else None for part in shape)
     return Effect(value, pair_of(period, len(site.map.dims)), breaks="" if period == 1 else FRAME)
