@@ -54,7 +54,12 @@ def graph(module, shapes=False):
         called = type(module_of(node)).__name__ if node.op == "call_module" else name_of(node)
         called = "" if node.op == "placeholder" else called
         rows.append(
-            (node.name, called, ", ".join(map(str, nodes_in((node.args, node.kwargs)))), *[str(node.meta.get("shape"))] * shapes)
+            (
+                node.name,
+                called,
+                ", ".join(map(str, nodes_in((node.args, node.kwargs)))),
+                *[str(node.meta.get("shape"))] * shapes,
+            )
         )
     return table(rows)
 
