@@ -107,7 +107,7 @@ networks = {
     for recipe in recipes[: len(run.settings.methods)]
 }
 found = {method: disagreement(model, x, shifts) for method, model in networks.items()}
-fig = disagreements(image / 255, found, shifts[0], palette(), data.classes)
+fig = disagreements(image / 255, found, shifts[0], palette())
 run.figure(fig, "disagreement")
 fig
 

@@ -53,7 +53,7 @@ def test_the_graph_shows_what_was_done(converted):
     targets = [str(n.target) for n in converted.graph.nodes]
     assert sum(t.startswith("mass_origin_") for t in targets) == 5
     reads = [n for n in converted.graph.nodes if str(n.target).split(".")[-1] in ("conv1", "maxpool", "0")]
-    assert any("mass_origin" in str(n.args) for n in reads) and converted.total_stride == (32, 32)
+    assert any("mass_origin" in str(n.kwargs.get("origin")) for n in reads) and converted.total_stride == (32, 32)
 
 
 def test_zero_origin_is_the_circular_network(resnet):

@@ -8,7 +8,6 @@ batch size with each image in the same row, because kernels may treat rows diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from mass.axes import Pair
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.comparison import STAYS, OutputComparison
-from mass.evaluate.inputs import ModelInputs, RequireBatches, model_inputs
+from mass.evaluate.inputs import ModelInputs, model_inputs, require_batches
 from mass.evaluate.origins import RecordedOrigin, record_origins
 from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import Shifts, are_all, given_shifts, shifts_to_try, told_apart
@@ -134,8 +133,8 @@ class _Batch:
 
     def run(self, shifts: str | int | Shifts | None, stop: bool, line: Progress) -> _Result:
         """The model on the images, on the same images again, and on them moved."""
-        batches = nullcontext() if hasattr(self.model, "_orig_mod") else RequireBatches(self.inputs.images)
-        with batches, record_origins(self.model, lambda maps, period: (margin(maps, period), maps.shape[2:])) as passes:
+        require_batches(self.model, self.inputs)
+        with record_origins(self.model, lambda maps, period: (margin(maps, period), maps.shape[2:])) as passes:
             self._first(self.inputs.call(self.model))
         origins = passes[0] if passes else []
         maps = [(origin.kept[1][0], origin.kept[1][1]) for origin in origins]

@@ -109,8 +109,20 @@ class ModelInputs:
         return sorted(found or (), key=lambda g: (min(g[0], height - g[0]) + min(g[1], width - g[1]), g))
 
 
-class RequireBatches(TorchFunctionMode):
-    """Refuse what a convolution reads as a single image: its channels were taken for the images of a batch, its rows for channels."""
+def require_batches(model: nn.Module, inputs: ModelInputs) -> None:
+    """Refuse images without a batch axis, whose channels were taken for the images of a batch, and rows for channels.
+
+    Asked by a call of its own, since PyTorch computes attention otherwise while it is listened to, and only where there is a
+    convolution that could read them so.
+    """
+    kind = {3: nn.Conv2d, 4: nn.Conv3d}.get(inputs.images.ndim)
+    if kind is not None and any(isinstance(module, kind) for module in model.modules()):
+        with _Listening(inputs.images):
+            inputs.call(model)
+
+
+class _Listening(TorchFunctionMode):
+    """Refuses what a convolution reads as a single image."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()

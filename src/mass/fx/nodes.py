@@ -18,6 +18,17 @@ _ALIASES = {
 }  # fmt: skip
 
 
+CUTS = (
+    "split",
+    "chunk",
+    "unbind",
+    "tensor_split",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+)  # into parts, as many as the size allows
+
+
 def name_of(node: fx.Node) -> str:
     """The plain name of a called function or method: 'add' for +, += and torch.add_."""
     target: Any = node.target

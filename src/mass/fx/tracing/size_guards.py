@@ -20,13 +20,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from mass.fx.interpreter import plain
-from mass.fx.nodes import cut_along, name_of
+from mass.fx.nodes import CUTS, cut_along, name_of
 from mass.fx.tracing.symbols import Symbol, SymbolAttribute
 from mass.nn.graph.guards import Decision, Make
 from mass.structure import leaves
 
-# Into parts, as many as the size allows.
-_CUTS = ("split", "chunk", "unbind", "tensor_split", "hsplit", "vsplit", "dsplit")
 _SCALARS = (bool, int, float, str, type(None))
 _FACTORIES = ("empty", "zeros", "ones", "full", "arange", "linspace")  # do not know symbols among their arguments
 _LIMITS = ("finfo", "iinfo")  # nor do these: torch.finfo(y.dtype).min
@@ -100,7 +98,7 @@ class SizedTracer(fx.Tracer):
         """How many values a tuple or list has for the example; other inputs must give as many parts of a tensor."""
         number = count(self._value(obj.node))
         node = obj.node
-        if name_of(node) in _CUTS and cut_along(node) != 1:
+        if name_of(node) in CUTS and cut_along(node) != 1:
             self._decided(self.create_proxy("call_function", count, (obj,), {}), number, "")
         return number
 

@@ -6,7 +6,7 @@ import operator
 
 from torch import fx
 
-from mass.fx.nodes import name_of
+from mass.fx.nodes import CUTS, cut_along, name_of
 from mass.fx.rule import operation_of
 
 # They return named pairs of values and indices.
@@ -37,12 +37,21 @@ def spelt_alike(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
+def _along_another_axis(whole: fx.Node) -> bool:
+    """Whether the parts, or some of them, are of images or positions, not of channels."""
+    while whole.target is operator.getitem and isinstance(whole.args[0], fx.Node):
+        whole = whole.args[0]
+    return name_of(whole) in CUTS and cut_along(whole) != 1
+
+
 def tuples_unpacked(traced: fx.GraphModule) -> None:
     """Join the parts of a tuple where the tuple is joined: `torch.cat(y.chunk(2, 1), 1)`. Shapes have been noted."""
     for node in [n for n in traced.graph.nodes if n.op == "call_function" and name_of(n) in _JOINS and n.args]:
         whole = node.args[0]
         shapes = whole.meta["shape"] if isinstance(whole, fx.Node) else None
         if not isinstance(shapes, tuple) or not shapes or not all(isinstance(shape, tuple) for shape in shapes):
+            continue
+        if _along_another_axis(whole):  # of another batch there are other parts
             continue
         parts = []
         for number, shape in enumerate(shapes):
