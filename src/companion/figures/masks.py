@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from torch import Tensor
 
 from companion.figures.common import draw_image
@@ -20,7 +16,6 @@ def disagreements(
     found: dict[str, dict[str, Tensor]],
     shift: tuple[int, int],
     palette: Tensor | None = None,
-    classes: Sequence[str] = (),
 ) -> Figure:
     """A column per method: its mask, the mask of the moved image, moved back, and how often pixels change their label.
 
@@ -28,12 +23,11 @@ def disagreements(
         image: (3, H, W) in [0, 1].
         found: by method, what `companion.measures.dense_outputs.disagreement` returns; the first of its shifts is `shift`.
         palette: colours of the labels (labels, 3) in [0, 1], where they have their own.
-        classes: the labels' names, for a legend of those that occur.
     """
     masks = {method: torch.stack([m["labels"], m["moved"][0]]) for method, m in found.items()}  # (2, H, W) each
-    present = sorted({int(label) for pair in masks.values() for label in pair.unique()})
     if palette is None:
-        palette = torch.tensor(plt.get_cmap("viridis")(torch.linspace(0, 1, present[-1] + 1).numpy()))[:, :3]
+        labels = 1 + max(int(pair.max()) for pair in masks.values())
+        palette = torch.tensor(plt.get_cmap("viridis")(torch.linspace(0, 1, labels).numpy()))[:, :3]
     side = 13 / (len(found) + 1)
     fig, axes = plt.subplots(3, len(found) + 1, figsize=(13, 1.3 + 2.7 * side * image.shape[1] / image.shape[2]))
     draw_image(axes[0, 0], image, "the image")
@@ -45,16 +39,9 @@ def disagreements(
         draw_image(column[0], palette[pair[0]].permute(2, 0, 1), method)
         draw_image(column[1], palette[pair[1]].permute(2, 0, 1))
         draw_image(column[2], found[method]["differs"], f"{shares[method]:.2f}% of pixels")
-    _legend(axes[2, 0], {classes[label]: palette[label] for label in present} if classes else {})
+    axes[2, 0].axis("off")
     fig.suptitle(_told(shares))
     return finished(fig, despine=False)
-
-
-def _legend(axes: Axes, colours: dict[str, Tensor]) -> None:
-    axes.axis("off")
-    handles = [Patch(facecolor=tuple(colour.tolist()), label=name) for name, colour in colours.items()]
-    if handles:
-        axes.legend(handles=handles, loc="center", frameon=False)
 
 
 def _told(shares: dict[str, float]) -> str:
