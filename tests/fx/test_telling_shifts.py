@@ -64,3 +64,21 @@ def test_every_lattice_moves_by_an_odd_number_of_positions(strides, batch, seed)
 
 def test_without_maps_it_lies_between_the_samples():
     assert telling([], (32, 32), (8, 8)) == [between((32, 32), (8, 8))] == [(13, 1)]
+
+
+def test_an_axis_as_long_as_rows_and_columns_is_not_both():
+    """Read off the whole map, a list of 16 numbers stays where it is; it is no map of 16 x 16 because the image is."""
+
+    class Sorted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 1, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return y.cumsum(2)[:, :3, 5], y.mean((2, 3))
+
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(mass.CoordinatesWarning):
+        converted = mass.convert(Sorted().eval(), x)
+    assert mass.certify(converted, x, shifts=8)

@@ -307,7 +307,7 @@ class Gate:
             name = (f"{where}, " if where else "") + (f"output '{path}'" if path else "the output")
             known = observed(theirs[path], moved[path], step, size, axes, self.tolerance) if tells else []
             possible = motions(tuple(y.shape), size, axes)
-            whole = [motion for motion in possible if motion.axes and tuple(y.shape[a] for a in motion.axes) == size]
+            whole = [motion for motion in possible if len(set(motion.axes)) == 2 and motion.shape == size]
             lattice = self.converted.mass_outputs.get(path)
             if tells and not known and lattice is not None and len(lattice.axes) == 2:
                 self._require_own_axes(theirs[path], moved[path], lattice.axes, step, size, name)
