@@ -33,17 +33,9 @@ def loss(root: Path) -> str:
     """What conversion costs before training, image by image, on whole images and on cropped ones."""
     records = _largest(root, "top-1, paired")
     top1 = {(r["input"], r["method"]): r["top1"] for r in _largest(root, "view")}
-    rows = [[r["input"], *_compared(r, *(top1[r["input"], r[side]] for side in _SIDES))] for r in records]
-    columns = [
-        "Images",
-        "Method (top-1 %)",
-        "Against (top-1 %)",
-        "n",
-        "Right in one only, against : method",
-        "Difference",
-    ]
+    columns = ["Images", "Method (top-1 %)", "Against (top-1 %)", "n", "Right in one only, against : method"]
     note = f"MobileNetV2, official weights, no training. {_TESTED} Squashed and cropped images are a family each."
-    return table([*columns, "p", "p (Holm)"], rows, records, note)
+    return _by_input(records, top1, columns, note)
 
 
 def noise(root: Path) -> str:
@@ -64,19 +56,17 @@ def noise(root: Path) -> str:
 
 def moves(root: Path) -> str:
     """Whose labels agree more often under moves that are no circular shift by whole pixels, image by image."""
-    tested = _largest(root, "move, paired")
+    records = _largest(root, "move, paired")
     agree = {(r["input"], r["method"]): r["agreement"] for r in _largest(root, "move")}
-    rows = [[r["input"], *_compared(r, *(agree[r["input"], r[side]] for side in _SIDES))] for r in tested]
-    columns = [
-        "Two views",
-        "Method (labels agree, %)",
-        "Against",
-        "n",
-        "Agree in one only, against : method",
-        "Difference",
-    ]
+    columns = ["Two views", "Method (labels agree, %)", "Against", "n", "Agree in one only, against : method"]
     note = f"MobileNetV2, official weights; both methods see the same views. {_TESTED} One family."
-    return table([*columns, "p", "p (Holm)"], rows, tested, note)
+    return _by_input(records, agree, columns, note)
+
+
+def _by_input(records: list[Record], shares: dict[tuple[str, str], float], columns: list[str], note: str) -> str:
+    """Paired tests as a table, what was asked about in front; shares by that and the method."""
+    rows = [[r["input"], *_compared(r, *(shares[r["input"], r[side]] for side in _SIDES))] for r in records]
+    return table([*columns, "Difference", "p", "p (Holm)"], rows, records, note)
 
 
 _TESTED = "Percentage points with 95% interval, McNemar's exact test, Holm's correction."
