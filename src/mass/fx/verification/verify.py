@@ -277,15 +277,8 @@ class Gate:
             return None
 
     def _outputs(
-        self,
-        probes: Probes,
-        inputs: Inputs,
-        plain: Any,
-        shifts: list[Pair],
-        ours: list[Any],
-        further: bool = True,
-        where: str = "",
-    ) -> None:
+        self, probes: Probes, inputs: Inputs, plain: Any, shifts: list[Pair], ours: list[Any], further: bool = True, where: str = "",
+    ) -> None:  # fmt: skip
         """Every output moves as the plain network's does under multiples of the total stride, and so under all shifts.
 
         Args:
