@@ -144,15 +144,3 @@ def test_other_detectors_name_their_backbone(resnet):
         mass.convert(detector, X)
     detector.backbone = mass.convert(detector.backbone, X, verify=False)
     assert isinstance(detector.backbone, nn.Module) and detector(X).shape[1] == 64
-
-
-def test_gradients_by_autograd_not_by_transforms(converted):
-    parameters = dict(converted.named_parameters())
-
-    def loss(given):
-        return torch.func.functional_call(converted, given, (X,)).sum()
-
-    found = torch.autograd.grad(loss(parameters), list(parameters.values()))
-    assert all(gradient.isfinite().all() for gradient in found)
-    with pytest.raises(mass.NotEquivariantError, match="torch.func.grad and its like cannot differentiate"):
-        torch.func.grad(loss)(parameters)

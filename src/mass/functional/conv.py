@@ -18,7 +18,7 @@ from torch import Tensor
 from mass import native
 from mass.axes import Pair, pair_of, triple_of
 from mass.functional.depthwise import depthwise, serves
-from mass.functional.forward_mode import in_forward_mode
+from mass.functional.derivatives import takes_derivatives
 from mass.functional.kernels import conv2d, conv3d
 from mass.functional.padding import circular_pad, sample, window_pads, wrap_frames
 
@@ -62,7 +62,7 @@ def _is_recorded(x: Tensor) -> bool:
         torch.is_grad_enabled()
         and type(x) is Tensor
         and not torch.compiler.is_compiling()
-        and not in_forward_mode()
+        and not takes_derivatives()
         and not torch._C._are_functorch_transforms_active()
         and torch._C._autograd._top_saved_tensors_default_hooks(False) is None
     )

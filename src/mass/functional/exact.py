@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mass import native
-from mass.functional.forward_mode import in_forward_mode
+from mass.functional.derivatives import takes_derivatives
 
 
 def power_of_two_scale(largest: Tensor, bits: int) -> Tensor:
@@ -99,7 +99,7 @@ def exact_mean(x: Tensor, dims: tuple[int, ...] = (2, 3), keepdim: bool = False)
     if fused or native.unobserved(x):
         mean = _mean(x, axes)
     else:
-        mean = _with_tangent(x, axes) if in_forward_mode() else _exact_mean(x, axes)
+        mean = _with_tangent(x, axes) if takes_derivatives() else _exact_mean(x, axes)
     return mean if keepdim else mean.squeeze(axes)
 
 

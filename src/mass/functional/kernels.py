@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mass.axes import Pair, Triple
-from mass.functional.forward_mode import in_forward_mode
+from mass.functional.derivatives import takes_derivatives
 from mass.functional.padding import laid_out_as
 
 _SCRAP = 16  # outputs that a matrix product computes alike, and that take its tail
@@ -49,7 +49,7 @@ def _calls_onednn(x: Tensor) -> bool:
         _HAS_ONEDNN
         and not torch.compiler.is_compiling()
         and type(x) is Tensor
-        and not in_forward_mode()
+        and not takes_derivatives()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

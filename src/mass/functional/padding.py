@@ -15,7 +15,7 @@ from torch import Tensor
 from mass import native
 from mass.axes import Pair
 from mass.errors import as_pair, check_origin
-from mass.functional.forward_mode import in_forward_mode
+from mass.functional.derivatives import takes_derivatives
 from mass.functional.shift import move, shift
 
 Sizes = int | tuple[int, ...]  # an int or a pair, as torch's modules keep it
@@ -199,7 +199,7 @@ def circular_pad(x: Tensor, pad: tuple[int, int, int, int], origin: Tensor | Non
     narrow = min(pad) >= 0 and max(left, right) <= width and max(top, bottom) <= height
     if narrow and unobserved:  # the first call of an operator imports the compiler, which takes seconds
         return _wrap(x, left, right, top, bottom, origin)
-    if narrow and not in_forward_mode():
+    if narrow and not takes_derivatives():
         by_places = torch.compiler.is_compiling() and not native.called_when_compiled(x)
         return _Indexed.apply(x, pad, origin, (1, 1)) if by_places else _pad(x, *pad, origin)
     x = x if origin is None else shift(x, origin)

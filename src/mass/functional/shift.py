@@ -17,7 +17,7 @@ from torch import Tensor
 from mass import native
 from mass.axes import POSITIONS, on_maps
 from mass.errors import check_batch, check_map, check_origin
-from mass.functional.forward_mode import in_forward_mode
+from mass.functional.derivatives import takes_derivatives
 
 
 def gather(x: Tensor, origin: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def shift(x: Tensor, origin: Tensor) -> Tensor:
         return on_maps(lambda maps: shift(maps, origin), x, POSITIONS[x.ndim])
     if native.unobserved(x, origin):
         return move(x, origin)
-    return gather(x, origin) if in_forward_mode() else _shift(x, origin)
+    return gather(x, origin) if takes_derivatives() else _shift(x, origin)
 
 
 def restore(x: Tensor, origin: Tensor) -> Tensor:

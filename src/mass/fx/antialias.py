@@ -28,6 +28,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
 from mass.fx.network.converted import Converted
+from mass.fx.network.stored import mark_stored
 from mass.fx.nodes import is_in_place, module_of, name_of
 from mass.fx.rule import Site, operation_of
 from mass.fx.rules.conv import conv
@@ -111,6 +112,7 @@ def sample_by(
         verify_trace(model, traced, example)
     _Densely(traced, make, replaced, wraps, example.values[0].device).run(example)
     traced.mass_positional, traced.mass_antialiased = example.positional(model), True
+    mark_stored(traced)
     set_modes(traced, modes_of(model))
     return traced
 

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, fx, nn
-from torch._C._functorch import TransformType
 from torch.fx.graph_module import _format_import_block, reduce_graph_module
 from torch.package import sys_importer
 
@@ -28,6 +27,7 @@ from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
 from mass.fx.network.output_lattice import OutputLattice
 from mass.fx.network.places import Places
+from mass.fx.network.stored import mark_stored
 from mass.nn.evaluating import modes_of, set_modes
 
 
@@ -45,6 +45,7 @@ class Converted(fx.GraphModule):
         mass_graph_inputs: the graph's inputs, in the order of the example.
         mass_evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
         mass_calls: of containers whose inside is in the graph.
+        mass_stored: paths of modules and names of attributes that the model assigns in forward (mass.fx.network.stored).
         mass_places: the modules that must stay where they are.
         mass_networks: further methods of the model, each converted, by name (`methods=`).
         mass_example_shape: of the first input that it was converted with; () until then.
@@ -64,6 +65,7 @@ class Converted(fx.GraphModule):
     mass_positional: tuple[str, ...] = ()
     mass_graph_inputs: tuple[str, ...] = ()
     mass_calls: tuple[Call, ...] = ()
+    mass_stored: frozenset[tuple[str, str]] = frozenset()
     mass_places: Places | None = None
     mass_networks: Mapping[str, Converted] = MappingProxyType({})
     mass_example_shape: tuple[int, ...] = ()
@@ -87,7 +89,6 @@ class Converted(fx.GraphModule):
         @functools.wraps(generated)
         def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
             if not torch.compiler.is_compiling():
-                _refuse_transforms()
                 if self.mass_places is not None:
                     self.mass_places.check(self)
                 for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
@@ -192,6 +193,7 @@ class Converted(fx.GraphModule):
     def mass_stand_for(self, model: nn.Module, image: Tensor, positional: tuple[str, ...]) -> None:
         """Be called as the model is, that image say, and have its training flags, in what conversion made too."""
         self.mass_example_shape, self.mass_positional = tuple(image.shape), positional
+        mark_stored(self)
         set_modes(self, modes_of(model))
 
     def mass_become(self, original: type) -> None:
@@ -277,17 +279,6 @@ def _at(root: nn.Module, path: str) -> nn.Module:
     for name in filter(None, path.split(".")):
         root = root._modules[name]  # type: ignore[assignment]
     return root
-
-
-def _refuse_transforms() -> None:
-    """`torch.func.vmap` knows the library's operators, `torch.func.grad` takes no operator of one's own."""
-    if torch.autograd.forward_ad._current_level >= 0:
-        reason = "forward-mode derivatives are lost in the operators of a converted network"
-        raise NotEquivariantError("", reason, "use torch.autograd.grad")
-    stack = torch._C._functorch.get_interpreter_stack() if torch._C._are_functorch_transforms_active() else None
-    if any(level.key() in (TransformType.Grad, TransformType.Jvp) for level in stack or ()):
-        reason = "torch.func.grad and its like cannot differentiate the operators of a converted network"
-        raise NotEquivariantError("", reason, "use torch.autograd.grad, on torch.func.functional_call if need be")
 
 
 def _keep_whole(tracer: Any) -> None:

@@ -7,8 +7,6 @@ import random
 import re
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import without_hooks
 from mass.fx.rule import operation_of_module
 from mass.fx.tracing import size_guards
+from mass.fx.tracing.attributes import attributes_kept
 from mass.fx.tracing.dropout import follow_training
 from mass.fx.tracing.example import Example, Inputs, as_example
 from mass.fx.tracing.size_guards import SizedTracer, as_modules
@@ -177,43 +176,6 @@ def _adopt_state(traced: fx.GraphModule, original: nn.Module) -> None:
         traced.register_buffer(name, tensor, persistent=False)
 
 
-@contextmanager
-def _attributes_kept(model: nn.Module) -> Iterator[None]:
-    """What a model remembers of a call (`self.shape = x.shape`) is forgotten where it would be a symbol.
-
-    Raises:
-        NotEquivariantError: where that is a buffer, which counts in what the model computes later.
-    """
-    before = [(m, dict(m.__dict__)) for m in model.modules()]
-    held = [(v, copy.copy(v)) for _, attributes in before for v in attributes.values() if type(v) in (list, dict)]
-    buffers = [(name, m, dict(m._buffers)) for name, m in model.named_modules()]
-    try:
-        yield
-        for place, module, kept in buffers:
-            for name in kept:
-                if packed(module._buffers.get(name)).nodes:
-                    reason = (
-                        f"buffer '{f'{place}.{name}'.lstrip('.')}' is assigned in forward, and a graph assigns none"
-                    )
-                    remedy = "write into it (self.x.copy_(…)), or mark the module's class with mass.mark_leaf"
-                    raise NotEquivariantError("", reason, remedy)
-    finally:
-        for _, module, kept in buffers:
-            module._buffers.update({name: kept[name] for name in kept if packed(module._buffers.get(name)).nodes})
-        for container, then in held:  # `self.features.append(y)`
-            if packed(container).nodes:
-                container.clear()
-                container.extend(then) if isinstance(container, list) else container.update(then)
-        for module, attributes in before:
-            for name, value in list(module.__dict__.items()):
-                if value is attributes.get(name) or not packed(value).nodes:
-                    continue
-                if name in attributes:
-                    module.__dict__[name] = attributes[name]
-                else:
-                    del module.__dict__[name]
-
-
 def _drawn() -> tuple[str, ...]:
     """The states of the generators of random numbers that a forward may draw from."""
     numpy = sys.modules.get("numpy")
@@ -226,8 +188,12 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     tracer = _Tracer(example, opaque)
     drawn = _drawn()
     try:
-        with _attributes_kept(model), leaving_autocast() as left:
+        with attributes_kept(model) as stored, leaving_autocast() as left:
             graph = tracer.trace(model)
+        while (
+            next(iter(reversed(graph.nodes))).op != "output"
+        ):  # a stored `x.shape` becomes a node when it is read
+            graph.erase_node(next(iter(reversed(graph.nodes))))
         if model.training and drawn != _drawn():
             reason = f"{type(model).__name__} draws random numbers while it is traced, and they would stay what they were then"
             remedy = (
@@ -257,6 +223,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
     traced.mass_calls, traced.mass_leaves_autocast = tuple(tracer.calls), frozenset(left)
+    traced.mass_stored = frozenset(stored)
     if "mass_output" in model._modules:  # belongs to the graph
         del model.mass_output
     return traced
@@ -327,6 +294,7 @@ def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
     original.eval()
     if not difference:
         follow_training(original, traced, traced_training)
+        traced.mass_stored |= traced_training.mass_stored
         pairs = zip(_signature(traced), _signature(traced_training), strict=False)
         difference = next((f"in evaluation: {one[:80]}" for one, other in pairs if one != other), "")
     if difference and trains:

@@ -1,4 +1,4 @@
-"""Forward-mode derivatives: the tangent that PyTorch's reverse mode implies, <w, J v> = <J^T w, v>, however it is asked for."""
+"""Derivatives by torch.func and dual numbers are those of `backward()`: the same gradients, and <w, J v> = <J^T w, v>."""
 
 import pytest
 import torch
@@ -9,12 +9,14 @@ import mass
 from mass.baselines import APS, FLC, LPS, TIPS, DDAC2d, PolyphaseScores
 from mass.functional.conv import circular_conv
 from mass.functional.exact import exact_mean
+from mass.functional.origin.symmetrise import symmetrise
 from mass.functional.padding import circular_pad
 from mass.nn.conv import CircularConv2d
 from mass.nn.conv_transpose import CircularConvTranspose2d
 from mass.nn.exact import ExactGroupNorm
 
 ORIGIN = torch.tensor([[1, 2], [7, 0]])
+SYMMETRIC = torch.rand(2, 1, 4, 8, generator=torch.Generator().manual_seed(8)).repeat(1, 1, 2, 1)
 KERNEL = torch.randn(3, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
 
 
@@ -44,6 +46,7 @@ FUNCTIONS = {
     "canvas": lambda x: mass.canvas(x, 12, "mean", (3, 1)),
     "signals": lambda x: circular_conv(x[:, :, 0], KERNEL, None, 2, 1),
     "unpooling": unpooled,
+    "symmetrise": lambda x: symmetrise(x, SYMMETRIC.to(x.dtype)),
 }
 MODULES = {
     "MassConv2d": lambda: mass.MassConv2d(4, 3, 3, 2, 1),
@@ -94,6 +97,23 @@ def test_forward_is_reverse(name, dtype):
         assert torch.allclose(
             (w * tangent).sum(), (transposed * v).sum(), rtol=1e-3 if dtype == torch.float32 else 1e-9
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", [*FUNCTIONS, *MODULES])
+def test_gradients_of_torch_func(name, dtype):
+    """By torch.func.grad and vjp, and by grad for every image under vmap."""
+    if name == "signals" and dtype == torch.float32:
+        pytest.skip("its kernel is float64")
+    function, x = made(name, dtype), numbers(2, 4, 8, 8, dtype=dtype)
+    w = numbers(*function(x).shape, seed=2, dtype=dtype)
+    (expected,) = torch.autograd.grad((w * function(again := x.clone().requires_grad_())).sum(), again)
+    tolerances = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {}
+    assert torch.allclose(torch.func.grad(lambda x: (w * function(x)).sum())(x), expected, **tolerances)
+    assert torch.allclose(torch.func.vjp(function, x)[1](w)[0], expected, **tolerances)
+    many = torch.vmap(torch.func.grad(lambda x, factor: factor * (w * function(x)).sum()), (None, 0))
+    found = many(x, torch.tensor([1.0, -2.0], dtype=dtype))
+    assert torch.allclose(found, torch.stack((expected, -2 * expected)), **tolerances)
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "MassConv2d", "MassMaxPool2d", "BlurPool", "APS", "ExactGroupNorm"])
