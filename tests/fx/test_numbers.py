@@ -41,7 +41,7 @@ def test_what_follows_from_the_batch_is_no_constant(name):
     network = mass.convert(model, X)
     assert torch.allclose(network(X), model(X), atol=1e-5)
     for images in (X[:1], torch.cat((X, X))):
-        with pytest.raises(ValueError, match="the model would decide otherwise at this size"):
+        with pytest.raises(ValueError, match="the model would decide otherwise for this input"):
             network(images)
 
 

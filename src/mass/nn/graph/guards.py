@@ -1,4 +1,4 @@
-"""Guards: what was decided by the size of the example must stay decided so, and what is made must follow the size."""
+"""Guards: what was decided by the size or dtype of the example must stay decided so, and what is made must follow the size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class Decision(nn.Module):
-    """What a model decided by the example's size; other sizes must lead it to the same.
+    """What a model decided by the example's size or dtype; other inputs must lead it to the same.
 
     >>> Decision(False, "0 != 0")(0)
     >>> Decision(False, "0 != 0")(1)
     Traceback (most recent call last):
-    ValueError: the model would decide otherwise at this size than for the example it was converted with (it found \
-0 != 0 False); convert it with an example of this size.
+    ValueError: the model would decide otherwise for this input than for the example it was converted with (it found \
+0 != 0 False); convert it with an example of this size and dtype.
     """
 
     _is_impure = True  # to torch.fx: nobody reads what it returns
@@ -27,8 +27,8 @@ class Decision(nn.Module):
     def forward(self, value: Any) -> None:
         if type(self.outcome)(value) != self.outcome:
             raise ValueError(
-                "the model would decide otherwise at this size than for the example it was converted with "
-                f"(it found {self.question} {self.outcome}); convert it with an example of this size."
+                "the model would decide otherwise for this input than for the example it was converted with "
+                f"(it found {self.question} {self.outcome}); convert it with an example of this size and dtype."
             )
 
     def extra_repr(self) -> str:
