@@ -113,6 +113,12 @@ def check_origin(origin: Tensor, x: Tensor) -> Tensor:
     return origin if origin.device == x.device else origin.to(x.device)
 
 
+def check_module(model: object) -> None:
+    """Refuse what is no `torch.nn.Module`, a function say."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+
+
 def check_counts(**counts: int) -> None:
     """Refuse arguments that are not ints of at least 1."""
     for name, count in counts.items():

@@ -26,7 +26,12 @@ def mark_leaf(module_class: type[nn.Module], period: int | str = 1) -> type[nn.M
     True
     """
     if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
-        raise TypeError(f"mark_leaf takes a subclass of torch.nn.Module, got {module_class!r}.")
+        got = (
+            f"an instance of one, {type(module_class).__name__}"
+            if isinstance(module_class, nn.Module)
+            else repr(module_class)
+        )
+        raise TypeError(f"mark_leaf takes a subclass of torch.nn.Module, got {got}.")
     if not ((isinstance(period, str) and period.isidentifier()) or _is_period(period)):
         raise ValueError(f"period must be an int of at least 1 or an attribute's name, got {period!r}.")
     _marked[module_class] = period

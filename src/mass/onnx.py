@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_map
 
+from mass.errors import check_module
 from mass.families import family_of
 from mass.functional.origin.select import BITS
 from mass.functional.shift import gather
+from mass.fx.network.converted import Converted
+from mass.fx.network.door import why_not
 from mass.fx.tracing.example import as_example
 from mass.nn.graph.alignment import Symmetrise
 
@@ -96,11 +99,16 @@ def export(
         The `torch.onnx.ONNXProgram`.
 
     Raises:
-        ImportError: without the packages onnx and onnxscript (`pip install "mass-equivariance[onnx]"`).
-        ValueError: for a model of which any part is in training mode, another rule, one that blends, averages over symmetries or is
+        ImportError: without the packages onnx and onnxscript (in a clone of the project, `pip install ".[onnx]"`).
+        ValueError: for a size that the total stride does not divide, a model of which any part is in training mode, another rule, one that blends, averages over symmetries or is
             equivariant in depth; for other axes than the batch in `dynamic_shapes`.
-        TypeError: for `dynamic_axes`.
+        TypeError: for a model in which nothing is MASS's, and for `dynamic_axes`.
     """
+    check_module(model)
+    if not isinstance(model, Converted) and not any(type(m).__module__.startswith("mass.") for m in model.modules()):
+        raise TypeError(
+            f"{type(model).__name__} holds nothing of MASS; give what mass.convert returned, or export it with torch.onnx.export."
+        )
     if (family := family_of(model)) is not None:
         raise ValueError(
             f"{family.name} returns as many boxes as it finds, and what it does with lists of images is no graph of tensors; "
@@ -121,7 +129,10 @@ def export(
         raise ValueError(f"{what} is in training mode; call model.eval() first.")
     if "dynamic_axes" in options:
         raise TypeError("dynamic_axes is not read; give dynamic_shapes, ({0: 'batch'},) for a batch of any size.")
-    exported = _exported(model, as_example(example_input).values, dynamic_shapes)
+    inputs = as_example(example_input).values
+    if isinstance(model, Converted) and (reason := why_not(inputs[0], model.mass_example_shape, model.total_stride)):
+        raise ValueError(f"{reason}.")
+    exported = _exported(model, inputs, dynamic_shapes)
     table = torch.export.default_decompositions()
     table[torch.ops.mass.select_origin.default] = _select_origin
     table[torch.ops.mass.shift.default] = gather

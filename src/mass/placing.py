@@ -50,7 +50,7 @@ def canvas(
 
     Raises:
         ValueError: for a canvas smaller than the image, an unknown fill, values that are not as many as channels.
-        TypeError: for what is no map of floating-point values, an `at` that is no pair of ints.
+        TypeError: for what is no map of floating-point values, a fill of another type, an `at` that is no pair of ints.
 
     >>> x = torch.zeros(1, 1, 4, 4)
     >>> x[..., 1, 1] = 1.0
@@ -85,6 +85,8 @@ def _ground(x: Tensor, fill: str | float | Sequence[float]) -> Tensor:
         if fill not in FILLS:
             raise ValueError(f"unknown fill {fill!r}; choose one of {', '.join(FILLS)}, or give values.")
         return exact_mean(x, keepdim=True) if fill == "mean" else _border(x).median(2).values[..., None, None]
+    if not isinstance(fill, int | float | Sequence | Tensor):
+        raise TypeError(f"fill must be one of {', '.join(FILLS)}, a value or a value for each channel, got {fill!r}.")
     values = [float(fill)] * x.shape[1] if isinstance(fill, int | float) else [float(value) for value in fill]
     if len(values) != x.shape[1]:
         raise ValueError(f"fill must be one value or one for each of {x.shape[1]} channels, got {len(values)}.")

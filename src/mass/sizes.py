@@ -62,6 +62,9 @@ def crop_to(y: Tensor, x: Tensor, model: Any) -> Tensor:
         size = x.shape[axis]
         padded = size + -size % stride
         if y.shape[axis] % padded and padded % y.shape[axis]:
-            raise ValueError(f"expected a map of an image of size {padded}, padded, got {tuple(y.shape)}.")
+            raise ValueError(
+                f"axis {axis} of a map {tuple(y.shape)} is neither a multiple nor a divisor of {padded}, what an image of size {size} is "
+                f"padded to; give what the model returned for pad_to(x, model)."
+            )
         y = y.narrow(axis, 0, -(-size * y.shape[axis] // padded))
     return y

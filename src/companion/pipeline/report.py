@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 
+from companion.core.command_line import names_given
 from companion.core.errors import Refusal
 from companion.core.files import read_json
 from companion.core.paths import find_root, run_folder
@@ -47,6 +48,7 @@ def report(root: Path) -> str:
 
 def main() -> None:
     """The command line."""
+    names_given(__doc__)
     try:
         print(report(find_root()))
     except Refusal as refusal:

@@ -13,6 +13,7 @@ import textwrap
 from functools import cache
 from pathlib import Path
 
+from companion.core.command_line import names_given
 from companion.core.errors import Refusal
 from companion.core.files import write_atomic
 from companion.core.paths import find_root, source_path
@@ -127,6 +128,7 @@ def _imported(path: Path) -> set[str]:
 
 def main() -> None:
     """The command line."""
+    names_given(__doc__)
     try:
         root = find_root()
         write_atomic(root / PLACE, pipeline(root))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from companion.core.command_line import names_given
 from companion.core.errors import Refusal
 from companion.core.files import write_atomic
 from companion.core.paths import find_root
@@ -79,6 +80,7 @@ def _replaced(text: str, made: str, path: Path) -> str:
 
 def main() -> None:
     """The command line."""
+    names_given(__doc__)
     try:
         root = find_root()
         changed = write(root)

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from companion.core.command_line import names_given
 from companion.core.errors import Refusal
 from companion.core.files import sha256, write_atomic
 from companion.core.paths import find_root
@@ -40,6 +41,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def main() -> None:
     """The command line."""
+    names_given(__doc__)
     try:
         archive = release(find_root())
         print(f"dist/{archive.name}: {archive.stat().st_size / 1e6:.1f} MB; check it with sha256sum -c SHA256SUMS")

@@ -26,6 +26,10 @@ def shift_detections(detections: Detections, shift: Pair, size: Pair) -> dict[st
     Raises:
         KeyError: where there are no boxes.
     """
+    if "boxes" not in detections:
+        raise KeyError(
+            f"'boxes' are not among the detections of this image, which hold {', '.join(detections) or 'nothing'}."
+        )
     boxes = shift_boxes(detections["boxes"], shift, size)
     moved = {**detections, "boxes": boxes}
     if "masks" in detections:

@@ -20,7 +20,7 @@ class Outcome(enum.Enum):
     IDENTICAL = "bit-identical under the shifts that were tried"
     UP_TO_SYMMETRY = "bit-identical, up to the input's own translation symmetry"
     ROUNDING = "the same numbers, rounded differently"
-    OTHER_PHASE = "other numbers: the model selects a different sampling phase"
+    OTHER_PHASE = "other numbers: a different sampling phase is selected, or borders show"
     STAYED = "an output with the image's rows and columns is not shifted"
     NOT_FINITE = "NaN or infinity"
     NONDETERMINISTIC = "other numbers without any shift"
@@ -67,6 +67,9 @@ class ComparedOutput:
 @dataclass
 class Certificate:
     """What `certify` found, per image. `bool(certificate)` is the verdict: `assert mass.certify(model, images)`.
+
+    It is true as well for outputs that are bit-identical up to the input's own translation symmetry (`Outcome.UP_TO_SYMMETRY`), where no
+    choice of origins could do better; `certificate.identical.all()` is true only without.
 
     Attributes:
         outcome: what it comes to.
@@ -184,7 +187,10 @@ def _rounding(found: Certificate) -> str:
 
 
 def _other_phase(found: Certificate) -> str:
-    return f"NOT CERTIFIED: {found._changed()} (shift {found.worst}): the model selects a different sampling phase when the image is shifted."
+    return (
+        f"NOT CERTIFIED: {found._changed()} (shift {found.worst}), which is more than rounding: the model selects a different sampling "
+        "phase when the image is shifted, or its borders show (zero padding)."
+    )
 
 
 def _stayed(found: Certificate) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mass.axes import Pair
+from mass.errors import check_module
 from mass.evaluate.certificate import Certificate, ComparedOutput, Outcome
 from mass.evaluate.comparison import STAYS, OutputComparison
 from mass.evaluate.inputs import ModelInputs, model_inputs, require_batches
@@ -79,8 +80,7 @@ def certify(
     >>> certificate.outcome.name, certificate.verdict
     ('CERTIFIED', 'CERTIFIED: bit-identical output for 2 of 2 images under all 16 residues modulo 4 x 4.')
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    check_module(model)
     if (family := family_of(model)) is not None:
         return family.certify(model, images, shifts, stop=stop, progress=progress)
     line, found = Progress(progress), list[_Result]()

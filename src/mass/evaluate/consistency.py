@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mass.errors import check_counts, check_module
 from mass.evaluate.batches import batches, require_finite
 from mass.functional.shift import restore, shift
 from mass.nn.evaluating import evaluating
@@ -36,6 +37,8 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.kind not in ("circular", "zero", "crop"):
             raise ValueError(f"a protocol is 'circular', 'zero' or 'crop', not {self.kind!r}.")
+        if not (isinstance(self.low, int) and isinstance(self.high, int)):
+            raise TypeError(f"shifts are drawn from whole numbers, got {self.low!r} and {self.high!r}.")
         if self.low > self.high or (self.kind != "circular" and self.low < (-self.high if self.kind == "zero" else 0)):
             raise ValueError(f"no shifts of the kind {self.kind!r} lie in {{{self.low}, …, {self.high}}}.")
 
@@ -106,8 +109,9 @@ def consistency(model: nn.Module, images: Tensor | Iterable, protocol: str | Pro
         seed: of the shifts, drawn on the CPU: the same on every device.
 
     Raises:
-        TypeError: a model that returns no tensor, nor one by the name 'out' or 'logits'.
-        ValueError: NaN or infinity in images or outputs, outputs of one class or of another shape, no images, an unknown protocol.
+        TypeError: what is no `torch.nn.Module`, or returns neither a tensor nor a dict; no protocol.
+        ValueError: a dict without an 'out' or 'logits', NaN or infinity in images or outputs, outputs of one class or of another shape,
+            no images, an unknown protocol.
 
     >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> consistency(model, torch.rand(8, 3, 40, 40), "aps")
@@ -117,6 +121,9 @@ def consistency(model: nn.Module, images: Tensor | Iterable, protocol: str | Pro
         if protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}.")
         protocol = PROTOCOLS[protocol]
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"expected the name of a protocol or a Protocol, got {protocol!r}.")
+    check_module(model)
     generator = torch.Generator().manual_seed(seed)
     agree = total = 0
     with evaluating(model):
@@ -135,8 +142,7 @@ def circular_consistency(model: nn.Module, images: Tensor | Iterable, max_shift:
     >>> circular_consistency(flat, torch.rand(8, 3, 16, 16))
     100.0
     """
-    if max_shift < 1:
-        raise ValueError(f"max_shift must be at least 1, got {max_shift}.")
+    check_counts(max_shift=max_shift)
     return consistency(model, images, Protocol("circular", 0, max_shift - 1), seed)
 
 
@@ -155,6 +161,7 @@ def segmentation_consistency(
     """
     if protocol not in ("mass", "lps"):
         raise ValueError(f"unknown protocol {protocol!r}; choose mass or lps.")
+    check_module(model)
     generator = torch.Generator().manual_seed(seed)
     agreement, total = 0.0, 0  # percent, added up
     with evaluating(model):

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mass.axes import Pair
+from mass.errors import check_module
 from mass.nn.graph.alignment import ChoosesOrigin
 
 
@@ -59,6 +60,7 @@ def record_origins(
     >>> torch.equal(passes[1][0].origin, (passes[0][0].origin - torch.tensor([1, 2])) % 2)    # it follows the image
     True
     """
+    check_module(model)
     passes: list[list[RecordedOrigin]] = []
 
     def begin(*_: Any) -> None:

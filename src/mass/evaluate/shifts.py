@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mass.axes import Pair
-from mass.errors import as_pair
+from mass.errors import as_pair, check_counts
 from mass.evaluate.origins import RecordedOrigin
 from mass.fx.network.converted import Converted
 from mass.nn.graph.alignment import ChoosesOrigin, SelectOrigin
@@ -102,19 +102,20 @@ def shifts_to_try(
             return all_residues(size, (32, 32) if size[0] > 1 else (1, 1024))
         return all_residues(size, residues)
     if isinstance(shifts, int):
+        check_counts(shifts=shifts)
         generator = torch.Generator().manual_seed(0)
-        draw = [torch.randint(n, (max(shifts, 0),), generator=generator).tolist() for n in size]
+        draw = [torch.randint(n, (shifts,), generator=generator).tolist() for n in size]
         tried = list(zip(*draw, strict=True))
     else:
         tried = [tuple(pair) if isinstance(pair, Iterable) else () for pair in shifts]
     if not tried:
         raise ValueError("no shifts were given; give at least one, or None for all residues.")
     if any(len(pair) != 2 for pair in tried):
-        raise TypeError(f"{_EXPECTED}.")
+        raise TypeError(f"{_EXPECTED}, [(1, 2)] for one, got {shifts!r}.")
     try:
         pairs = [(operator.index(pair[0]), operator.index(pair[1])) for pair in tried]
     except TypeError as error:
-        raise TypeError(f"{_EXPECTED}, got one of {error}; a circular shift moves by whole pixels.") from error
+        raise TypeError(f"{_EXPECTED}, got {shifts!r}; a circular shift moves by whole pixels.") from error
     if not (isinstance(shifts, int) or in_depth or any(i % size[0] or j % size[1] for i, j in pairs)):
         whole = f"{size[0]} x {size[1]}"
         raise ValueError(

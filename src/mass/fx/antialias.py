@@ -27,9 +27,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
+from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
 from mass.fx.network.stored import mark_stored
-from mass.fx.nodes import is_in_place, module_of, name_of
+from mass.fx.nodes import is_in_place, module_of, name_of, place_of
 from mass.fx.rule import Site, operation_of
 from mass.fx.rules.conv import conv
 from mass.fx.rules.pooling import avg_pool, max_pool
@@ -103,6 +104,9 @@ def sample_by(
         replaced: average poolings of windows no wider than this are replaced by it; None: all.
         wraps: whether dense windows that pad too little to keep rows and columns (2 x 2 without padding, say) wrap around instead,
             for modules that sample what the stride divides.
+
+    Raises:
+        NotEquivariantError: as `antialias`; where it wraps, for a size that the total stride does not divide.
     """
     require_plain(model)
     example = as_example(example_input)
@@ -110,6 +114,8 @@ def sample_by(
     traced = trace(model, example)
     if verify:
         verify_trace(model, traced, example)
+    if wraps and (plan := infer(traced)).indivisible:
+        raise plan.refusals[0][1]
     _Densely(traced, make, replaced, wraps, example.values[0].device).run(example)
     traced.mass_positional, traced.mass_antialiased = example.positional(model), True
     mark_stored(traced)
@@ -153,20 +159,20 @@ class _Densely:
         for node, shape in shapes.items():
             if node.meta["shape"] != shape:
                 reason = f"it would be of shape {node.meta['shape']} instead of {shape}"
-                raise NotEquivariantError(node.name, reason, "report it")
+                raise NotEquivariantError(place_of(node), reason, "report it")
 
     def _site(self, node: fx.Node) -> Site | None:
         """A node as a convolution or pooling of images; None for others. What samples where nobody can look is refused."""
         operation = operation_of(node)
         if name_of(node) == "max_pool2d_with_indices":
-            raise NotEquivariantError(node.name, _INDICES)
+            raise NotEquivariantError(place_of(node), _INDICES)
         if operation is not None and operation.axes == 2 and operation.rule in (conv, max_pool, avg_pool):
             return Site(node, operation, {}, (1, 1))
         module = module_of(node)
         inside = module.modules() if module is not None and operation is None else ()
         if any(isinstance(part, _STRIDED) and max(pair_of(part.stride, 2)) > 1 for part in inside):
             reason = f"{type(module).__name__} could not be traced, and samples inside"
-            raise NotEquivariantError(node.name, reason, "rewrite it so that it can be, or anti-alias it by hand")
+            raise NotEquivariantError(place_of(node), reason, "rewrite it so that it can be, or anti-alias it by hand")
         return None
 
     def _stride(self, site: Site) -> Pair:

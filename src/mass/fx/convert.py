@@ -23,7 +23,7 @@ from mass.fx.network.door import OnlySize
 from mass.fx.network.hooks import drop_traced
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
-from mass.fx.nodes import returned
+from mass.fx.nodes import place_of, returned
 from mass.fx.outputs import about_coordinates
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, as_example
@@ -37,6 +37,8 @@ from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.graph.alignment import SelectOrigin, Symmetrise
 
+_PATHS = 8
+
 
 def convert(
     model: nn.Module,
@@ -46,7 +48,7 @@ def convert(
     verify: bool = True,
     symmetrise: bool = False,
     blend: float | Mapping[str, float] = 0.0,
-    paths: int = 8,
+    paths: int = _PATHS,
     dims: Sequence[int] | None = None,
     methods: Sequence[str] | Mapping[str, Any] = (),
 ) -> Converted:
@@ -194,6 +196,10 @@ def _require_values(model: nn.Module, inputs: Inputs) -> None:
 
 def _check_blend(blend: float | Mapping[str, float], paths: int, origin: str) -> None:
     check_counts(paths=paths)
+    if paths != _PATHS and not blend:
+        raise ValueError(
+            f"paths={paths} says over how many choices to average, and blend is {blend!r}; give blend, or leave paths."
+        )
     for share in blend.values() if isinstance(blend, Mapping) else (blend,):
         if not isinstance(share, int | float) or not 0 <= share < 1:
             raise ValueError(f"blend is a share of the best phase's energy, at least 0 and below 1; got {share!r}.")
@@ -288,7 +294,9 @@ def _symmetrise(module: fx.GraphModule) -> None:
         if positions is None:
             continue
         if positions.digits or positions.fine != (1, 1) or positions.dims != POSITIONS.get(len(node.meta["shape"])):
-            raise NotEquivariantError(node.name, "symmetrise needs outputs at the input's resolution", "leave it False")
+            raise NotEquivariantError(
+                place_of(node), "symmetrise needs outputs at the input's resolution", "leave it False"
+            )
         user = next(user for user in node.users if user is output or user.target == "mass_output")
         with graph.inserting_before(user):
             module.add_submodule("mass_symmetrise", Symmetrise(positions.dims))

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from mass.axes import moving_dims
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, returned, stand_in
+from mass.fx.nodes import module_of, place_of, returned, stand_in
 from mass.fx.outputs import outputs_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
@@ -95,7 +95,7 @@ def _planes(network: Converted, inputs: Inputs) -> dict[fx.Node, tuple[int, int]
         if not isinstance(there, tuple) or len(there) != len(here):
             if depth in here[1:]:
                 reason = f"an output of shape {here}, in which planes cannot be told from other axes: the network takes volumes of {depth} planes alone"
-                raise NotEquivariantError(node.name, reason, "leave dims as it is, or reduce over depth")
+                raise NotEquivariantError(place_of(node), reason, "leave dims as it is, or reduce over depth")
             continue
         grown = [axis for axis, (a, b) in enumerate(zip(here, there, strict=True)) if a != b]
         if not grown:
@@ -104,7 +104,7 @@ def _planes(network: Converted, inputs: Inputs) -> dict[fx.Node, tuple[int, int]
         if len(grown) > 1 or here[axis] % depth or there[axis] != 2 * here[axis] or axis == 0:
             reason = f"an output of shape {here} of a volume of {depth} planes: its own lie at places relative to the plane that is read first"
             raise NotEquivariantError(
-                node.name, reason, "return as many planes as the volume has, or reduce over depth"
+                place_of(node), reason, "return as many planes as the volume has, or reduce over depth"
             )
         found[node] = axis, here[axis] // depth
     return found

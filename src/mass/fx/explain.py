@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from mass.families import family_of
 from mass.fx.infer import infer
-from mass.fx.nodes import name_of
+from mass.fx.nodes import name_of, place_of
 from mass.fx.outputs import about_coordinates
 from mass.fx.plan import Plan
 from mass.fx.tracing.plain import require_plain
@@ -123,5 +123,4 @@ def _period(period: tuple[int, ...]) -> str:
 def _row(node: fx.Node, plan: Plan, period: str, origin: str, changes: str, breaks: str) -> dict[str, str]:
     is_module = node.op == "call_module"
     kind = type(plan.graph.get_submodule(str(node.target))).__name__ if is_module else name_of(node)
-    name = str(node.target) if is_module else node.name
-    return dict(zip(COLUMNS, (name, kind, period, origin, changes, breaks), strict=True))
+    return dict(zip(COLUMNS, (place_of(node), kind, period, origin, changes, breaks), strict=True))

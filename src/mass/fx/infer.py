@@ -16,6 +16,7 @@ from mass.axes import POSITIONS, moving_dims, sizes_along, times
 from mass.errors import NotEquivariantError, sizes_that_do
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
+from mass.fx.nodes import place_of
 from mass.fx.outputs import from_whole_map
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
@@ -45,11 +46,13 @@ def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
             plan.values[node] = Grid((), moving) if moving else None
             if len(shape) == len(first) and not moving:
                 reason = f"a second image of {tuple(shape[d] for d in dims)}, where the first has {plan.image}"
-                plan.refusals.append((node, NotEquivariantError(node.name, reason, "bring both to one size first")))
+                plan.refusals.append(
+                    (node, NotEquivariantError(place_of(node), reason, "bring both to one size first"))
+                )
             elif not moving and not node.meta["real"] and _is_reduced(shape, first):
                 reason = f"it looks like labels of {shape[1:]} for images of {plan.image}, and would not move with them"
                 remedy = "give labels of the images' size, or compute the loss outside of the network"
-                plan.refusals.append((node, NotEquivariantError(node.name, reason, remedy)))
+                plan.refusals.append((node, NotEquivariantError(place_of(node), reason, remedy)))
         elif node.op == "get_attr":
             plan.values[node] = None
         else:
@@ -292,7 +295,7 @@ def _refuse_size(plan: Plan) -> None:
     would = sizes_that_do(given, total)
     reason = f"the map has {name} {size} there, not a multiple of the operation's period {period}"
     remedy = f"the network's total stride is {total} and the input's {name} {given}: {would} would do"
-    plan.refusals.insert(0, (node, NotEquivariantError(node.name, reason, remedy)))
+    plan.refusals.insert(0, (node, NotEquivariantError(place_of(node), reason, remedy)))
 
 
 def _name_sizes(plan: Plan) -> None:

@@ -46,6 +46,11 @@ def module_of(node: fx.Node) -> nn.Module | None:
     return owner.get_submodule(str(node.target))
 
 
+def place_of(node: fx.Node) -> str:
+    """Where a user finds an operation: by the path of the module that is called, else by the node's name."""
+    return str(node.target) if node.op == "call_module" else node.name
+
+
 def returned(graph: fx.Graph) -> list[fx.Node]:
     """The nodes whose values a graph returns, in whatever structure."""
     found = graph.output_node().all_input_nodes

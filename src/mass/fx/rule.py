@@ -23,7 +23,7 @@ from torch import fx, nn
 from mass.axes import POSITIONS, Pair, pair_of
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Grid, stride
-from mass.fx.nodes import concrete, module_of, name_of
+from mass.fx.nodes import concrete, module_of, name_of, place_of
 from mass.marks import marked_period
 
 FROM_FEATURES = "origin from the features"  # what conversion changes
@@ -134,7 +134,7 @@ class Site:
         self.map: Any = next((self.values.get(n) for n in self.node.all_input_nodes if self.values.get(n)), None)
 
     def refuse(self, reason: str, remedy: str = "") -> NotEquivariantError:
-        return NotEquivariantError(self.node.name, reason, remedy)
+        return NotEquivariantError(place_of(self.node), reason, remedy)
 
     def argument(self, name: str, default: Any = None) -> Any:
         """An argument of a functional call; of a module, the attribute of that name."""
@@ -187,7 +187,7 @@ class Site:
         last = isinstance(self.map, Grid) and self.map.dims == POSITIONS.get(rank)
         if last and rank - 1 == axes:
             reason = f"an operation on {axes} axes takes the {self.shape[0]} rows of {self.shape} for channels"
-            raise Outright(self.node.name, reason, "add the batch axis to the example with x[None]")
+            raise Outright(place_of(self.node), reason, "add the batch axis to the example with x[None]")
         if not last or axes not in (None, rank - 2):
             where = f"a map whose rows and columns are not axes 2 and 3 of {self.shape}"
             if axes != 2:
@@ -202,7 +202,7 @@ class Outright(NotEquivariantError):
 def across_images(site: Site) -> Outright:
     """The refusal of an operation that reads one position in several images: their origins differ, and so do those positions."""
     reason = f"'{site.kind}' works across images at each position, and their maps lie at origins of their own"
-    return Outright(site.node.name, reason, "pool over positions before it, or let it work on one image")
+    return Outright(place_of(site.node), reason, "pool over positions before it, or let it work on one image")
 
 
 class UnequalWindows(NotEquivariantError):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import mass
+from companion.core.command_line import names_given
 from companion.core.paths import find_root
 from companion.data.images import labelled_images
 from companion.data.normalisation import normalize
@@ -126,6 +127,7 @@ def shares(found: dict[str, Tensor]) -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
+    names_given(__doc__)
     began = time.monotonic()
     root, moved = find_root(), 150
     images, dataset = labelled_images(1300, CANVASES[0].size)

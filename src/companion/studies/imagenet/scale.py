@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from companion.core.command_line import names_given
 from companion.core.paths import find_root
 from companion.core.published import read_results
 from companion.data.published.imagenet import IMAGES, Listing
@@ -196,6 +197,7 @@ jobs, one a network; without `--dry-run` they are sent.
 
 def main() -> None:
     """Measure decoding and record it."""
+    names_given(__doc__)
     began, root = time.monotonic(), find_root()
     found = decoding()
     print(f"{found['images_per_s']:.0f} images/s")

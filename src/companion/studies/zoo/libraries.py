@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 import mass
 from companion.core.bench import Absent, Member, run_bench
+from companion.core.command_line import names_given
 from companion.core.records import Record
 
 SHIFTS = 4
@@ -187,11 +187,10 @@ def measure(name: str, build: Callable[[], Built]) -> Record:
 
 
 def main() -> None:
-    asked = sys.argv[1:]
+    known = dict(members())
     chosen: Iterator[Member] = (
-        ({"model": name, "seed": 0}, partial(measure, name, build))
-        for name, build in members()
-        if not asked or name in asked
+        ({"model": name, "seed": 0}, partial(measure, name, known[name]))
+        for name in names_given(__doc__, known) or known
     )
     run_bench("libraries", chosen, lambda row: row.get("outcome") or row["reason"])
 

@@ -152,7 +152,8 @@ class Converted(fx.GraphModule):
         try:
             return nn.Module.__call__(self, *args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
-            reason = why_not(self._mass_image(args, kwargs), self.mass_example_shape, self.total_stride)
+            dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
+            reason = why_not(self._mass_image(args, kwargs), self.mass_example_shape, self.total_stride, dtype)
             if not reason or isinstance(error, NotEquivariantError):
                 raise
             raise ValueError(f"{reason}.") from error

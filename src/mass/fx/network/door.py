@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mass.axes import POSITIONS, Pair
@@ -30,13 +31,12 @@ class OnlySize:
             )
 
 
-def why_not(x: Any, example: tuple[int, ...], total_stride: Pair) -> str:
+def why_not(x: Any, example: tuple[int, ...], total_stride: Pair, dtype: torch.dtype | None = None) -> str:
     """What is wrong with an input, where something is; asked when a network failed on it.
 
     Args:
-        x: its first input; example: the shape of the first input that it was converted with.
+        x: its first input; example: the shape of the first input that it was converted with; dtype: of its parameters.
 
-    >>> import torch
     >>> why_not(torch.rand(1, 3, 225, 224), (2, 3, 64, 64), (32, 32))
     'height 225 of the input is not a multiple of the total stride 32; 224 or 256 would do, see mass.pad_to'
     >>> why_not(torch.rand(1, 4, 224, 224), (2, 3, 64, 64), (32, 32))
@@ -57,6 +57,11 @@ def why_not(x: Any, example: tuple[int, ...], total_stride: Pair) -> str:
         if x.shape[axis] % stride or not x.shape[axis]:
             would = sizes_that_do(x.shape[axis], stride)
             return f"{name} {x.shape[axis]} of the input is not a multiple of the total stride {stride}; {would} would do, see mass.pad_to"
+    if dtype is not None and x.dtype != dtype:
+        return f"the input is {x.dtype} and the network's parameters are {dtype}; give it x.to({dtype})"
+    if x.shape[2:] != example[2:]:
+        held, found = (" x ".join(map(str, shape[2:])) for shape in (example, x.shape))
+        return f"the network does not run on inputs of {found}, and was converted with {held}; convert it with an example of the size that it is used at"
     return ""
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mass.axes import pair_of, times
 from mass.fx.lattice import Grid, stride
-from mass.fx.nodes import nodes_in
+from mass.fx.nodes import nodes_in, place_of
 from mass.fx.rule import Effect, Recast, Site, UnequalWindows, rule
 from mass.fx.rules.unpooling import max_pool_with_indices
 from mass.fx.rules.window import is_padded, windowed
@@ -127,7 +127,7 @@ def _adaptive(site: Site, size: Any, average: bool) -> Effect:
         return Effect(None, swap=exact, inputs=(site.input,), change="exact mean" if average else "")
     if site.sizes[0] % out[0] or site.sizes[1] % out[1]:
         reason = f"adaptive pooling of {site.sizes} to {out} has windows of unequal size"
-        raise UnequalWindows(site.node.name, reason).needing(times(stride(site.map.lattice), out))
+        raise UnequalWindows(place_of(site.node), reason).needing(times(stride(site.map.lattice), out))
     period = site.sizes[0] // out[0], site.sizes[1] // out[1]
     cells = CellPool2d(out, average)
     effect = windowed(site, period, False, swap or (OnMaps(cells, (2,)) if axes == 1 else cells))

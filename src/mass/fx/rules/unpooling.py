@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from mass.errors import as_pair
+from mass.fx.nodes import place_of
 from mass.fx.rule import FRAME, Effect, Outright, Site, rule
 from mass.nn.unpooling import PoolIndices, Unpool
 
@@ -20,7 +21,7 @@ def max_pool_with_indices(site: Site) -> Effect:
     """A tuple of maps, the second for an unpooling alone."""
     if site.axes != 2:
         reason = f"{site.kind} returns indices, which are followed for images alone"
-        raise Outright(site.node.name, reason, "return the pooled map alone")
+        raise Outright(place_of(site.node), reason, "return the pooled map alone")
     given = {name: site.argument(name) for name in ("kernel_size", "stride", "padding", "dilation")}
     pool = nn.MaxPool2d(**{name: value for name, value in given.items() if value is not None})
     site.image_axes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mass.errors import check_module
 from mass.fx.network.converted import Converted
 
 
@@ -14,8 +15,7 @@ def require_plain(model: nn.Module) -> None:
     Raises:
         TypeError, ValueError: saying what to take instead.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    check_module(model)
     if isinstance(model, Converted) and not model.mass_antialiased:
         raise ValueError("this model was converted before; convert the original, once.")
     kind = type(model).__name__

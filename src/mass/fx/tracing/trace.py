@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from mass.errors import NotEquivariantError
+from mass.errors import NotEquivariantError, check_module
 from mass.fx.interpreter import Interpreter
 from mass.fx.network.autocast import leaving_autocast
 from mass.fx.network.calls import Call, Moment, packed
@@ -148,7 +148,8 @@ def note_shapes(traced: fx.GraphModule, inputs: Inputs) -> None:
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor))
             first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             reason = f"the model does not run on the example input of shape {shapes}: {first}"
-            raise NotEquivariantError("", reason) from error
+            alone = inputs[0].ndim == 3 and any(isinstance(module, nn.Conv2d) for module in traced.modules())
+            raise NotEquivariantError("", reason, "add the batch axis to an image with x[None]" * alone) from error
 
 
 def shape_of(value: Any) -> Any:
@@ -190,9 +191,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     try:
         with attributes_kept(model) as stored, leaving_autocast() as left:
             graph = tracer.trace(model)
-        while (
-            next(iter(reversed(graph.nodes))).op != "output"
-        ):  # a stored `x.shape` becomes a node when it is read
+        while next(iter(reversed(graph.nodes))).op != "output":  # a stored `x.shape` becomes a node when it is read
             graph.erase_node(next(iter(reversed(graph.nodes))))
         if model.training and drawn != _drawn():
             reason = f"{type(model).__name__} draws random numbers while it is traced, and they would stay what they were then"
@@ -259,8 +258,7 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
         NotEquivariantError: what could not be traced, and how to mark it as a leaf.
     """
     example = as_example(example_input)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module, got {type(model).__name__}.")
+    check_module(model)
     if hooked := next((name for name, p in model.named_parameters() if p._backward_hooks), ""):
         remedy = "remove it, convert the model, and register it on the parameter of that name"
         raise NotEquivariantError("", f"'{hooked}' has a hook on its gradient, and PyTorch copies none", remedy)

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import returned
+from mass.fx.nodes import place_of, returned
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.recording import Recorder
 from mass.nn.evaluating import evaluating
@@ -39,7 +39,7 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
     for node in converted.graph.nodes:
         if spans := _spans_its_map(node, recorder.kept):
             reason = f"its window spans its map along axes {spans}, and with borders that wrap it would fit at every position"
-            raise NoLongerFits(node.name, reason, PAD)
+            raise NoLongerFits(place_of(node), reason, PAD)
     for node in returned(converted.graph):
         y, shape = recorder.kept.get(node.name), node.meta.get("shape")
         if not isinstance(y, Tensor) or not shape or tuple(y.shape) == shape:
@@ -48,11 +48,11 @@ def check_runs(converted: Converted, inputs: Inputs) -> None:
             reason = (
                 f"nothing is left of it, {tuple(y.shape)}, when borders wrap and every stride s gives H / s outputs"
             )
-            raise NoLongerFits(node.name, reason, PAD)
+            raise NoLongerFits(place_of(node), reason, PAD)
         positions = node.meta.get("positions")
         if positions is None or all(shape[axis] == 1 for axis in positions.dims):
             reason = f"the model returns {shape}, and with borders that wrap, where every stride s gives H / s outputs, it would be {tuple(y.shape)}"
-            raise NoLongerFits(node.name, reason, PAD)
+            raise NoLongerFits(place_of(node), reason, PAD)
 
 
 def _spans_its_map(node: fx.Node, kept: dict[str, Any]) -> tuple[int, ...]:

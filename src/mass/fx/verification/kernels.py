@@ -15,7 +15,7 @@ from mass import native
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Probing
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of
+from mass.fx.nodes import module_of, place_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
 from mass.motion import cancelled, distance
@@ -61,6 +61,6 @@ class _Twice(Probing):
                 f"in {found.dtype} its compiled kernel differs from PyTorch's code by {difference:.2g} (of {scale:.2g})"
             )
             raise NotEquivariantError(
-                n.name, reason, "report it; with MASS_NATIVE=0 in the environment PyTorch does the work"
+                place_of(n), reason, "report it; with MASS_NATIVE=0 in the environment PyTorch does the work"
             )
         return found

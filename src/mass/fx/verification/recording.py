@@ -11,6 +11,7 @@ from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Probing
 from mass.fx.lattice import Positions
+from mass.fx.nodes import place_of
 from mass.fx.verification.shifts import Lattice
 from mass.motion import cancelled, distance
 from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
@@ -97,5 +98,5 @@ class Comparer(Probing):
     def _refusal(self, node: fx.Node, how: str) -> NotEquivariantError:
         reason = f"after a circular shift of the input by {self.t} {how}"
         return NotEquivariantError(
-            node.name, reason, "the operation does not commute with shifts as its rule or mark says"
+            place_of(node), reason, "the operation does not commute with shifts as its rule or mark says"
         )

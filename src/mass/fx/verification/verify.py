@@ -27,6 +27,7 @@ from mass.axes import Dims, Pair
 from mass.errors import NotEquivariantError, as_pair
 from mass.fx.interpreter import copies
 from mass.fx.network.converted import Converted
+from mass.fx.nodes import place_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.batches import require_apart
 from mass.fx.verification.beside import require_moving
@@ -185,7 +186,7 @@ class Gate:
         try:
             reference.run(*inputs)
         except RuntimeError as error:
-            failed = next(n.name for n in self.traced.graph.nodes if n.name not in reference.kept)
+            failed = next(place_of(n) for n in self.traced.graph.nodes if n.name not in reference.kept)
             first = str(error).splitlines()[0].rstrip(".")
             reason = (
                 f"the plain network does not run when borders wrap and every stride s gives H / s outputs ({first})"
@@ -233,12 +234,12 @@ class Gate:
                 reason = (
                     f"with origins at zero it gives {tuple(found.shape)}, the plain network {tuple(expected.shape)}"
                 )
-                raise NotEquivariantError(name, reason, remedy)
+                raise NotEquivariantError(place_of(nodes[name]), reason, remedy)
             difference, scale = distance(expected, found)
             read = [reference.kept.get(n.name) for n in nodes[name].all_input_nodes]
             if not difference <= max(self.tolerance * scale, cancelled(self.tolerance, read)):
                 reason = f"with origins at zero it differs from the plain network, its borders circular, by {difference:.2g} (of {scale:.2g})"
-                raise NotEquivariantError(name, reason, remedy)
+                raise NotEquivariantError(place_of(nodes[name]), reason, remedy)
         self._same_outputs(reference.kept["output"], recorder.kept["output"])
 
     def _same_outputs(self, plain: Any, rewritten: Any, where: str = "") -> None:

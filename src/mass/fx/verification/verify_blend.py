@@ -13,7 +13,7 @@ from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
 from mass.fx.network.blending import Blend, Blending, batch_rows
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import returned
+from mass.fx.nodes import place_of, returned
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
 from mass.fx.verification.recording import Recorder
@@ -66,7 +66,7 @@ def _require_means(converted: Converted, rows: Mapping[fx.Node, Any], values: Ma
             reason = "blending averages maps that were moved back, and this one stays at the origin that was chosen"
         else:
             continue
-        raise NotEquivariantError(node.name, reason, _REMEDY)
+        raise NotEquivariantError(place_of(node), reason, _REMEDY)
 
 
 class Replay(Interpreter):

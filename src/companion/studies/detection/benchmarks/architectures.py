@@ -13,7 +13,6 @@ the converted detector takes, as a multiple of torchvision's, in CPU time, passe
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +30,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 
 import mass
 from companion.core.bench import run_bench
+from companion.core.command_line import names_given
 from companion.core.records import Record
 from companion.measures.shifts import random_shifts
 from mass.detection import same_detections
@@ -168,7 +168,7 @@ def _told(row: Record) -> str:
 
 
 def main() -> None:
-    names = sys.argv[1:] or DETECTORS
+    names = names_given(__doc__, DETECTORS) or DETECTORS
     keys = {name: {"model": name, "size": LARGE.get(name, SIDE), "seed": 0} for name in names}
     run_bench("detectors", ((key, partial(measure, name)) for name, key in keys.items()), _told)
 
