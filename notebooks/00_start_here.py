@@ -57,8 +57,8 @@ _ = ax.legend(loc="lower right")
 # %% [markdown]
 # One line jumps from pixel to pixel: the network samples another phase of the image, and the pipes of an organ are not
 # far from a row of columns. Even a shift by 32, the total stride, does not bring it back, because zero padding marks
-# the border and what lies there has changed. The other line is flat, and not nearly flat: the logits are the same
-# *bits*, and `mass.certify` says so of your own images.
+# the border and what lies there has changed. The other line is flat, and not nearly flat: the logits are
+# *bit-identical*, and `mass.certify` says so of your own images.
 
 # %%
 print(mass.certify(converted, x, shifts=8))

@@ -137,8 +137,9 @@ fig
 # %% [markdown]
 # ## Refusals
 #
-# What cannot be made equivariant is refused, with the operation, the reason and the way out. AlexNet pools
-# its last map to 6 x 6 windows of unequal size, which no shift of the input can respect:
+# What cannot be made equivariant is refused, with the operation, the reason and the way out. With borders that
+# wrap, AlexNet's last map has 7 x 7 positions at 224 pixels, and its pooling into 6 x 6 cells windows of unequal size,
+# which no shift of the input can respect. (At 192 pixels the map has 6 x 6, and it converts.)
 
 # %%
 mass.explain(torchvision.models.alexnet(), torch.zeros(1, 3, 224, 224))
@@ -182,9 +183,9 @@ pd.DataFrame(rows).set_index("network")
 # %% [markdown]
 # ## Certificates: all residues
 #
-# A converted network's answer can depend on a shift only through its residue modulo the total stride: 32 x 32 = 1,024
-# cases, and then nothing is left to sample. `mass.certify` without a number tries them all, each with a random multiple
-# of 32 added, and only then says CERTIFIED.
+# What a converted network chooses depends on a shift only through its residue modulo the total stride: 32 x 32 = 1,024
+# cases. `mass.certify` without a number tries them all, each with a random multiple of 32 added (of these it is a
+# sample: kernels could tell them apart), and only then says CERTIFIED.
 
 # %% tags=["measures"]
 settings = run.settings

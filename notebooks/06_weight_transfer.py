@@ -163,10 +163,10 @@ Markdown(tables.loss(run.root))
 
 # %% [markdown]
 # * The loss is told from chance in both views, and the larger number is that of cropped images, whose borders cut
-#   through what is shown; whether it is larger there was not tested. Borders that wrap cause nearly all of it; between
-#   the fixed grid and MASS's, and between MASS and APS, no difference is told from chance.
+#   through what is shown; whether it is larger there was not tested. Circular padding alone loses about as
+#   much: between the fixed grid and MASS's, and between MASS and APS, no difference is told from chance.
 # * It is not a constant of the method: on the same images EfficientNet-Lite0 loses several times as much
-#   (`docs/results.md`, Table 3's rows), nearly all of it to borders as well. What fine-tuning recovers is notebook
+#   (`docs/results.md`, Table 3's rows), and so does circular padding alone. What fine-tuning recovers is notebook
 #   07's; on CIFAR-10, three epochs recover most of it and not all (notebook 05).
 
 # %% [markdown]
@@ -281,7 +281,7 @@ pd.DataFrame(shown).T[["top1", "shifted_top1", "consistency"]].astype(float).rou
 # %% [markdown]
 # * Both are as consistent as every rule: 100%.
 # * The network that is left untouched keeps its accuracy wherever the seam is found: compare `plain, in its seam` with
-#   `plain` above, on many images (profile reduced). Nearly all that MASS loses it loses to borders that wrap.
+#   `plain` above, on many images (profile reduced). Circular padding alone loses about as much as MASS.
 # * It lives on an artefact: only a photograph that was shifted *circularly* has a seam inside. A scene that is periodic
 #   by itself has none, and where noise, a crop or a plain background moves the seam, the whole network sees an
 #   image that begins elsewhere.

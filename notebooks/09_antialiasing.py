@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Anti-aliased networks (Zhang, 2019), alone, under MASS, and beside it
 #
-# *Making Convolutional Networks Shift-Invariant Again* (Zhang, 2019), as an article about it tells it, which this
-# project began with and calls its seed: sampling aliases, so blur before you sample. This notebook builds what it
+# *Making Convolutional Networks Shift-Invariant Again* (Zhang, 2019), as an article about it tells it, with which this
+# project began: sampling aliases, so blur before you sample. This notebook builds what it
 # describes, `mass.BlurPool` and `mass.antialias`, and asks of each of its claims what is left of it in measurements:
 # does a filter make networks equivariant, accurate, stable, robust? MASS stands beside it, and on top of it.
 
@@ -46,8 +46,8 @@ from companion.training.sweep import run_all
 # ## The sampling theorem, drawn
 #
 # Max pooling is a maximum at every position and then a sampling of every second one. The first commutes with shifts,
-# the second does not: moved by one value, the seed's own signal pools to something else. A filter between the two makes
-# the two results alike: with a binomial filter of $N + 1$ taps
+# the second does not: moved by one value, the article's own signal pools to something else. A filter between the two
+# makes the two results alike: with a binomial filter of $N + 1$ taps
 #
 # $$\bigl(k * x\bigr)[n] = \sum_{i=0}^{N} 2^{-N} \binom{N}{i}\,x[n - i],
 # \qquad |\hat k(\omega)| = |\cos(\omega / 2)|^N,$$
@@ -86,7 +86,7 @@ pd.DataFrame(errors).set_index("method").map(lambda error: f"{error:.2g}")
 # %% [markdown]
 # * Wider filters leave less. **FLC**, the ideal filter, leaves hardly less than the widest of them when the image moves
 #   by one pixel, and nothing but its rounding when it moves by the layer's own stride.
-# * **TIPS** mixes its four polyphase components by weights that are means over blocks of the *frame*. A shift moves
+# * **TIPS** mixes its four polyphase components by weights that are means over blocks of the *image*. A shift moves
 #   content across blocks: it is not equivariant even by the layer's own stride.
 # * **MASS** is exact, without a filter: its grid moves along.
 #
@@ -226,7 +226,7 @@ published.filters_moved(run.root).round(1)
 # says where the image was cut. (One network a filter, and no test.)
 
 # %% [markdown]
-# ## The seed's own trial
+# ## The article's own trial
 #
 # Its author fine-tuned an anti-aliased ResNet-18 on fewer than 4,000 grey images: test accuracy rose from 95.865% to
 # 97.115%, of one run. Here: plain, anti-aliased, MASS, and MASS over anti-aliasing, from the same weights, over seeds.
@@ -242,15 +242,15 @@ for record in records:
 
 # %%
 print(f"{len(records)} runs on {settings.dataset}, {records[0]['n']:,} images to test")
-print("the seed's:", ", ".join(f"{name} {value}%" for name, value in TRIAL.items()))
+print("the article's:", ", ".join(f"{name} {value}%" for name, value in TRIAL.items()))
 fig = figures.accuracy_and_consistency(records, f"{settings.net} on {settings.dataset}, {settings.epochs} epochs")
 run.figure(fig, "trial")
 fig
 
 # %% [markdown]
 # Other ways to move: by half a pixel, between the positions of any grid, and with zeros moving in, which no circular
-# method promises anything about. Agreement of the two labels, in percent, of the first seed's networks and the first
-# test images (in `reduced` 100).
+# method promises anything about. Agreement of the two labels, in percent, of the networks of the first random
+# seed, and the first test images (in `reduced` 100).
 
 # %% tags=["measures"]
 agree = trial.moved(settings, plans, run.root, run.checkpoints)
@@ -283,7 +283,7 @@ fig
 # Left, means over seeds, in the colours of the right; there a bar is the mean over seeds, and a mark a seed.
 
 # %% [markdown]
-# ## The seed's claims
+# ## The article's claims
 #
 # Each of its claims, our number, and what can be said. A claim about accuracy or consistency is told by a paired test
 # over seeds, corrected for all of the table (Holm); of one seed nothing is decided. Notebook 11 has fine-tuned the same

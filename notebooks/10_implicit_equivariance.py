@@ -11,7 +11,7 @@
 #
 # A convolution moves along with shifts; with rotations and scale it does not. Steerable networks are made to, by
 # filters from a fixed basis. *Implicit Equivariance in Convolutional Networks*, one of the works that this project
-# began with (its seed), keeps filters free and adds a loss instead: pooled layers of a transformed image, transformed
+# began with, keeps filters free and adds a loss instead: pooled layers of a transformed image, transformed
 # back, shall be those of the image. Is that as good? And what comes of it over MASS, which is exact for shifts and
 # knows nothing of rotations?
 #
@@ -121,7 +121,7 @@ run.figure(fig, "learning-curves")
 fig
 
 # %% [markdown]
-# IEN starts slowly: it asks layers to agree before they say anything.
+# IEN starts slowly, probably since it asks layers to agree before they say anything (no run isolates that).
 #
 # ## The central claim: is a basis worse?
 #
@@ -267,14 +267,14 @@ fig
 # ```
 #
 # Constant ones: a network that sees nothing is equivariant to everything. Only $L_{\text{task}}$ keeps it from that,
-# which is why IEN starts slowly.
+# which may be why IEN starts slowly.
 #
 # </details>
 
 # %% [markdown]
 # ## Summary
 #
-# Each claim of the seed beside what was measured at this scale. The seed compares with published numbers of others,
+# Each claim of Khetan et al. beside what was measured at this scale. They compare with published numbers of others,
 # which stay theirs: 0.682% error of escnn's best network on rotated MNIST; 12.74 -> 9.80% of E2CNN on STL-10.
 
 # %%
@@ -286,8 +286,8 @@ Markdown(claims.claims(records, settings, times, certified, tracked))
 #   is not the worse one at this scale; for reflections below the plain one. For scale no difference is told.
 # * That is said of five epochs of the published ninety, of a narrow network, and of images of 16 x 16. IEN learns more
 #   slowly (the curves above); whether it catches up is for the profile `paper` to show.
-# * Mixed groups with fewer channels are not on par here, and IEN's inference is no faster than that of the steerable
-#   network exported to plain convolutions, as it should be: they are the same operations.
-# * Over MASS both hold: shifts certified (on few images), turns learned, less well than without MASS. The loss costs
-#   more accuracy there than without it (the table).
+# * Mixed groups with fewer channels are not on par here, and IEN's inference is not told apart in speed from that of
+#   the steerable network exported to plain convolutions: they are the same operations.
+# * Over MASS both hold: shifts certified (on few images), turns learned. In the table the error of layers is larger
+#   there than without MASS, and the loss costs more accuracy (both untested).
 # * A tracker is not told apart from a plain one by any of it, of three seeds.

@@ -203,7 +203,8 @@ beside.unstated(UNSTATED)
 # %% [markdown]
 # ## Summary
 #
-# * What the paper promises exactly, holds: consistency of 100%, no parameter, weights that transfer.
+# * What the paper promises exactly holds, once branches share origins: consistency of 100%, no parameter, weights that
+#   transfer. Bit by bit it holds on the CPU; on a GPU kernels may round by position (`mass.exact`).
 # * That MASS is more accurate than APS is not borne out: the two are not told apart after 250 epochs, nor after 13, nor
 #   where MobileNetV2's weights are transferred, where both lose to the plain network. APS's code runs on ConvNeXt too;
 #   with what accuracy is not known here.

@@ -426,7 +426,6 @@ def _with_stride(stride):
         (lambda: APS(2)(X, torch.zeros(2, 2)), TypeError, "must be int64, got torch.float32"),
         (lambda: APS(2)(X, torch.zeros(3, 2).long()), ValueError, r"must have shape \(2, 2\)"),
         (lambda: PolyphaseScores(0), ValueError, "channels must be at least 1, got 0"),
-        (lambda: PolyphaseScores(4, hidden=0), ValueError, "hidden must be at least 1, got 0"),
         (lambda: PolyphaseScores(4, temperature=0), ValueError, "temperature must be positive, got 0"),
         (lambda: PolyphaseScores(4)(X[..., 1:]), ValueError, "width 7 is not a multiple of the period 2"),
         (lambda: LPS(0), ValueError, "stride must be at least 1"),

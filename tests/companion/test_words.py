@@ -38,8 +38,8 @@ BANNED = {
 
 
 def prose(markdown: str) -> str:
-    """Without code."""
-    return re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->", " ", markdown, flags=re.DOTALL)
+    """Without code, and without the asterisks that print a word in italics."""
+    return re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->", " ", markdown, flags=re.DOTALL).replace("*", "")
 
 
 def glossary(text: str) -> str:

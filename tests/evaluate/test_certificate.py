@@ -386,7 +386,7 @@ def test_numbers_and_arrays_of_shifts(shifts):
 @pytest.mark.parametrize(
     ("shifts", "error", "message"),
     [
-        ([(0.9, 0.9)], TypeError, "'float' .* a circular shift moves by whole pixels"),
+        ([(0.9, 0.9)], TypeError, r"got \[\(0.9, 0.9\)\]; a circular shift moves by whole pixels"),
         ([(1, 2), (1, 2.0)], TypeError, r"pairs \(rows, columns\) of ints"),
         (torch.tensor([[0.5, 0.5]]), TypeError, "a circular shift moves by whole pixels"),
         (numpy.array([[1.0, 2.0]]), TypeError, "a circular shift moves by whole pixels"),

@@ -87,7 +87,7 @@ class _ApsRewriter(PolyphaseRewriter):
 def convert_to_aps(model: nn.Module, example_input: Any) -> nn.Module:
     """A copy of `model` in which every strided operation is dense and APS samples its output; borders are circular.
 
-    Args, raises: as `mass.convert`. The result has the same `state_dict` keys and 4 times the work in each strided
+    model, example_input and what is raised: as of `mass.convert`; images alone. The result has the same `state_dict` keys and 4 times the work in each strided
     operation of stride 2.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()

@@ -21,7 +21,7 @@ from mass.fx.rule import FRAME, Effect, Site, rule
 
 
 class FLC(nn.Module):
-    """Keep the lowest frequencies, as many as the sampled map has positions.
+    """Keep the lowest frequencies, as many as the sampled map has positions (Grabinski et al., 2022, arXiv 2204.00491).
 
     Args:
         stride: an int or a pair.

@@ -31,12 +31,15 @@ from mass.nn.graph.alignment import ChoosesOrigin
 
 
 class PolyphaseScores(ChoosesOrigin):
-    """Weights of the polyphase components, (B, C, H, W) -> (B, s * s): soft in training, one-hot in evaluation.
+    """Weights of the polyphase components, (B, C, H, W) -> (B, s * s): soft in training, one-hot in evaluation (LPS, Rojas-Gomez et
+    al., 2022).
+
+    >>> PolyphaseScores(4).eval()(torch.rand(2, 4, 8, 8)).sum(1)
+    tensor([1., 1.])
 
     Args:
         channels: of the map.
         stride: an int or a pair.
-        hidden: channels of the scoring network, by default those of the map.
         temperature: of the Gumbel-softmax.
     """
 
@@ -44,17 +47,15 @@ class PolyphaseScores(ChoosesOrigin):
         self,
         channels: int,
         stride: int | tuple[int, int] = 2,
-        hidden: int | None = None,
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        hidden = channels if hidden is None else hidden
-        check_counts(channels=channels, hidden=hidden)
+        check_counts(channels=channels)
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature!r}.")
         self.stride, self.temperature = as_pair(stride, "stride"), temperature
-        self.conv1 = CircularConv2d(channels, hidden, 3, padding=1)
-        self.conv2 = CircularConv2d(hidden, hidden, 3, padding=1)
+        self.conv1 = CircularConv2d(channels, channels, 3, padding=1)
+        self.conv2 = CircularConv2d(channels, channels, 3, padding=1)
 
     def scores(self, x: Tensor) -> Tensor:
         """The mean response of the scoring network to each component, (B, s * s)."""
@@ -144,7 +145,8 @@ class _LpsRewriter(PolyphaseRewriter):
 def convert_to_lps(model: nn.Module, example_input: Any) -> nn.Module:
     """A copy of `model` in which every strided operation is dense and LPS samples its output; borders are circular.
 
-    Args, raises: as `mass.convert`. The scoring networks are new parameters, `mass_origin_….conv1` and `.conv2`, that
+    model, example_input and what is raised: as of `mass.convert`; images alone (LPS, Rojas-Gomez et al., NeurIPS 2022).
+    The scoring networks are new parameters, `mass_origin_….conv1` and `.conv2`, that
     have to be trained; the other `state_dict` keys are the original's.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()

@@ -25,7 +25,7 @@ from mass.nn.conv import CircularConv2d
 
 
 class TIPS(nn.Module):
-    """Mix the polyphase components of each channel by weights read off blocks of the map.
+    """Mix the polyphase components of each channel by weights read off blocks of the map (Saha & Gokhale, 2024, arXiv 2404.07410).
 
     Args:
         channels: of the map.

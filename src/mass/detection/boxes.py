@@ -90,6 +90,9 @@ def wrap(boxes: Tensor, size: Pair) -> Tensor:
 
     Shape: (N, 4) floating point -> (N, 4), float32 or float64.
 
+    Raises:
+        TypeError, ValueError: for what is no tensor of boxes (N, 4).
+
     >>> wrap(torch.tensor([[-10.0, 70.0, 5.0, 80.0]]), (64, 64))    # begins at column 54, goes on to 5 columns behind the seam
     tensor([[54.,  6., 69., 16.]])
     """
@@ -134,6 +137,9 @@ def box_iou(a: Tensor, b: Tensor, size: Pair) -> Tensor:
 
     Returns:
         (N, M). Depends on how boxes lie to each other alone: moving all of them by whole pixels changes no bit.
+
+    Raises:
+        TypeError, ValueError: for what is no tensor of boxes (N, 4).
 
     >>> box_iou(torch.tensor([[60.0, 0.0, 68.0, 8.0]]), torch.tensor([[0.0, 0.0, 4.0, 8.0]]), (64, 64))
     tensor([[0.5000]])

@@ -25,6 +25,10 @@ def shift_detections(detections: Detections, shift: Pair, size: Pair) -> dict[st
 
     Raises:
         KeyError: where there are no boxes.
+
+    >>> found = {"boxes": torch.tensor([[1.0, 2, 5, 9]]), "labels": torch.tensor([3])}
+    >>> shift_detections(found, (0, 3), (64, 64))["boxes"]
+    tensor([[62.,  2., 66.,  9.]])
     """
     if "boxes" not in detections:
         raise KeyError(

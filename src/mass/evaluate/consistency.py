@@ -28,7 +28,15 @@ from mass.nn.evaluating import evaluating
 
 @dataclass(frozen=True)
 class Protocol:
-    """How images are shifted: 'circular', 'zero' or 'crop', by integers drawn from {low, …, high}."""
+    """How images are shifted: 'circular', 'zero' or 'crop', by integers drawn from {low, …, high}.
+
+    Raises:
+        ValueError, TypeError: for another kind, for a range that holds no shifts of it, for fractions.
+
+    >>> flat = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> consistency(flat, torch.rand(8, 3, 16, 16), Protocol("circular", -2, 2))
+    100.0
+    """
 
     kind: str
     low: int

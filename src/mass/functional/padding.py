@@ -38,7 +38,13 @@ def wrap(kernel: int, stride: int = 1, padding: int | str = 0, dilation: int = 1
 def window_pads(
     kernel: Sizes, stride: Sizes, padding: Sizes | str, dilation: Sizes = 1, before: Pair = (0, 0)
 ) -> tuple[int, int, int, int]:
-    """`wrap` on both axes, as (left, right, top, bottom); each argument an int or a pair, padding also a name."""
+    """How far a windowed operation wraps around the borders of a map for H / stride x W / stride outputs: (left, right, top, bottom).
+
+    Each argument is an int or a pair (rows, columns), `padding` also 'same' or 'valid'; a negative number crops.
+
+    >>> window_pads(3, 1, 1), window_pads((3, 7), 2, (1, 3))
+    ((1, 1, 1, 1), (3, 2, 1, 0))
+    """
     sizes, steps, reach = as_pair(kernel, "kernel_size"), as_pair(stride, "stride"), as_pair(dilation, "dilation")
     pads = (padding, padding) if isinstance(padding, int | str) else padding
     return (

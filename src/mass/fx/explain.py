@@ -89,7 +89,7 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     for node in plan.graph.graph.nodes:
         effect = plan.effects.get(node)
         if node in refused:
-            rows.append(_row(node, plan, "", "", "refused", f"{refused[node].reason}"))
+            rows.append(_row(node, plan, "", "", f"refused: {refused[node].reason}", ""))
         elif node in plan.digits and effect is not None:
             root, low = plan.digits[node].find()
             group = str(groups.setdefault(root, len(groups) + 1)) + ("" if low == (1, 1) else f" / {low[0]}")

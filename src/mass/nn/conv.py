@@ -17,6 +17,11 @@ class CircularConv2d(nn.Conv2d):
     """`torch.nn.Conv2d` with circular borders: (B, C, H, W) -> (B, C', H / stride, W / stride), position-independent.
 
     With an `origin` (B, 2) it works on the map moved there.
+
+    >>> import torch
+    >>> conv, x = CircularConv2d(3, 4, 3, padding=1), torch.rand(1, 3, 8, 8)
+    >>> torch.allclose(conv(x.roll(2, 3)), conv(x).roll(2, 3), atol=1e-6)
+    True
     """
 
     before = (0, 0)  # rows and columns padded in front of it, when converted (mass.fx.rules.padding)

@@ -22,7 +22,13 @@ def _check_output_size(x: Tensor, stride: Sequence[int], output_size: Sequence[i
 
 
 class CircularConvTranspose2d(nn.ConvTranspose2d):
-    """`torch.nn.ConvTranspose2d` with circular borders: (B, C, H, W) -> (B, C', stride * H, stride * W)."""
+    """`torch.nn.ConvTranspose2d` with circular borders: (B, C, H, W) -> (B, C', stride * H, stride * W).
+
+    >>> import torch
+    >>> up, x = CircularConvTranspose2d(3, 2, 4, 2, 1), torch.rand(1, 3, 8, 8)
+    >>> torch.allclose(up(x.roll(1, 3)), up(x).roll(2, 3), atol=1e-6)
+    True
+    """
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         _check_output_size(input, self.stride, output_size)

@@ -12,7 +12,12 @@ from mass.functional.exact import exact_batch_norm, exact_group_norm, exact_mean
 
 
 class ExactMean(nn.Module):
-    """`exact_mean` as a module: what global average pooling becomes in a converted network."""
+    """`exact_mean` as a module: what global average pooling becomes in a converted network, (B, C, H, W) -> (B, C, 1, 1).
+
+    >>> x = torch.rand(1, 3, 8, 8)
+    >>> torch.equal(ExactMean()(x), ExactMean()(x.roll((3, 5), (2, 3))))
+    True
+    """
 
     def __init__(self, dims: tuple[int, ...] = (2, 3), keepdim: bool = True, dtype: torch.dtype | None = None) -> None:
         super().__init__()
@@ -37,7 +42,12 @@ class ExactSum(ExactMean):
 
 
 class ExactGroupNorm(nn.GroupNorm):
-    """`torch.nn.GroupNorm` with exact statistics."""
+    """`torch.nn.GroupNorm` with exact statistics, (B, C, …) -> the same.
+
+    >>> norm, x = ExactGroupNorm(2, 4), torch.rand(1, 4, 8, 8)
+    >>> torch.equal(norm(x.roll(3, 2)), norm(x).roll(3, 2))
+    True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return exact_group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -16,6 +16,10 @@ class CircularMaxPool2d(nn.MaxPool2d):
     """`torch.nn.MaxPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride).
 
     With an `origin` (B, 2) it works on the map moved there.
+
+    >>> import torch
+    >>> CircularMaxPool2d(3, 2, 1)(torch.tensor([[[[0.0, 0.0, 0.0, 5.0]] * 2]]))      # the last column is beside the first
+    tensor([[[[5., 5.]]]])
     """
 
     before = (0, 0)
@@ -32,6 +36,11 @@ class CircularAvgPool2d(nn.AvgPool2d):
     """`torch.nn.AvgPool2d` with circular borders: (B, C, H, W) -> (B, C, H / stride, W / stride).
 
     With an `origin` (B, 2) it works on the map moved there.
+
+    >>> import torch
+    >>> x = torch.arange(4.0).expand(1, 1, 2, 4)
+    >>> CircularAvgPool2d(2)(x, torch.tensor([[0, 1]]))      # of columns 1 and 2, and of 3 and 0
+    tensor([[[[1.5000, 1.5000]]]])
     """
 
     before = (0, 0)

@@ -18,6 +18,11 @@ class CircularDownsample(nn.Module):
         factor: of rows and of columns.
         mode: as `torch.nn.functional.interpolate`.
         size: that it gives, where the model names one: maps of another size would need another factor, and are refused.
+
+    Shape: (B, C, H, W) -> (B, C, H / factor, W / factor).
+
+    >>> CircularDownsample((2, 2), "nearest")(torch.rand(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
     """
 
     def __init__(self, factor: Pair, mode: str, size: Pair | None = None) -> None:
@@ -37,6 +42,12 @@ class CircularUpsample(nn.Module):
     With a `size` the factor follows from it, else it is the example's.
 
     Args: as `CircularDownsample`.
+
+    Shape: (B, C, H, W) -> (B, C, factor * H, factor * W).
+
+    >>> up, x = CircularUpsample((2, 2), "bilinear"), torch.rand(1, 3, 8, 8)
+    >>> torch.equal(up(x.roll(1, 3)), up(x).roll(2, 3))
+    True
     """
 
     def __init__(self, factor: Pair, mode: str, size: Pair | None = None) -> None:

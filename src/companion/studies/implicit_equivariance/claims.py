@@ -1,4 +1,4 @@
-"""The seed's claims beside what was measured: each a sentence, a number with its n and interval, and a verdict."""
+"""The claims of Khetan et al. (2021) beside what was measured: each a sentence, a number with its n and interval, and a verdict."""
 
 from __future__ import annotations
 

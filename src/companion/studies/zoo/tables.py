@@ -7,6 +7,7 @@ from pathlib import Path
 from companion.core.markdown import table
 from companion.core.published import read_results
 from companion.core.records import Record
+from companion.studies.zoo.libraries import members
 
 
 def zoo(root: Path) -> str:
@@ -63,4 +64,6 @@ def libraries(root: Path) -> str:
     refused = [f"{r['model']} ({r['reason'].rstrip('.')})" for r in records if not r["converts"]]
     note = "Small configurations, random weights; every output, and the loss where labels are taken, under 4 random circular shifts of noise. "
     note += f"Not converted: {'; '.join(refused) or 'none'}."
+    if missing := [name for name, _ in members() if name not in {r["model"] for r in records}]:
+        note += f" Not measured, for the package was not there: {', '.join(missing)}."
     return table(["Library", "Converts", "Bit-identical, float32", "Converted"], rows, records, note)
