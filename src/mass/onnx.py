@@ -129,9 +129,14 @@ def export(
         raise ValueError(f"{what} is in training mode; call model.eval() first.")
     if "dynamic_axes" in options:
         raise TypeError("dynamic_axes is not read; give dynamic_shapes, ({0: 'batch'},) for a batch of any size.")
-    inputs = as_example(example_input).values
-    if isinstance(model, Converted) and (reason := why_not(inputs[0], model.mass_example_shape, model.total_stride)):
-        raise ValueError(f"{reason}.")
+    example = as_example(example_input)
+    inputs = example.values
+    if isinstance(model, Converted):
+        if reason := why_not(inputs[0], model.mass_example_shape, model.total_stride):
+            raise ValueError(f"{reason}.")
+        by_name = dict(zip(example.keywords, inputs[len(inputs) - len(example.keywords) :], strict=True))
+        if len(by_name) == len(inputs):
+            inputs = tuple(by_name[name] for name in model.mass_graph_inputs)
     exported = _exported(model, inputs, dynamic_shapes)
     table = torch.export.default_decompositions()
     table[torch.ops.mass.select_origin.default] = _select_origin

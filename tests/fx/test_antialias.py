@@ -256,7 +256,7 @@ X = images(16)
         (nn.Conv2d(3, 4, 3), X, 3, mass.NotEquivariantError, "nothing in this model samples by the stride of a convolution or pooling; take the model as it is"),
         (nn.AdaptiveAvgPool2d(1), X, 3, mass.NotEquivariantError, "nothing in this model samples"),
         (nn.AvgPool2d(16), X, 3, mass.NotEquivariantError, "nothing in this model samples"),
-        (nn.Sequential(Opaque(), nn.ReLU()), X, 3, mass.NotEquivariantError, "node '_0': Opaque could not be traced, and samples inside"),
+        (nn.Sequential(Opaque(), nn.ReLU()), X, 3, mass.NotEquivariantError, "node '0': Opaque could not be traced, and samples inside"),
         (Indexed(), X, 3, mass.NotEquivariantError, "node 'max_pool2d.*': max pooling that returns indices"),
         (Coarse(), images(15), 3, mass.NotEquivariantError, "an average pooling that rounds sizes up; build the model with ceil_mode=False"),
         (Halving(), X, 3, mass.NotEquivariantError, "MaxPool2d leaves one position here, and samples by its stride at another call; give each"),

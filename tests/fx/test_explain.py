@@ -27,9 +27,7 @@ def test_resnet50():
 def test_a_refusal_is_explained():
     table = mass.explain(torchvision.models.vgg11(), X)
     assert not table.convertible
-    assert (
-        "refused: adaptive pooling" in table.rows[-1]["changes"] and not table.rows[-1]["breaks the plain model"]
-    )
+    assert "refused: adaptive pooling" in table.rows[-1]["changes"] and not table.rows[-1]["breaks the plain model"]
     assert table.summary.startswith("Cannot be converted: 1 refusal; the first, node 'avgpool'")
 
 

@@ -29,7 +29,6 @@ from mass.axes import Pair, pair_of
 from mass.errors import NotEquivariantError, check_counts, check_map
 from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
-from mass.fx.network.stored import mark_stored
 from mass.fx.nodes import is_in_place, module_of, name_of, place_of
 from mass.fx.rule import Site, operation_of
 from mass.fx.rules.conv import conv
@@ -39,7 +38,6 @@ from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.blurpool import BlurPool
-from mass.nn.evaluating import modes_of, set_modes
 
 Filter = Callable[[int, Pair], nn.Module]  # (channels, stride) -> a module that filters and samples
 _ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardtanh", "silu", "gelu", "mish", "elu", "celu", "selu",
@@ -117,9 +115,8 @@ def sample_by(
     if wraps and (plan := infer(traced)).indivisible:
         raise plan.refusals[0][1]
     _Densely(traced, make, replaced, wraps, example.values[0].device).run(example)
-    traced.mass_positional, traced.mass_antialiased = example.positional(model), True
-    mark_stored(traced)
-    set_modes(traced, modes_of(model))
+    traced.mass_antialiased = True
+    traced.mass_stand_for(model, example.values[0], example.positional(model))
     return traced
 
 

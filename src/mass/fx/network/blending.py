@@ -77,12 +77,14 @@ class Blending(Interpreter):
         self.returned = set(returned(module.graph))
         self.chosen: dict[str, Tensor] = {}
         self.batch, self.averaged = 0, False
+        first = next(str(n.target) for n in module.graph.nodes if n.op == "placeholder")
+        self.image_name = getattr(module, "mass_image", "") or first
 
     def run_node(self, n: fx.Node) -> Any:
         if not self.averaged and (n.op == "output" or n.target == "mass_output"):
             self._average()
         result = super().run_node(n)
-        if not self.batch and isinstance(result, Tensor):  # the images, first of the inputs
+        if n.op == "placeholder" and str(n.target) == self.image_name:
             self.batch = len(result)
             self.image = torch.arange(self.batch, device=result.device)
             self.weight = torch.ones(self.batch, dtype=torch.float64, device=result.device)

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import types
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
@@ -18,10 +19,10 @@ from torch.package import sys_importer
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
-from mass.fx.network.autocast import require_no_autocast
+from mass.fx.network.arguments import bound, image_of, order_inputs, signature_of
 from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
-from mass.fx.network.door import OnlySize, why_not
+from mass.fx.network.door import OnlySize, other_size, why_not
 from mass.fx.network.hooks import Hooked, has_hooks, rebind_hooks
 from mass.fx.network.likeness import Own, class_like, importable
 from mass.fx.network.methods import follow
@@ -29,6 +30,10 @@ from mass.fx.network.output_lattice import OutputLattice
 from mass.fx.network.places import Places
 from mass.fx.network.stored import mark_stored
 from mass.nn.evaluating import modes_of, set_modes
+from mass.nn.graph.entrance import Entrance
+
+_BLENDS = "a network that blends has as many rows as an image has near ties, which no compiler can know"
+_MARK = "mark the module that reads self.training with mass.mark_leaf"
 
 
 class Converted(fx.GraphModule):
@@ -42,7 +47,8 @@ class Converted(fx.GraphModule):
         mass_outputs: where its outputs lie, by their paths (`OutputLattice`): read by `mass.output_origins`.
         mass_fixed: arguments of the model that are no inputs of the converted network, with their values.
         mass_positional: the model's arguments that may be given by position; () until it is converted: the graph's inputs.
-        mass_graph_inputs: the graph's inputs, in the order of the example.
+        mass_graph_inputs: the graph's inputs, in the order of the example, and of the model's arguments once it is converted.
+        mass_image: the name of the example's first input.
         mass_evaluation_only: why it was converted for evaluation alone: what the model computes otherwise in training; or ''.
         mass_calls: of containers whose inside is in the graph.
         mass_stored: paths of modules and names of attributes that the model assigns in forward (mass.fx.network.stored).
@@ -64,6 +70,7 @@ class Converted(fx.GraphModule):
     mass_fixed: Mapping[str, Any] = MappingProxyType({})
     mass_positional: tuple[str, ...] = ()
     mass_graph_inputs: tuple[str, ...] = ()
+    mass_image: str = ""
     mass_calls: tuple[Call, ...] = ()
     mass_stored: frozenset[tuple[str, str]] = frozenset()
     mass_places: Places | None = None
@@ -82,24 +89,52 @@ class Converted(fx.GraphModule):
         return object.__new__(types.new_class(base.__name__, (base,), {}, lambda d: d.update(_of_one_network=True)))
 
     def recompile(self) -> Any:
-        """Generated code calls operations alone; here it looks whether all is in its place, and runs containers' hooks."""
+        """Generated code calls operations alone; here it is looked whether all is in its place, and containers' hooks run.
+
+        Here and not in `__call__`, which compilers of what holds the network pass over.
+        """
         code = super().recompile()
         generated: Any = type(self).forward
+        me = weakref.ref(self)
+
+        def refused() -> str:
+            """Asked when this is compiled, and it is compiled anew where modules were replaced."""
+            try:
+                if (network := me()) is not None:
+                    network._mass_require_places()
+            except NotEquivariantError as refusal:
+                return str(refusal).rstrip(".")
+            return ""
+
+        def before_export() -> None:
+            if (network := me()) is not None:
+                network._mass_before_export()
+
+        refused._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's decorator, which imports the compiler
+        for module in self._modules.values():
+            if isinstance(module, Entrance):
+                module.before_export = before_export
 
         @functools.wraps(generated)
         def forward(self: Converted, *args: Any, **kwargs: Any) -> Any:
-            if not torch.compiler.is_compiling():
-                if self.mass_places is not None:
-                    self.mass_places.check(self)
-                for tracer in {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}:
+            self._mass_require_modes()
+            if torch.compiler.is_compiling():
+                if reason := refused():
+                    raise NotEquivariantError("", reason)
+                args, kwargs = bound(self, args, kwargs)
+            else:
+                self._mass_require_places()
+                tracers = {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}
+                for tracer in tracers:
                     _keep_whole(tracer)
+                if all(
+                    getattr(tracer, "gives_example", False) for tracer in tracers
+                ):  # others give the graph's inputs in its order
+                    args, kwargs = bound(self, args, kwargs)
             hooked = any(has_hooks(_at(self, call.path)) for call in self.mass_calls)
             if self.mass_blend is not None:
                 if torch.compiler.is_compiling():
-                    reason = (
-                        "a network that blends has as many rows as an image has near ties, which no compiler can know"
-                    )
-                    raise NotEquivariantError("", reason, "compile one that was converted without blend")
+                    raise NotEquivariantError("", _BLENDS, "compile one that was converted without blend")
                 if hooked:
                     reason = "hooks on containers cannot be run while a network blends: an image is several rows there"
                     raise NotEquivariantError("", reason, "register them on modules inside, or convert without blend")
@@ -108,6 +143,7 @@ class Converted(fx.GraphModule):
                 return self._mass_interpreted(Hooked(self, self.mass_calls), *args, **kwargs)
             return generated(self, *args, **kwargs)
 
+        forward.__signature__ = signature_of(self)  # type: ignore[attr-defined]
         type(self).forward = forward
         return code
 
@@ -123,44 +159,54 @@ class Converted(fx.GraphModule):
         given.apply_defaults()
         return interpreter.run(*given.args)
 
+    def _mass_require_places(self) -> None:
+        """Refuse a network in which modules were replaced where maps pass."""
+        if self.mass_places is not None:
+            self.mass_places.check(self)
+
+    def _mass_require_modes(self) -> None:
+        """Refuse parts in a mode that the network was not converted for; compilers read it, and compile anew where a mode changes."""
+        if self.mass_evaluation_only:
+            for call in self.mass_calls:
+                if _at(self, call.path).training:
+                    reason = f"'{call.path}' is in training mode, and the network was {self._mass_why_evaluation}"
+                    raise NotEquivariantError("", reason, _MARK)
+
+    @property
+    def _mass_why_evaluation(self) -> str:
+        return f"converted for evaluation alone: in training the model computes something else ({self.mass_evaluation_only})"
+
+    def _mass_before_export(self) -> None:
+        """An exporter runs the graph alone."""
+        self._mass_require_places()
+        self._mass_require_modes()
+        if self.mass_blend is not None:
+            raise NotEquivariantError("", _BLENDS, "export one that was converted without blend")
+        if hooked := next((call.path for call in self.mass_calls if has_hooks(_at(self, call.path))), ""):
+            raise NotEquivariantError(
+                "", f"hooks on '{hooked}' would not be in an export", "remove them, or register them on modules inside"
+            )
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the original; arguments that the example left at their defaults are fixed.
 
         Raises:
             TypeError: for another value of these, and for arguments that the model does not have.
+            ValueError: for an input that the network does not take, and why.
         """
-        given_so = self.mass_positional[: len(args)]
-        in_place = (
-            not any(name in self.mass_fixed for name in given_so) and given_so == self.mass_graph_inputs[: len(args)]
-        )
-        if self.mass_graph_inputs and len(given_so) == len(args) and not in_place:
-            args, kwargs = (), dict(zip(given_so, args, strict=True)) | kwargs
-        for name in [name for name in kwargs if name in self.mass_fixed]:
-            given, fixed = kwargs.pop(name), self.mass_fixed[name]
-            if given is not fixed and not (isinstance(given, bool | int | float | str) and given == fixed):
-                got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else repr(given)
-                raise TypeError(
-                    f"{name} is {fixed!r} in this converted network, got {got}; convert the model with an example "
-                    f"that gives it: a dict of arguments, or a tuple."
-                )
-        if self.mass_only_size is not None:
-            self.mass_only_size.require(self._mass_image(args, kwargs))
-        if self.mass_leaves_autocast:
-            require_no_autocast(self.mass_leaves_autocast)
         if torch.compiler.is_compiling() or not self.mass_example_shape:
             return nn.Module.__call__(self, *args, **kwargs)
         try:
             return nn.Module.__call__(self, *args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
-            reason = why_not(self._mass_image(args, kwargs), self.mass_example_shape, self.total_stride, dtype)
+            image, example = image_of(self, args, kwargs), self.mass_example_shape
+            reason = why_not(image, example, self.total_stride, dtype)
+            if not reason and not isinstance(error, ValueError):  # one of ours says more
+                reason = other_size(image, example)
             if not reason or isinstance(error, NotEquivariantError):
                 raise
             raise ValueError(f"{reason}.") from error
-
-    def _mass_image(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What it is given for its first input, by place or by name."""
-        return args[0] if args else kwargs.get(next(str(n.target) for n in self.graph.nodes if n.op == "placeholder"))
 
     def mass_run_method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """One of the model's further methods that were converted."""
@@ -194,6 +240,8 @@ class Converted(fx.GraphModule):
     def mass_stand_for(self, model: nn.Module, image: Tensor, positional: tuple[str, ...]) -> None:
         """Be called as the model is, that image say, and have its training flags, in what conversion made too."""
         self.mass_example_shape, self.mass_positional = tuple(image.shape), positional
+        self.mass_image = self.mass_graph_inputs[0]
+        order_inputs(self)
         mark_stored(self)
         set_modes(self, modes_of(model))
 
@@ -264,8 +312,7 @@ class Converted(fx.GraphModule):
     def train(self, mode: bool = True) -> Self:
         """As `torch.nn.Module.train`; refused where the model computes something else in training than was converted."""
         if mode and self.mass_evaluation_only:
-            reason = f"converted for evaluation alone: in training the model computes something else ({self.mass_evaluation_only})"
-            raise NotEquivariantError("", reason, "mark the module that reads self.training with mass.mark_leaf")
+            raise NotEquivariantError("", self._mass_why_evaluation, _MARK)
         return super().train(mode)
 
 

@@ -59,10 +59,20 @@ def why_not(x: Any, example: tuple[int, ...], total_stride: Pair, dtype: torch.d
             return f"{name} {x.shape[axis]} of the input is not a multiple of the total stride {stride}; {would} would do, see mass.pad_to"
     if dtype is not None and x.dtype != dtype:
         return f"the input is {x.dtype} and the network's parameters are {dtype}; give it x.to({dtype})"
-    if x.shape[2:] != example[2:]:
-        held, found = (" x ".join(map(str, shape[2:])) for shape in (example, x.shape))
-        return f"the network does not run on inputs of {found}, and was converted with {held}; convert it with an example of the size that it is used at"
     return ""
+
+
+def other_size(x: Tensor, example: tuple[int, ...]) -> str:
+    """That an input is not of the example's size, where it is not; asked when PyTorch itself failed on it.
+
+    >>> other_size(torch.rand(1, 3, 32, 32), (2, 3, 16, 16))
+    'the network does not run on inputs of 32 x 32, and was converted with 16 x 16; convert it with an example of the size that it is used at'
+    """
+    if x.shape[2:] == example[2:]:
+        return ""
+    held, found = (" x ".join(map(str, shape[2:])) for shape in (example, x.shape))
+    remedy = "convert it with an example of the size that it is used at"
+    return f"the network does not run on inputs of {found}, and was converted with {held}; {remedy}"
 
 
 def _shape(example: tuple[int, ...]) -> str:

@@ -42,6 +42,7 @@ class SizedTracer(fx.Tracer):
     """An `fx.Tracer` that answers what does not depend on values from an example."""
 
     proxy_buffer_attributes = True  # what is computed from buffers follows them, as it follows parameters
+    gives_example = True  # and calls a converted network in the example's order
 
     def __init__(self, inputs: tuple[Any, ...] = ()) -> None:
         super().__init__()

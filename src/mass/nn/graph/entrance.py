@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,16 +18,36 @@ class Entrance(nn.Module):
     before (`roll` of an image whose channels lie together, as those that come from numpy do, gives one whose do not), and is
     still the same image. Its channels lie as those of the network's weights do: it would be brought into that layout at every use.
 
+    Here a network also refuses what it does not hold for, since whatever runs its graph, an exporter say, comes by.
+
     Args:
         network: whose weights decide.
+
+    Attributes:
+        only_size: refuses images of another size, where the network holds for one alone.
+        before_export: what the network refuses to be exported with.
     """
+
+    only_size: Any = None
+    before_export: Callable[[], None] | None = None
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         found = [module for module in network.modules() if _lies(_weight_of(module)) is not None]
         self.decides = tuple(found[:1])  # no submodule: it has its place
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "before_export"}  # of its network alone
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.only_size is not None:
+            self.only_size.require(x)
+        if (
+            self.before_export is not None
+            and torch.compiler.is_exporting()
+            and not torch.compiler.is_dynamo_compiling()
+        ):
+            self.before_export()
         last = x.ndim == 4 and x.shape[1] > 1 and self._channels_last()
         x = x.permute(0, 2, 3, 1).contiguous() if last else x.contiguous()
         if 1 in x.shape and not torch.compiler.is_compiling():
