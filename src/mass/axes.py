@@ -6,7 +6,7 @@ Origins, shifts and borders are those of maps (B, C, H, W). A signal (B, C, L) i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -41,6 +41,26 @@ def pair_of(values: int | tuple[int, ...], axes: int, absent: int = 1) -> Pair:
 def sizes_along(shape: tuple[int, ...], dims: Dims) -> Pair:
     """Height and width of what has this shape; a signal's height is 1."""
     return pair_of(tuple(shape[d] for d in dims), len(dims))
+
+
+def require_images_first(named: Mapping[str, Any]) -> None:
+    """Refuse inputs by name of which a signal comes first and images do later: the first are shifted.
+
+    Raises:
+        ValueError: naming both.
+    """
+    kinds = [
+        (name, x)
+        for name, x in named.items()
+        if isinstance(x, Tensor) and x.is_floating_point() and x.ndim in POSITIONS
+    ]
+    later = next((name for name, x in kinds[1:] if x.ndim > 3), None)
+    if later is not None and kinds[0][1].ndim == 3:
+        name, x = kinds[0]
+        raise ValueError(
+            f"{name!r} {tuple(x.shape)} comes first and would be shifted as a signal, and {later!r} {tuple(named[later].shape)} would stay; "
+            f"name the images first (or give a tuple, if the signal is meant)."
+        )
 
 
 def moving_dims(shape: tuple[int, ...], images: tuple[int, ...]) -> Dims | None:

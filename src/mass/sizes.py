@@ -58,6 +58,10 @@ def crop_to(y: Tensor, x: Tensor, model: Any) -> Tensor:
     torch.Size([1, 4, 3, 4])
     """
     strides = _strides(x, model)
+    if y.ndim < len(strides) + 1:
+        raise ValueError(
+            f"{tuple(y.shape)} has no rows and columns to be cropped; logits of a padded image are as they are."
+        )
     for axis, stride in enumerate(strides, -len(strides)):
         size = x.shape[axis]
         padded = size + -size % stride

@@ -45,9 +45,17 @@ def test_integers(dense):
         dense(X.long())
 
 
-def test_errors_that_are_the_network_s_own_stay(dense):
-    with pytest.raises(RuntimeError, match="dtype|type"):
+def test_another_dtype_than_the_parameters(dense):
+    with pytest.raises(ValueError, match=r"the input is torch.float64 and the network's parameters are torch.float32"):
         dense(X.double())
+
+
+def test_errors_that_are_the_network_s_own_stay(dense):
+    def fail(module, given, y):
+        raise RuntimeError("out of paper")
+
+    with dense[0].register_forward_hook(fail), pytest.raises(RuntimeError, match="out of paper"):
+        dense(X)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (57, 90), (1, 9)])
@@ -92,5 +100,13 @@ def test_what_a_coarser_map_shows_that_was_cropped(size):
 def test_wrong_arguments(dense):
     with pytest.raises(TypeError, match="expected a converted network"):
         mass.pad_to(X, nn.Identity())
-    with pytest.raises(ValueError, match="expected a map of an image of size 64, padded"):
+    with pytest.raises(ValueError, match="axis -2 .* is neither a multiple nor a divisor of 64"):
         mass.crop_to(X[:, :, :50], X, dense)
+    with pytest.raises(ValueError, match=r"\(2, 16\) has no rows and columns to be cropped"):
+        mass.crop_to(torch.rand(2, 16), X, dense)
+
+
+def test_labels_are_cropped_as_their_logits(dense):
+    x = X[:, :, :57, :90]
+    logits = dense(mass.pad_to(x, dense))
+    assert torch.equal(mass.crop_to(logits.argmax(1), x, dense), mass.crop_to(logits, x, dense).argmax(1))

@@ -1,6 +1,7 @@
 """What a model computes from the size of its input is not frozen unseen: other sizes are right, or refused in a sentence."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -127,7 +128,8 @@ def test_what_was_frozen_along_one_side_is_refused(name):
         return
     assert network(x).isfinite().all()
     with pytest.raises(
-        ValueError, match="holds for inputs of 32 x 32 alone|by the factor of the example|otherwise for this input"
+        ValueError,
+        match="holds for inputs of 32 x 32 alone|by the factor of the example|otherwise for this input|cover the whole map for",
     ):
         network(other)
 
@@ -304,3 +306,40 @@ def test_as_many_cells_as_one_position_are_none_at_other_sizes(size, functional)
     network = mass.convert(model, torch.randn(2, 3, 16, 16))
     with pytest.raises(ValueError, match="inputs of 16 x 16 alone"):
         network(torch.randn(2, 3, 48, 16))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "trilinear"])
+@pytest.mark.parametrize("options", [{}, {"recompute_scale_factor": True}])
+@pytest.mark.parametrize("factor", [0.5, 1.5, 1.1, 3])
+def test_any_number_of_frames_is_interpolated_as_by_the_model(factor, options, mode):
+    """PyTorch rounds their number down, and places them by the factor; the example has one number of frames."""
+    for make in (
+        lambda: nn.Upsample(scale_factor=(factor, 1, 1), mode=mode, **options),
+        lambda: Calling(partial(F.interpolate, scale_factor=(factor, 2, 2), mode=mode, **options)),
+    ):
+        model = nn.Sequential(nn.Conv3d(1, 2, 1), make()).eval()
+        network = mass.convert(model, torch.rand(1, 1, 4, 8, 8))
+        for frames in range(2, 10):
+            x = torch.rand(1, 1, frames, 8, 8)
+            expected, found = model(x), network(x)
+            assert found.shape == expected.shape
+            assert torch.allclose(found[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], atol=1e-5)
+
+
+class Calling(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d, nn.MaxPool2d])
+def test_a_window_that_is_cut_to_its_map_covers_no_larger_one(pool):
+    network = mass.convert(nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), pool(72, ceil_mode=True)).eval(), X)
+    assert network(LARGER).shape == (2, 4, 1, 1)
+    with pytest.raises(
+        ValueError, match=r"windows of \(72, 72\) cover the whole map for the example .* not this one of \(96, 96\)"
+    ):
+        network(torch.rand(1, 3, 96, 96))

@@ -144,6 +144,17 @@ def test_what_forward_stores_is_not_read_from_the_example(convert):
             assert network[0].fc[0].pooled.shape == (len(X), 4)
 
 
+class Checkpointed(nn.Sequential):
+    def set_grad_checkpointing(self, enable=True):
+        self.checkpointed = enable
+
+
+def test_checkpointing_cannot_be_turned_on_afterwards():
+    network = mass.convert(Checkpointed(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1)).eval(), X)
+    with pytest.raises(mass.NotEquivariantError, match="checkpoint the converted network as a whole"):
+        network.set_grad_checkpointing(True)
+
+
 class Dropping(nn.Module):
     def __init__(self):
         super().__init__()

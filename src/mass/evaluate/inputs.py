@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mass.axes import POSITIONS, Dims, Pair, as_map, moving_dims, on_maps, sizes_along
+from mass.axes import POSITIONS, Dims, Pair, as_map, moving_dims, on_maps, require_images_first, sizes_along
 from mass.errors import check_batch
 from mass.evaluate.batches import not_finite
 from mass.functional.origin.position_rank import read_layout
@@ -37,6 +37,7 @@ class ModelInputs:
         """Read one batch: a tensor, a tuple of positional inputs with images first, or a mapping of keyword inputs."""
         if isinstance(value, Mapping):
             kwargs = {str(name): part for name, part in value.items()}
+            require_images_first(kwargs)
             found = [v for v in kwargs.values() if isinstance(v, Tensor) and v.is_floating_point() and v.ndim >= 3]
             if not found:
                 raise ValueError(f"there are no images among the keyword inputs {', '.join(kwargs) or '(none)'}.")

@@ -75,7 +75,7 @@ def shift(x: Tensor, origin: Tensor) -> Tensor:
     """Move each image's origin to position (0, 0), circularly (paper, eq. 1).
 
     Shape:
-        x (B, C, H, W), floating point; origin (B, 2) or (2,), int64, any integers, read modulo (H, W)
+        x (B, C, H, W), floating point; origin (B, 2) or (2,), int64, read modulo (H, W), any but -2^63
         -> (B, C, H, W), a copy in the memory format of `x`.
         So for videos (B, C, T, H, W), all frames alike.
 

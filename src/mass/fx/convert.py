@@ -26,10 +26,11 @@ from mass.fx.network.places import Places
 from mass.fx.nodes import module_of, place_of, returned
 from mass.fx.outputs import about_coordinates
 from mass.fx.rewrite import Rewriter
-from mass.fx.tracing.example import Example, Inputs, as_example
+from mass.fx.tracing.example import Example, Inputs, about_axes, as_example
 from mass.fx.tracing.plain import require_plain
 from mass.fx.tracing.trace import note_shapes, trace
 from mass.fx.verification.fits import NoLongerFits, check_runs
+from mass.fx.verification.in_range import in_range
 from mass.fx.verification.kernels import require_kernels
 from mass.fx.verification.larger import only_at_this_size
 from mass.fx.verification.verify import Gate
@@ -130,6 +131,8 @@ def convert(
         raise ValueError(f"unknown origin rule {origin!r}; choose one of {', '.join(RULES)} or zero.")
     require_plain(model)
     example = as_example(example_input)
+    if told := about_axes(model, example.values[0]):
+        warnings.warn(f"{told}.", UserWarning, stacklevel=2)
     in_depth = _in_depth(dims, example.values[0].ndim)
     if in_depth and (symmetrise or blend):
         name = "symmetrise" if symmetrise else "blend"
@@ -210,9 +213,10 @@ def _check_blend(blend: float | Mapping[str, float], paths: int, origin: str) ->
 
 def _converted(model: nn.Module, example: Example, options: _Options) -> Converted:
     """One graph of a model: of its forward, or of the example's method."""
-    inputs = example.values
     if options.verify:
-        _require_values(model, inputs)
+        _require_values(model, example.values)
+        example = in_range(model, example)
+    inputs = example.values
     traced = trace(model, example)
     if call_heads_whole(traced, infer(_copied(traced))):
         note_shapes(traced, inputs)

@@ -103,6 +103,33 @@ class CellPool2d(nn.Module):
         return f"cells={self.cells}, average={self.average}"
 
 
+class CutToMap(nn.Module):
+    """Global pooling in the place of windows that `ceil_mode` cuts to a map that is smaller than they are.
+
+    Args:
+        window: of the pooling, along each axis; inner: what reduces the whole map.
+
+    Raises:
+        ValueError: for a map that is larger than the window, which the model pools into several positions.
+    """
+
+    def __init__(self, window: tuple[int, ...], inner: nn.Module) -> None:
+        super().__init__()
+        self.window, self.inner = window, inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = tuple(x.shape[-len(self.window) :])
+        if any(n > k for n, k in zip(sizes, self.window, strict=True)):
+            raise ValueError(
+                f"windows of {self.window} cover the whole map for the example that the model was converted with, and not this one of {sizes}; "
+                "convert it with an example of this size."
+            )
+        return self.inner(x)
+
+    def extra_repr(self) -> str:
+        return f"window={self.window}"
+
+
 class AdaptivePool3d(nn.Module):
     """Adaptive pooling of videos: into so many cells of equal size in rows and columns, as the plain one in time.
 

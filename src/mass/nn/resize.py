@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -94,25 +95,34 @@ class OnMaps(nn.Module):
 class InTime(nn.Module):
     """A video interpolated in rows and columns by a module of maps, then in time as `F.interpolate` does.
 
-    Shape: (B, C, T, H, W) -> (B, C, T', H', W'), T' = `frames` * T, or as `size` says.
+    Args:
+        frames: T' / T of the example, by which the number of frames is told where no factor is given.
+        factor: of time, as the model gives it; None for a size.
+        recompute: whether frames lie as T' / T says, and not as the factor does (`recompute_scale_factor`).
+
+    Shape: (B, C, T, H, W) -> (B, C, T', H', W'), T' = `factor` * T rounded down, or `frames` * T, or as `size` says.
     """
 
-    def __init__(self, inner: nn.Module, frames: float, mode: str, align_corners: bool = False) -> None:
+    def __init__(
+        self, inner: nn.Module, frames: float, mode: str, align_corners: bool = False, factor: float | None = None, recompute: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.inner, self.frames, self.mode, self.align_corners = inner, frames, mode, align_corners
+        self.factor, self.recompute = factor, recompute
 
     def forward(self, x: Tensor, size: Any = None) -> Tensor:
         given = () if size is None else (pair_of(size, 3),)
         y = self.inner(x.flatten(1, 2), *given).unflatten(1, x.shape[1:3])
-        before, after = x.shape[2], round(self.frames * x.shape[2]) if size is None else triple_of(size)[0]
-        if before == after:
+        before, factor = x.shape[2], self.factor if size is None else None
+        after = round(self.frames * before) if size is None else triple_of(size)[0]
+        after = after if factor is None else math.floor(factor * before)
+        step = before / after if factor is None or self.recompute else 1 / factor
+        if before == after and (step == 1 or self.mode != "nearest"):  # PyTorch copies then, whatever the factor
             return y
         steps = torch.arange(after, device=x.device, dtype=torch.float64)
-        if self.mode == "nearest":
-            return y.index_select(2, (steps * before / after).long())
-        places = (
-            steps * (before - 1) / max(after - 1, 1) if self.align_corners else (steps + 0.5) * before / after - 0.5
-        )
+        if self.mode == "nearest":  # in float32, as PyTorch has it
+            return y.index_select(2, (steps.float() * torch.tensor(step).float()).long().clamp(max=before - 1))
+        places = steps * (before - 1) / max(after - 1, 1) if self.align_corners else (steps + 0.5) * step - 0.5
         places = places.clamp(0, before - 1)
         left = places.long()
         weight = (places - left).to(y.dtype).view(-1, 1, 1)

@@ -81,6 +81,9 @@ def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if any(isinstance(value, Tensor) for _, value in leaves([args, kwargs])):
             reason = f"{name} of this network is not converted"
             raise NotEquivariantError("", reason, f"convert it with mass.convert(…, methods=({name!r},))")
+        if "checkpointing" in name:
+            reason = f"{name} changes what forward does, which the graph of a converted network does not hold"
+            raise NotEquivariantError("", reason, "checkpoint the converted network as a whole")
         return method(self, *args, **kwargs)
 
     return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -23,6 +24,7 @@ from mass.nn.pooling import (
     CircularMaxPool1d,
     CircularMaxPool2d,
     CircularMaxPool3d,
+    CutToMap,
 )
 from mass.nn.resize import OnMaps
 
@@ -44,14 +46,24 @@ _ADAPTIVE = ("input", "output_size")
 def max_pool(site: Site) -> Effect:
     if site.argument("return_indices", False):
         return max_pool_with_indices(site)
-    return _adaptive(site, 1, average=False) if _spans_the_map(site) else _pool(site)
+    return _whole(site, average=False) if _spans_the_map(site) else _pool(site)
 
 
 @rule(modules=[nn.AvgPool1d], functions=["avg_pool1d"], axes=1, becomes=CircularAvgPool1d, **_AVG)
 @rule(modules=[nn.AvgPool2d], functions=["avg_pool2d"], axes=2, becomes=CircularAvgPool2d, **_AVG)
 @rule(modules=[nn.AvgPool3d], functions=["avg_pool3d"], axes=3, becomes=CircularAvgPool3d, **_AVG)
 def avg_pool(site: Site) -> Effect:
-    return _adaptive(site, 1, average=True) if _spans_the_map(site) else _pool(site)
+    return _whole(site, average=True) if _spans_the_map(site) else _pool(site)
+
+
+def _whole(site: Site, average: bool) -> Effect:
+    """Global pooling; of a window that is cut to its map for maps that it covers alone."""
+    effect = _adaptive(site, 1, average)
+    if not _is_cut_to_the_map(site):
+        return effect
+    inner = effect.swap if isinstance(effect.swap, nn.Module) else _GLOBAL_MAX[site.axes](1)
+    window = tuple(pair_of(site.argument("kernel_size"), site.axes)[-site.axes :])
+    return replace(effect, swap=CutToMap(window, inner), inputs=(site.input,))
 
 
 def _spans_the_map(site: Site) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from mass.axes import sizes_along
+from mass.axes import Pair, sizes_along
 from mass.functional.interpolate import MODES
 from mass.fx.nodes import nodes_in
 from mass.fx.rule import FRAME, FROM_FEATURES, Effect, Site, rule
@@ -42,10 +42,12 @@ def interpolate(site: Site) -> Effect:
 
     def on_axes(swap: nn.Module) -> nn.Module:
         if len(now) == 5:
-            return InTime(swap, frames, given, corners)
+            return InTime(
+                swap, frames, given, corners, _factors(site, 3)[0], bool(site.argument("recompute_scale_factor"))
+            )
         return swap if dims == (2, 3) else OnMaps(swap, dims)
 
-    if not _by_ratio(site, now[2:], then[2:]):
+    if not _by_ratio(site, before, after):
         between = f"interpolation by {site.argument('scale_factor')} from {before} to {after} samples between"
         raise site.refuse(between, "give its size, or recompute_scale_factor=True")
     smaller = after != before and not (before[0] % after[0] or before[1] % after[1])
@@ -76,13 +78,19 @@ def interpolate(site: Site) -> Effect:
     return Effect(site.map, up=factor, swap=swap, inputs=inputs, change=change, breaks=breaks, resizes=resizes)
 
 
-def _by_ratio(site: Site, before: Any, after: Any) -> bool:
-    """Whether samples lie as the two sizes say: a given factor is taken as it is, 0.4 is not 1 / 2."""
+def _factors(site: Site, axes: int) -> tuple[float | None, ...]:
+    """The factors that are given, of each axis; None where a size is."""
     factor = site.argument("scale_factor")
-    if factor is None or site.argument("recompute_scale_factor"):
+    return tuple(factor) if isinstance(factor, tuple | list) else (factor,) * axes
+
+
+def _by_ratio(site: Site, before: Pair, after: Pair) -> bool:
+    """Whether rows and columns lie as their two sizes say: a given factor is taken as it is, 0.4 is not 1 / 2."""
+    factors = _factors(site, len(site.map.dims))[-len(site.map.dims) :]
+    if factors[0] is None or site.argument("recompute_scale_factor"):
         return True
-    factors = factor if isinstance(factor, tuple | list) else (factor,) * len(before)
-    return all(abs(f * b - a) < 1e-6 for f, b, a in zip(factors, before, after, strict=True))
+    sizes = list(zip(before, after, strict=True))[-len(factors) :]
+    return all(f is not None and abs(f * b - a) < 1e-6 for f, (b, a) in zip(factors, sizes, strict=True))
 
 
 def _size_of(site: Site) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mass.axes import require_images_first
 from mass.errors import NotEquivariantError, check_batch
 
 Inputs = tuple[Any, ...]
@@ -76,15 +77,34 @@ class Example:
         return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
 
 
+def about_axes(model: nn.Module, x: Tensor) -> str:
+    """What an example may have been meant to be that it is not taken for; '' if nothing looks like it.
+
+    >>> import torch
+    >>> about_axes(nn.Conv2d(3, 4, 3), torch.rand(2, 16, 16, 3))
+    'the example (2, 16, 16, 3) is taken for images (B, C, H, W) of 16 channels and 16 x 3 pixels; if its channels are last, give x.permute(0, 3, 1, 2)'
+    """
+    shape = tuple(x.shape)
+    if len(shape) == 4 and shape[3] in (3, 4) and min(shape[1:3]) > 4:
+        read = f"images (B, C, H, W) of {shape[1]} channels and {shape[2]} x {shape[3]} pixels"
+        return f"the example {shape} is taken for {read}; if its channels are last, give x.permute(0, 3, 1, 2)"
+    square = (m for m in model.modules() if isinstance(m, nn.Conv2d) and min(m.kernel_size) > 1)
+    if len(shape) == 3 and next(square, None) is not None:
+        read = f"signals (B, C, L), shifted along their {shape[2]} samples alone"
+        return f"the example {shape} is taken for {read}; if it holds grey images, give x[:, None] to a model that takes (B, 1, H, W)"
+    return ""
+
+
 def as_example(example_input: Any) -> Example:
     """An example as given: a tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
 
     Raises:
-        TypeError, ValueError: if its first value is no batch of images (B, C, H, W), signals or videos.
+        TypeError, ValueError: if its first value is no batch of images (B, C, H, W), signals or videos, or one of signals before images.
     """
     if isinstance(example_input, Example):
         return example_input
     if isinstance(example_input, Mapping):
+        require_images_first(example_input)
         example = Example(tuple(example_input.values()), tuple(example_input))
     elif isinstance(example_input, tuple | list):
         example = Example(tuple(example_input))

@@ -34,6 +34,8 @@ def require_plain(model: nn.Module) -> None:
             raise TypeError(
                 f"submodule '{name}' is TorchScript, which cannot be traced; put the module there that it was made of."
             )
+        if isinstance(module, Converted) and module is not model and not module.mass_antialiased:
+            raise ValueError(f"submodule '{name}' was converted before; put the original there, and convert the whole.")
     if isinstance(model, Converted):
         return
     taken = {"meta", *dir(Converted)} - set(dir(nn.Module))  # `graph`, `code`, `total_stride`

@@ -46,6 +46,10 @@ class Probes:
     def noise(self) -> Inputs:
         return self._images(lambda x: self._normal(x))
 
+    def uniform(self) -> Inputs:
+        """Noise in [0, 1)."""
+        return self._images(self._uniform)
+
     def constant(self) -> Inputs:
         return self._images(lambda x: torch.full_like(x, 0.5))
 

@@ -207,7 +207,13 @@ class Reference(Probing):
             flat = F.interpolate(x.transpose(1, 2).flatten(0, 1), size=size[1:], mode=mode.replace("tri", "bi"))
             x = flat.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
             corners = {} if mode == "nearest" else {"align_corners": bool(given.get("align_corners"))}
-            y = F.interpolate(x, size=[then[2], *size[1:]], mode=mode, **corners)
+            factor = given.get("scale_factor")
+            if factor is None:
+                y = F.interpolate(x, size=[then[2], *size[1:]], mode=mode, **corners)
+            else:
+                factors = (float(factor[0] if isinstance(factor, tuple | list) else factor), 1.0, 1.0)
+                again = given.get("recompute_scale_factor")
+                y = F.interpolate(x, scale_factor=factors, mode=mode, recompute_scale_factor=again, **corners)
         else:
             antialias = {"antialias": True} if given.get("antialias") else {}
             y = F.interpolate(x, size=size, mode=mode, **antialias)
