@@ -35,6 +35,6 @@ def test_public_names_have_examples_or_are_data():
     shown = {name for name in mass.__all__ if any(test.examples for test in finder.find(getattr(mass, name), name))}
     missing = {name for name in mass.__all__ if callable(getattr(mass, name))} - shown
     assert missing == {
-        "Certificate", "ComparedOutput", "CoordinatesWarning", "Explanation", "NotEquivariantError", "Outcome", "OutputOrigin", "Protocol",
+        "Certificate", "ComparedOutput", "CoordinatesWarning", "Explanation", "NotEquivariantError", "Outcome", "OutputOrigin",
         "RecordedOrigin",
     }  # fmt: skip

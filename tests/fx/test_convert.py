@@ -340,7 +340,7 @@ def test_refusals_are_pickled_and_have_parts(resnet):
         mass.convert(resnet, torch.randn(1, 3, 100, 64))
     except mass.NotEquivariantError as refusal:
         again = pickle.loads(pickle.dumps(refusal))
-        assert (again.node, str(again)) == ("layer2_0_conv1", str(refusal)) and again.remedy
+        assert (again.node, str(again)) == ("layer2.0.conv1", str(refusal)) and again.remedy
     with pytest.raises(ValueError, match="unknown origin rule 'best'"):
         mass.convert(resnet, X, origin="best")
 

@@ -310,7 +310,7 @@ def test_batch_norm_with_an_activation_inside():
         (lambda: mass.select_origin(X, 2, source=X, source_origin=torch.zeros(2).long()), ValueError, "source_origin must"),
         (lambda: mass.convert(mass.convert(nn.Conv2d(3, 4, 1), X), X), ValueError, "was converted before"),
         (lambda: mass.convert(Net(lambda net, x: x.mean((2, 3))), (X, X)), mass.NotEquivariantError, "example input"),
-        (lambda: mass.certify(nn.Identity(), X, shifts=-1), ValueError, "no shifts were given"),
+        (lambda: mass.certify(nn.Identity(), X, shifts=-1), ValueError, "shifts must be at least 1, got -1"),
         (lambda: mass.certify(nn.Identity(), X, shifts=[3, 4]), TypeError, "pairs"),
         (lambda: mass.certify(lambda x: x, X), TypeError, "torch.nn.Module"),
     ],

@@ -20,10 +20,10 @@ def network():
 @pytest.mark.parametrize(
     ("kernel", "node", "dtype"),
     [
-        ("depthwise", "_1", torch.float32),
-        ("max_pool", "_2", torch.float32),
-        ("wrap", "_0", torch.bfloat16),
-        ("wrap", "_0", torch.float16),
+        ("depthwise", "1", torch.float32),
+        ("max_pool", "2", torch.float32),
+        ("wrap", "0", torch.bfloat16),
+        ("wrap", "0", torch.float16),
     ],
 )
 def test_a_kernel_that_is_wrong_in_one_dtype_is_found(monkeypatch, kernel, node, dtype):
