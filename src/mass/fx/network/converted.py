@@ -110,7 +110,7 @@ class Converted(fx.GraphModule):
             if (network := me()) is not None:
                 network._mass_before_export()
 
-        refused._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler's decorator, which imports the compiler
+        refused._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, likewise
         for module in self._modules.values():
             if isinstance(module, Entrance):
                 module.before_export = before_export
@@ -120,7 +120,7 @@ class Converted(fx.GraphModule):
             self._mass_require_modes()
             if torch.compiler.is_compiling():
                 if reason := refused():
-                    raise NotEquivariantError("", reason)
+                    _refuse(reason)
                 args, kwargs = bound(self, args, kwargs)
             else:
                 self._mass_require_places()
@@ -327,6 +327,14 @@ def _at(root: nn.Module, path: str) -> nn.Module:
     for name in filter(None, path.split(".")):
         root = root._modules[name]  # type: ignore[assignment]
     return root
+
+
+def _refuse(reason: str) -> None:
+    """Where this is compiled: PyTorch 2.11 cannot compile what raises an error of one's own."""
+    raise NotEquivariantError("", reason)
+
+
+_refuse._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch.compiler.disable, which imports the compiler
 
 
 def _keep_whole(tracer: Any) -> None:
