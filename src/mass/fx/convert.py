@@ -23,7 +23,7 @@ from mass.fx.network.door import OnlySize
 from mass.fx.network.hooks import drop_traced
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
-from mass.fx.nodes import module_of, place_of, returned
+from mass.fx.nodes import inside_of, module_of, place_of, returned
 from mass.fx.outputs import about_coordinates
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, about_axes, as_example
@@ -37,7 +37,6 @@ from mass.fx.verification.verify import Gate
 from mass.fx.verification.verify_blend import blended
 from mass.fx.verification.verify_trace import verify_trace
 from mass.nn.graph.alignment import SelectOrigin, Symmetrise
-from mass.nn.graph.entrance import Entrance
 
 _PATHS = 8
 
@@ -235,7 +234,9 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
         if converted.mass_only_size is None and (reason := only_at_this_size(model, traced, gate, example, moves)):
             converted.mass_only_size = OnlySize(tuple(inputs[0].shape[2:]), reason)
     if converted.mass_only_size is not None:
-        _door(converted).only_size = converted.mass_only_size
+        images = next(n for n in converted.graph.nodes if n.op == "placeholder")
+        entrance: Any = module_of(inside_of(images))
+        entrance.only_size = converted.mass_only_size
     drop_unread(converted)
     if options.in_depth and options.origin != "zero":
         move_in_depth(converted, inputs, options.verify)
@@ -244,12 +245,6 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
         converted.mass_blend = blended(converted, inputs, shares, options.paths, options.verify)
     converted.mass_stand_for(model, inputs[0], example.positional(model))
     return converted
-
-
-def _door(converted: Converted) -> Any:
-    """Where the example's first images come in."""
-    images = next(n for n in converted.graph.nodes if n.op == "placeholder")
-    return next(module for n in images.users if isinstance(module := module_of(n), Entrance))
 
 
 def _shares(converted: Converted, blend: float | Mapping[str, float]) -> dict[str, float]:

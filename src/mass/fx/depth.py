@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from mass.axes import moving_dims
 from mass.errors import NotEquivariantError
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import module_of, place_of, returned, stand_in
+from mass.fx.nodes import inside_of, module_of, place_of, returned, stand_in
 from mass.fx.outputs import outputs_of
 from mass.fx.tracing.example import Inputs
 from mass.fx.verification.probes import Probes
@@ -36,7 +36,7 @@ def move_in_depth(network: Converted, inputs: Inputs, verify: bool = True) -> No
     first = tuple(inputs[0].shape)
     planes = _planes(network, inputs)
     graph = network.graph
-    inside = [_inside(n) for n in graph.nodes if n.op == "placeholder"]
+    inside = [inside_of(n) for n in graph.nodes if n.op == "placeholder"]
     moving = [(n, dims[0] - 1) for n, x in zip(inside, inputs, strict=True) if (dims := _dims(x, first)) is not None]
     doors = [n for n in graph.nodes if n.op == "placeholder" or isinstance(module_of(n), Entrance)]
     with graph.inserting_after(doors[-1]):
@@ -67,11 +67,6 @@ def _call(network: Converted, name: str, module: Any, *args: fx.Node) -> fx.Node
     if not hasattr(network, name):
         network.add_submodule(name, module)
     return network.graph.call_module(name, args)
-
-
-def _inside(image: fx.Node) -> fx.Node:
-    """What stands for an input inside of the network."""
-    return next((user for user in image.users if isinstance(module_of(user), Entrance)), image)
 
 
 def _dims(value: Any, first: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import fx, nn
 
+from mass.nn.graph.entrance import Entrance
+
 _DISPATCHED = {  # their __name__ is 'fn'
     getattr(F, name): name for kind in ("max_pool", "adaptive_max_pool") for name in (f"{kind}{n}d" for n in (1, 2, 3))
 }
@@ -44,6 +46,11 @@ def module_of(node: fx.Node) -> nn.Module | None:
     owner = node.graph.owning_module
     assert owner is not None, "the graph belongs to several modules"
     return owner.get_submodule(str(node.target))
+
+
+def inside_of(image: fx.Node) -> fx.Node:
+    """What stands for an input inside of a converted network: the entrance that reads it, else itself."""
+    return next((user for user in image.users if isinstance(module_of(user), Entrance)), image)
 
 
 def place_of(node: fx.Node) -> str:

@@ -112,6 +112,27 @@ def test_what_leaves_autocast_is_not_run_in_it(name):
         WAYS[name](net)(X)
 
 
+class Between(nn.Module):
+    """An option between two inputs, which the example gives in another order."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x, factor=2, other=None):
+        return factor * (self.conv(x) - self.conv(other).abs()).mean((2, 3))
+
+
+def test_an_order_that_python_does_not_allow_is_not_mixed_up():
+    net = mass.convert(Between().eval(), {"x": X, "other": Y, "factor": 2})
+    assert torch.equal(net(X, 2, Y), net(X, other=Y)) and torch.equal(compiled_in(net)(X, 2, Y), net(X, other=Y))
+    for run in (lambda: torch.export.export(net, (X, 2, Y)), lambda: torch.fx.symbolic_trace(net)):
+        with pytest.raises(
+            mass.NotEquivariantError, match="the example names x, other, factor and the model takes x, factor"
+        ):
+            run()
+
+
 class Low(nn.Module):
     """A convolution and a correction of it, as LoRA has it."""
 

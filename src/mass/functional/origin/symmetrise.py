@@ -85,7 +85,7 @@ def symmetrise(y: Tensor, source: Tensor) -> Tensor:
     no other keeps its bits; infinities and NaN spread to the positions that they are joined with, and to no others.
 
     Raises:
-        NotImplementedError: compiled, where forward-mode derivatives are taken.
+        RuntimeError: compiled, where forward-mode derivatives are taken.
 
     >>> y = torch.tensor([[[[1., 2., 3., 4.]]]])
     >>> symmetrise(y, torch.tensor([[[[0., 1., 0., 1.]]]])).flatten()       # looks the same when moved by 2
@@ -94,7 +94,5 @@ def symmetrise(y: Tensor, source: Tensor) -> Tensor:
     if not takes_derivatives():
         return _symmetrise(y, source)
     if torch.compiler.is_compiling():  # compilers know no rule for tangents, and would lose them
-        raise NotImplementedError(
-            "forward-mode derivatives of symmetrised outputs cannot be compiled; take them uncompiled."
-        )
+        raise RuntimeError("forward-mode derivatives of symmetrised outputs cannot be compiled; take them uncompiled.")
     return _WithTangent.apply(y, source.detach())

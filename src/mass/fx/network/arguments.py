@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mass.errors import NotEquivariantError
 from mass.fx.network.autocast import require_no_autocast
 
 
@@ -56,6 +57,14 @@ def image_of(network: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     return kwargs.get(network.mass_image, args[place] if place < len(args) else None)
 
 
+def require_order(network: Any) -> None:
+    """Refuse exporters and other tracers, which run the graph alone, where its inputs are in another order than the model's arguments."""
+    taken = [name for name in network.mass_positional if name in network.mass_graph_inputs]
+    if taken != [name for name in network.mass_graph_inputs if name in taken]:
+        reason = f"the example names {', '.join(network.mass_graph_inputs)} and the model takes {', '.join(taken)}, which would be mixed up"
+        raise NotEquivariantError("", reason, "convert it with an example in the model's order")
+
+
 def order_inputs(network: Any) -> None:
     """Put the graph's inputs into the order of the model's arguments, in which exporters and tracers give them."""
     nodes = list(network.graph.nodes)
@@ -63,7 +72,7 @@ def order_inputs(network: Any) -> None:
     inputs.sort(key=lambda n: names.index(str(n.target)) if n.target in names else len(names))
     optional = [bool(n.args) for n in inputs]
     if optional != sorted(optional):
-        return  # Python has no argument without a default behind one that has one
+        return  # Python has no argument without a default behind one that has one; `require_order` tells
     for node in reversed(inputs):
         if node is not next(iter(network.graph.nodes)):
             next(iter(network.graph.nodes)).prepend(node)

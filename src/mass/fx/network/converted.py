@@ -19,7 +19,7 @@ from torch.package import sys_importer
 from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.interpreter import Interpreter
-from mass.fx.network.arguments import bound, image_of, order_inputs, signature_of
+from mass.fx.network.arguments import bound, image_of, order_inputs, require_order, signature_of
 from mass.fx.network.blending import Blend, Blending
 from mass.fx.network.calls import Call
 from mass.fx.network.door import OnlySize, other_size, why_not
@@ -29,6 +29,7 @@ from mass.fx.network.methods import follow
 from mass.fx.network.output_lattice import OutputLattice
 from mass.fx.network.places import Places
 from mass.fx.network.stored import mark_stored
+from mass.fx.network.tools import asked_when_compiled, keep_whole, refuse
 from mass.nn.evaluating import modes_of, set_modes
 from mass.nn.graph.entrance import Entrance
 
@@ -110,7 +111,7 @@ class Converted(fx.GraphModule):
             if (network := me()) is not None:
                 network._mass_before_export()
 
-        refused._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compiler.assume_constant_result, likewise
+        asked_when_compiled(refused)
         for module in self._modules.values():
             if isinstance(module, Entrance):
                 module.before_export = before_export
@@ -120,16 +121,17 @@ class Converted(fx.GraphModule):
             self._mass_require_modes()
             if torch.compiler.is_compiling():
                 if reason := refused():
-                    _refuse(reason)
+                    refuse(reason)
                 args, kwargs = bound(self, args, kwargs)
             else:
                 self._mass_require_places()
                 tracers = {v.tracer for v in (*args, *kwargs.values()) if issubclass(type(v), fx.Proxy)}
+                others = [tracer for tracer in tracers if not getattr(tracer, "gives_example", False)]
                 for tracer in tracers:
-                    _keep_whole(tracer)
-                if all(
-                    getattr(tracer, "gives_example", False) for tracer in tracers
-                ):  # others give the graph's inputs in its order
+                    keep_whole(tracer)
+                if others:  # they give the graph's inputs
+                    require_order(self)
+                else:
                     args, kwargs = bound(self, args, kwargs)
             hooked = any(has_hooks(_at(self, call.path)) for call in self.mass_calls)
             if self.mass_blend is not None:
@@ -180,6 +182,7 @@ class Converted(fx.GraphModule):
         """An exporter runs the graph alone."""
         self._mass_require_places()
         self._mass_require_modes()
+        require_order(self)
         if self.mass_blend is not None:
             raise NotEquivariantError("", _BLENDS, "export one that was converted without blend")
         if hooked := next((call.path for call in self.mass_calls if has_hooks(_at(self, call.path))), ""):
@@ -327,20 +330,6 @@ def _at(root: nn.Module, path: str) -> nn.Module:
     for name in filter(None, path.split(".")):
         root = root._modules[name]  # type: ignore[assignment]
     return root
-
-
-def _refuse(reason: str) -> None:
-    """Where this is compiled: PyTorch 2.11 cannot compile what raises an error of one's own."""
-    raise NotEquivariantError("", reason)
-
-
-_refuse._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch.compiler.disable, which imports the compiler
-
-
-def _keep_whole(tracer: Any) -> None:
-    """Let somebody else's tracer, which traces a converted network, keep the library's modules whole."""
-    is_leaf = tracer.is_leaf_module
-    tracer.is_leaf_module = lambda m, name: type(m).__module__.startswith("mass.") or is_leaf(m, name)
 
 
 def _blank(original: type | None, name: str) -> Converted:
