@@ -6,8 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torchvision
-from oracle import program
 from pretended_device import pretended
+from random_programs import program
 from torch import nn
 
 import mass
@@ -154,7 +154,7 @@ def test_a_detector():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_networks_are_judged_as_on_the_cpu(seed):
-    """Those of tests/oracle.py: refused there and here, or converted and bit-identical."""
+    """Those of tests/random_programs.py: refused there and here, or converted and bit-identical."""
     outcomes = []
     for device in (torch.device("cpu"), DEVICE):
         model, x = program(seed)

@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import mass
 from companion.models.random_weights import calibrated
 from mass.fx.network.converted import Converted
-from mass.marks import marked_period
 from mass.nn.conv import CircularConv2d
 from mass.nn.exact import ExactMean
 from mass.nn.pooling import CircularMaxPool2d
@@ -252,32 +251,6 @@ def test_flatten_has_the_whole_map_as_its_period():
     assert mass.certify(mass.convert(model, X), X).identical.all()
 
 
-def test_marked_leaf():
-    class Twice(nn.Module):
-        def forward(self, x):
-            return x * 2 if x.amax() > 0 else x
-
-    class Crop(nn.Module):
-        def forward(self, x):
-            return x * torch.arange(x.shape[3]) if x.shape[3] > 0 and bool(x.isfinite().all()) else x
-
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Twice(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    unmarked = mass.explain(model, X).rows[1]  # it cannot be traced: the whole map is its period
-    assert unmarked["kind"] == "Twice" and unmarked["period"] == "32 x 48"
-    mass.mark_leaf(Twice)
-    assert len(mass.explain(model, X).rows) == 2  # it commutes with all shifts
-    assert mass.certify(mass.convert(model, X), X, shifts=5).identical.all()
-    mass.mark_leaf(Crop)  # a false claim: verify names the node
-    false = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Crop(), nn.AdaptiveAvgPool2d(1)).eval()
-    with pytest.raises(mass.NotEquivariantError, match="node '1': after a circular shift of the input"):
-        mass.convert(false, X)
-    for wrong in (3, "Twice", Twice()):
-        with pytest.raises(TypeError, match="subclass of torch.nn.Module"):
-            mass.mark_leaf(wrong)
-    with pytest.raises(ValueError, match="period must be an int of at least 1"):
-        mass.mark_leaf(Twice, 0)
-
-
 def test_two_images():
     """What ties in one image may be told apart by the other."""
 
@@ -293,95 +266,6 @@ def test_two_images():
     model = mass.convert(Net().eval(), (constant, X))
     for t in ((1, 0), (0, 1), (5, 7)):
         assert torch.equal(model(constant, X), model(constant, X.roll(t, (2, 3))))
-
-
-class Training(nn.Module):
-    def forward(self, x):
-        return x.mean((2, 3)) if self.training else x.amax((2, 3))
-
-
-class Call(nn.Module):
-    def __init__(self, f):
-        super().__init__()
-        self.f, self.conv = f, nn.Conv2d(3, 3, 1)
-
-    def forward(self, x):
-        return self.f(self.conv(x))
-
-
-@pytest.mark.parametrize(
-    ("model", "x", "error", "message"),
-    [
-        (torchvision.models.resnet18(), torch.randn(1, 3, 100, 64), mass.NotEquivariantError,
-         "node 'layer2.0.conv1': the map has height 25 there.*total stride is 32 and the input's height 100: 96 or 128 would do"),
-        (Training(), X, mass.NotEquivariantError, "in training the model computes something else"),
-        (torchvision.models.vgg11(), X, mass.NotEquivariantError, "node 'avgpool': adaptive pooling of .* windows of unequal size"),
-        (Call(lambda x: F.interpolate(x, scale_factor=1.5)), X, mass.NotEquivariantError, "not by an integer factor"),
-        (Call(lambda x: torch.cat((x, x), 2)), X, mass.NotEquivariantError, "'cat' along axis 2, which is no axis of channels"),
-        (Call(lambda x: x @ x.transpose(2, 3)), X, mass.NotEquivariantError, "matmul is not known to commute"),
-        (Call(lambda x: torch.cat((x, x))), X, mass.NotEquivariantError, "'cat' along axis 0, which is no axis of channels"),
-        (Call(lambda x: x[:1]), X, mass.NotEquivariantError, "picking images out of the batch"),
-        (Call(lambda x: F.max_pool2d(x.view(6, 1, 64, 96), 2)), X, mass.NotEquivariantError, "positions that were flattened leave the network"),
-        (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), X, mass.NotEquivariantError, "returns indices"),
-        (nn.Conv2d(3, 4, 3), torch.randn(3, 64, 64), ValueError, "add the batch axis"),
-        (nn.Conv2d(3, 4, 3), torch.ones(1, 3, 64, 64).long(), TypeError, "torch.int64"),
-        (nn.Conv2d(3, 4, 3), torch.randn(0, 3, 64, 64), ValueError, "the map is empty"),
-        (nn.Conv2d(3, 4, 3), torch.randn(1, 4, 64, 64), mass.NotEquivariantError, "does not run on the example input"),
-        (lambda x: x, X, TypeError, "expected a torch.nn.Module, got function"),
-    ],
-)  # fmt: skip
-def test_refusals(model, x, error, message):
-    with pytest.raises(error, match=message):
-        mass.convert(model, x)
-
-
-def test_refusals_are_pickled_and_have_parts(resnet):
-    try:
-        mass.convert(resnet, torch.randn(1, 3, 100, 64))
-    except mass.NotEquivariantError as refusal:
-        again = pickle.loads(pickle.dumps(refusal))
-        assert (again.node, str(again)) == ("layer2.0.conv1", str(refusal)) and again.remedy
-    with pytest.raises(ValueError, match="unknown origin rule 'best'"):
-        mass.convert(resnet, X, origin="best")
-
-
-class Extremes(nn.Module):
-    def forward(self, x):
-        return F.max_pool2d(x, 2), -F.max_pool2d(-x, 2), x.amax((2, 3))
-
-
-mass.mark_leaf(Extremes, 2)
-
-
-@pytest.mark.parametrize(
-    "read",
-    [lambda y: y[0] - y[1], lambda y: sum(y[:2]), lambda y: y[0] * y[2][:, :, None, None]],
-    ids=["two", "sum", "maxima"],
-)
-def test_a_marked_leaf_may_return_a_tuple(read):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.extremes, self.last = nn.Conv2d(3, 4, 3, 2, 1), Extremes(), nn.Conv2d(4, 5, 3, 2, 1)
-
-        def forward(self, x):
-            return self.last(read(self.extremes(self.conv(x)))).amax((2, 3))
-
-    x = torch.randn(2, 3, 32, 32)
-    converted = mass.convert(Net().eval(), x)
-    assert converted.total_stride == (8, 8) and mass.certify(converted, x)
-
-
-def test_the_mark_of_the_nearest_class_counts():
-    class Base(nn.Module):
-        pass
-
-    class Special(Base):
-        pass
-
-    mass.mark_leaf(Base, 1)
-    mass.mark_leaf(Special, 2)
-    assert (marked_period(Base()), marked_period(Special())) == (1, 2)
 
 
 @pytest.mark.parametrize(
