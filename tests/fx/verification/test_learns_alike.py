@@ -324,3 +324,21 @@ def test_a_part_that_leaves_autocast_is_not_run_under_it():
             pytest.raises(mass.NotEquivariantError, match="turns autocast off for a part of it"),
         ):
             network(X)
+
+
+def test_what_asks_whether_autocast_is_on_is_not_run_under_it():
+    class Asks(nn.Module):
+        def __init__(self, *device):
+            super().__init__()
+            self.conv, self.device = nn.Conv2d(3, 4, 3, 2, 1), device
+
+        def forward(self, x):
+            y = self.conv(x)
+            return (y * 2 if torch.is_autocast_enabled(*self.device) else y).mean((2, 3))
+
+    network, of_cuda = (mass.convert(Asks(*device).eval(), X) for device in (("cpu",), ()))
+    assert mass.certify(network, X, shifts=4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert of_cuda(X).dtype == torch.bfloat16
+        with pytest.raises(mass.NotEquivariantError, match="asks whether it is on.*autocast is on for cpu"):
+            network(X)

@@ -46,8 +46,8 @@ def bound(network: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
                 f"{name} is {fixed!r} in this converted network, got {got}; convert the model with an example "
                 f"that gives it: a dict of arguments, or a tuple."
             )
-    if network.mass_leaves_autocast:
-        require_no_autocast(network.mass_leaves_autocast)
+    if network.mass_looks_at_autocast:
+        require_no_autocast(network.mass_looks_at_autocast)
     return args, kwargs
 
 

@@ -61,7 +61,7 @@ class Converted(fx.GraphModule):
             each of the volume; None of all other networks.
         mass_antialiased: whether it is `mass.antialias`'s, of operations that know no origin: it can be converted.
         mass_only_size: the one size of images that it was found to hold for; None where others do (mass.fx.verification.larger).
-        mass_leaves_autocast: types of devices for which a part of the model turns autocast off (mass.fx.network.autocast).
+        mass_looks_at_autocast: types of devices for which the model turns autocast off or asks for it (mass.fx.network.autocast).
         mass_tied: of such a method: the modules of the network whose parameters it computes with.
     """
 
@@ -82,7 +82,7 @@ class Converted(fx.GraphModule):
     mass_antialiased: bool = False
     mass_tied: dict[str, nn.Module] | None = None
     mass_only_size: OnlySize | None = None
-    mass_leaves_autocast: frozenset[str] = frozenset()
+    mass_looks_at_autocast: frozenset[str] = frozenset()
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Every network has a class of its own, for `torch.fx` puts `forward` on the class."""

@@ -19,7 +19,9 @@ def _axis(site: Site, default: int | None) -> int:
     dim = site.argument("dim", default)
     taken = (value.batch, *value.dims) if isinstance(value, Grid) else (0, 2, 3)
     if dim is None or dim % rank in taken:
-        raise site.refuse(f"'{name_of(site.node)}' along axis {dim}, which is no axis of channels")
+        along_batch = isinstance(value, Grid) and dim is not None and dim % rank == value.batch
+        remedy = "call the layers once for each of the images, not once for all in one batch" if along_batch else ""
+        raise site.refuse(f"'{name_of(site.node)}' along axis {dim}, which is no axis of channels", remedy)
     return dim
 
 

@@ -96,7 +96,9 @@ def getitem(site: Site) -> Effect:
                 raise site.refuse("cropping a map keeps some positions and loses others", "crop before the network")
             period[place[axis]] = step
         elif axis == value.batch and i != slice(None):
-            raise site.refuse("picking images out of the batch")
+            raise site.refuse(
+                "picking images out of the batch", "pick them before the network, or from what it returns"
+            )
     kept = site.map.moved(_kept(index, len(site.shape)).__getitem__)
     if period != [1, 1]:
         return Effect(kept, (period[0], period[1]), change=FROM_FEATURES, breaks=FRAME)

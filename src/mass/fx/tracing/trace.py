@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from mass.errors import NotEquivariantError, check_module
 from mass.fx.interpreter import Interpreter
-from mass.fx.network.autocast import leaving_autocast
+from mass.fx.network.autocast import looking_at_autocast
 from mass.fx.network.calls import Call, Moment, packed
 from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import without_hooks
@@ -189,7 +189,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     tracer = _Tracer(example, opaque)
     drawn = _drawn()
     try:
-        with attributes_kept(model) as stored, leaving_autocast() as left:
+        with attributes_kept(model) as stored, looking_at_autocast() as looked:
             graph = tracer.trace(model)
         while next(iter(reversed(graph.nodes))).op != "output":  # a stored `x.shape` becomes a node when it is read
             graph.erase_node(next(iter(reversed(graph.nodes))))
@@ -221,7 +221,7 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
         raise refusal.within(tracer.failed) from error
     graph._tracer_cls = None  # copies and pickles are traced anew by fx's own tracer
     traced = Converted(model, graph, class_name=f"Mass{type(model).__name__}")
-    traced.mass_calls, traced.mass_leaves_autocast = tuple(tracer.calls), frozenset(left)
+    traced.mass_calls, traced.mass_looks_at_autocast = tuple(tracer.calls), frozenset(looked)
     traced.mass_stored = frozenset(stored)
     if "mass_output" in model._modules:  # belongs to the graph
         del model.mass_output
