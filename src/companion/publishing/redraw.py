@@ -2,10 +2,11 @@
 
 For notebooks whose runs took an accelerator or hours, when their words, tables or figures have changed and their
 measurements have not. Cells tagged `measures` are not run. The names that later cells take from them are read from
-results/ (`published` in the study's folder), and such a cell keeps its output where its source is as it was when it ran.
-All other cells run, so that everything shown follows from what is published. Where no code of the notebook has changed since,
-nothing runs: the words are taken over, and cells that show a published table show it as it is now. --figures has the cells run
-nevertheless, for figures whose own code has changed. No record is made.
+results/ (`published` in the study's folder), and such a cell keeps its output where its source is as it was when it
+ran. All other cells run, so that everything shown follows from what is published; a notebook that measures in cells
+without the tag is refused. Where no code of the notebook has changed since, nothing runs: the words are taken over, and
+cells that show a published table show it as it is now. --figures has the cells run nevertheless, for figures whose own
+code has changed. No record is made.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def redrawn(root: Path, notebook: str, folder: Path, figures: bool = False) -> N
         return reworded
     set_parameters(source, {"profile": found[1]}, f"notebooks/{notebook}.py")
     measuring = [cell for cell in source.cells if MEASURES in cell.metadata.get("tags", [])]
+    if not measuring and any("run.record" in cell.source for cell in source.cells):  # it would measure without a record
+        raise Refusal(f"{notebook} measures, in cells without the tag '{MEASURES}': run it and publish its run.")
     given = f"from companion.publishing.redraw import names\nglobals().update(names({notebook!r}, {found[1]!r}))"
     sources = [cell.source for cell in measuring]
     for number, cell in enumerate(measuring):
