@@ -262,7 +262,6 @@ def test_a_notebooks_names_are_found_in_its_records(root):
     assert all(any(f"{name} = " in text or f"{name}." in text for text in measuring) for name in found)
 
 
-def test_a_notebook_that_would_measure_without_a_record_is_not_drawn_anew(tmp_path):
-    root = Path(__file__).parents[3]
+def test_a_notebook_that_would_measure_without_a_record_is_not_drawn_anew(root, tmp_path):
     with pytest.raises(Refusal, match="12_cost measures, in cells without the tag 'measures': run it and publish"):
         redraw.redrawn(root, "12_cost", tmp_path, figures=True)
