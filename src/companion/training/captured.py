@@ -46,7 +46,7 @@ _PARTS = 5  # of an epoch, between two looks at the clock
 
 
 def tables(recipe: Recipe, count: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, flips and shifts of all steps of a run, as `companion.training.classification.epoch_batches` draws them.
+    """Rows, flips and shifts of all steps of a run, as `companion.training.tasks.classification.epoch_batches` draws them.
 
     Shape: (steps, batch) int32, (steps, batch) bool, and (steps, batch, 2) int64 or, where the method does not shift, (0,).
     """

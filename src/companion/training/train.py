@@ -42,8 +42,8 @@ from companion.models.methods import METHODS, channels_of
 from companion.training.checkpoint import load_tensors, load_weights, save_tensors
 from companion.training.recipe import Recipe, from_arguments
 from companion.training.record_run import record_run
-from companion.training.task import Network
 from companion.training.tasks import task_of
+from companion.training.tasks.task import Network
 
 _LOOK = 20  # steps between two looks at the loss: each waits for the device
 

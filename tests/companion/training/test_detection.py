@@ -10,8 +10,8 @@ from companion.data.boxed import NOTHING, Boxed, BoxedSet, cut, padded, shifted_
 from companion.data.datasets import DATASETS
 from companion.models.detectors.detections import found_in, positions, read_dense
 from companion.models.methods import METHODS
-from companion.training.detection import Detection, targets
 from companion.training.recipe import Recipe
+from companion.training.tasks.detection import Detection, targets
 from mass.detection import same_detections
 
 ROOT = Path(__file__).parents[3]

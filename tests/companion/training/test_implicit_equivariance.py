@@ -8,11 +8,11 @@ import torch
 from companion.core.errors import Refusal
 from companion.data.published.digits import rotated_digits
 from companion.models.methods import METHODS
-from companion.training.implicit_equivariance import ImplicitEquivariance
 from companion.training.recipe import Recipe
 from companion.training.record_run import record_run
-from companion.training.task import Network
 from companion.training.tasks import task_of
+from companion.training.tasks.implicit_equivariance import ImplicitEquivariance
+from companion.training.tasks.task import Network
 from companion.training.train import Training, learning_rate, train
 
 SMALL = {"net": "ien-tiny8-r4", "method": "baseline-zero", "dataset": "rotated-digits", "epochs": 2, "batch": 64, "lr": 5e-3,

@@ -10,9 +10,9 @@ from companion.data.instances import REACH, Instances, InstanceSet, objects
 from companion.measures.detection.masks import kept_pixels, matched_masks, object_ious, painted, segment
 from companion.models.methods import METHODS
 from companion.studies.detection import segmented
-from companion.training.instances import InstanceSegmentation
 from companion.training.recipe import Recipe
-from companion.training.task import Network
+from companion.training.tasks.instances import InstanceSegmentation
+from companion.training.tasks.task import Network
 from mass.detection import same_detections
 
 ROOT = Path(__file__).parents[3]

@@ -35,7 +35,7 @@ from companion.studies.segmentation.recipes import table_5_recipes
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe, to_arguments
 from companion.training.record_run import record_run, trained
-from companion.training.segmentation import Segmentation
+from companion.training.tasks.segmentation import Segmentation
 from companion.training.train import Training, learning_rate, train
 
 ROOT = Path(__file__).parents[3]

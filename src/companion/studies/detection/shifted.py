@@ -17,8 +17,8 @@ from companion.measures.paired_images import corrected
 from companion.measures.paired_t import paired_gains
 from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
-from companion.training.detection import IOU
 from companion.training.recipe import Recipe
+from companion.training.tasks.detection import IOU
 from mass.axes import Pair
 
 RESIDUES = 16  # of the total stride of these detectors, along an axis

@@ -8,8 +8,8 @@ from digit_runs import SMALL
 
 from companion.core.errors import Refusal
 from companion.data.labelled import Labelled, Split
-from companion.training.classification import epoch_batches
 from companion.training.recipe import Recipe
+from companion.training.tasks.classification import epoch_batches
 from companion.training.train import learning_rate, train
 
 

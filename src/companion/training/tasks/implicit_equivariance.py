@@ -19,9 +19,9 @@ from companion.data.transforms import DRAWS, Affine, QuarterTurns, Reflections, 
 from companion.measures.accuracy import Prepare, accuracy, right_labels, top1_and_consistency
 from companion.measures.equivariance import equivariance_errors, implicit_equivariance_loss, reading
 from companion.models.implicit.group_pool import GroupPool
-from companion.training.classification import parts_of
 from companion.training.recipe import Recipe
-from companion.training.task import Loss, Network
+from companion.training.tasks.classification import parts_of
+from companion.training.tasks.task import Loss, Network
 
 _SCORED = 2000  # test images of the learning curve
 _STEPPED = 1000  # of accuracies by angle or scale

@@ -23,7 +23,7 @@ from companion.models.detectors.dense_detector import STRIDE
 from companion.models.detectors.detections import grid_origins, positions
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
-from companion.training.task import Loss, Network
+from companion.training.tasks.task import Loss, Network
 
 IOU = 0.33  # DeepPCB's: a detection that overlaps a box by more has found it
 _LOOKED_AT = 50  # test images, while training

@@ -15,9 +15,9 @@ from companion.data.labelled import Split
 from companion.measures.accuracy import Prepare
 from companion.measures.detection.average_precision import mean_average_precision
 from companion.measures.detection.masks import matched_masks, object_ious, segment
-from companion.training.classification import parts_of
 from companion.training.recipe import Recipe
-from companion.training.task import Loss, Network
+from companion.training.tasks.classification import parts_of
+from companion.training.tasks.task import Loss, Network
 
 _LOOKED_AT = 16  # test images, while training
 

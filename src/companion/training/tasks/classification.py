@@ -15,7 +15,7 @@ from companion.data.labelled import Labelled, Split
 from companion.measures.accuracy import Prepare, accuracy, top1_and_consistency
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
-from companion.training.task import Loss, Network
+from companion.training.tasks.task import Loss, Network
 from mass.functional.shift import shift
 
 

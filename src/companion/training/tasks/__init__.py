@@ -11,13 +11,13 @@ from companion.data.instances import InstanceSet
 from companion.data.labelled import Labelled
 from companion.data.segmented import Segmented
 from companion.data.transformed import Transformed
-from companion.training.classification import Classification
-from companion.training.detection import Detection
-from companion.training.implicit_equivariance import ImplicitEquivariance
-from companion.training.instances import InstanceSegmentation
 from companion.training.recipe import Recipe
-from companion.training.segmentation import Segmentation
-from companion.training.task import Task
+from companion.training.tasks.classification import Classification
+from companion.training.tasks.detection import Detection
+from companion.training.tasks.implicit_equivariance import ImplicitEquivariance
+from companion.training.tasks.instances import InstanceSegmentation
+from companion.training.tasks.segmentation import Segmentation
+from companion.training.tasks.task import Task
 
 TASKS: dict[type, Callable[[Any, Recipe], Task]] = {
     Labelled: Classification,

@@ -25,7 +25,7 @@ from companion.data.segmented import FILL, Pairs, Segmented
 from companion.measures.accuracy import Prepare
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
-from companion.training.task import Loss, Network
+from companion.training.tasks.task import Loss, Network
 from mass.evaluate.consistency import segmentation_consistency
 from mass.functional.shift import restore, shift
 from mass.nn.evaluating import evaluating
