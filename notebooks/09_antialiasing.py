@@ -72,9 +72,11 @@ fig
 # %% [markdown]
 # ## One layer, sampled in seven ways
 #
-# Max pooling 2 x 2 of a photograph, borders wrap. Moved by 2 pixels, the output should have moved by one position;
-# moved by 1, by half of one, so that the samples in between count (of the band-limited map through them, as the theorem
-# has it). What remains, in percent of the output's norm:
+# Max pooling 2 x 2 of a photograph, borders wrap. Where the image is shifted by 2 pixels, the output should be shifted
+# by one position. Where it is shifted by 1, a fixed grid's should be by half a position: it is compared with what lies
+# halfway between its samples, read off the band-limited function through them (the one that the sampling theorem
+# speaks of). MASS's grid moves along, so that its output is shifted by whole positions either way, and is compared with
+# these. What remains, in percent of the output's norm:
 
 # %%
 photo = centred_photograph(settings.size, settings.size)
@@ -119,13 +121,15 @@ print(certificate)
 # %% [markdown]
 # ## Internal feature distance
 #
-# For every layer and every shift: the cosine distance between the features of the moved image and the moved features of
-# the image,
+# For every layer and every shift: the cosine distance between the features of the shifted image and the shifted
+# features of the image. At each position $p$ the channels are compared, and positions are averaged,
 #
-# $$1 - \frac{\langle f(S_t\,x),\ S_t\,f(x) \rangle}{\lVert f(S_t\,x) \rVert\ \lVert S_t\,f(x) \rVert}$$
+# $$1 - \frac{1}{HW} \sum_p \frac{\langle f(S_t\,x)_p,\ (S_t\,f(x))_p \rangle}
+# {\lVert f(S_t\,x)_p \rVert\ \lVert (S_t\,f(x))_p \rVert}$$
 #
 # (at the image's resolution, with MASS's grid where it lies). It is 0 where eq. 2 holds. Blue is equivariant. A pixel
-# of a panel is a shift, (0, 0) at the top left; versions have the same weights.
+# of a panel is a shift, (0, 0) at the top left; versions have the same weights. Images have 64 pixels a side, and the
+# CIFAR-10 network's 32: MobileNetV2's last map has 2 x 2 positions there, where notebook 01's has 7 x 7.
 
 # %% tags=["measures"]
 versions = ["plain", "circular padding", "anti-aliased", "MASS"]
@@ -280,7 +284,7 @@ run.figure(fig, "corruptions")
 fig
 
 # %% [markdown]
-# Left, means over seeds, in the colours of the right; there a bar is the mean over seeds, and a mark a seed.
+# Left, means over seeds, of four of the methods; right, of all: a bar is the mean over seeds, and a mark a seed.
 
 # %% [markdown]
 # ## The article's claims

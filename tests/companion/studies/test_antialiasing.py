@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import mass
 from companion.core.paths import find_root
@@ -48,6 +49,18 @@ def test_features_that_move_along_have_no_distance(version):
     x = centred_photograph(32, 32)
     found = feature_distance(VERSIONS[version](Features().eval(), x), ["one", "two"], x, 4)
     assert all(grid.eq(0).all() for grid in found.values())
+
+
+@pytest.mark.parametrize("version", ["plain", "circular padding", "anti-aliased", "MASS"])
+def test_without_a_shift_there_is_no_distance(version):
+    """In networks with batch normalisation, read by torchvision's extractor, which has graphs of its own for both modes."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1)).eval()
+    model[1].running_var.fill_(0.01)  # of no batch
+    extractor = create_feature_extractor(model, {"2": "one", "3": "two"}).eval()
+    x = centred_photograph(32, 32)
+    network = VERSIONS[version](extractor, x)
+    assert not any(module.training for module in network.modules())
+    assert all(grid[0, 0] < 1e-12 for grid in feature_distance(network, ["one", "two"], x, 2).values())
 
 
 def test_distance_is_zero_at_multiples_of_the_stride_alone_and_less_behind_a_filter():

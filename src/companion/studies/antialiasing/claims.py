@@ -142,6 +142,8 @@ def of_the_seed(
     restored = {"U-Net": (stability["anti-aliased"] or math.inf, stability["circular padding"] or math.inf)}
     right = [row | {"right": -row["relative"]} for row in relative]
     shifted = f"{PLAIN}, shifts in training"
+    images = f" ({records[0]['dataset']})" if records else ""
+    of_cifar10 = " (ResNet-20 on CIFAR-10, notebook 05)"
 
     def gain(method: str, over: str, field: str = "top1") -> dict[str, Any] | None:
         return difference(records, method, over, field)
@@ -156,22 +158,32 @@ def of_the_seed(
         ),
         judged(
             "Filters increase classification consistency",
-            "circular consistency, points: anti-aliased less plain",
+            f"circular consistency, points: anti-aliased less plain{images}",
             gain("anti-aliased", PLAIN, "consistency"),
         ),
         judged(
+            "Filters increase it, borders wrap",
+            f"circular consistency, points: LPF-3 less baseline{of_cifar10}",
+            difference(cifar10, "LPF-3", "Baseline", "consistency"),
+        ),
+        judged(
+            "Filters increase it, zeros at the borders",
+            f"circular consistency, points: anti-aliased, Rect-2 less plain{of_cifar10}",
+            difference(cifar10, "anti-aliased, Rect-2", PLAIN, "consistency"),
+        ),
+        judged(
             "Stronger filters increase it more",
-            "circular consistency, points: Bin-5 less Rect-2",
+            f"circular consistency, points: Bin-5 less Rect-2{images}",
             gain("anti-aliased, Bin-5", "anti-aliased, Rect-2", "consistency"),
         ),
         judged(
             "Accuracy is improved as well",
-            "top-1, points: LPF-3 less baseline (ResNet-20 on CIFAR-10, notebook 05)",
+            f"top-1, points: LPF-3 less baseline{of_cifar10}",
             difference(cifar10, "LPF-3", "Baseline"),
         ),
         judged(
             "Fine-tuned on few grey images, accuracy rises (95.865 to 97.115)",
-            "top-1, points: anti-aliased less plain",
+            f"top-1, points: anti-aliased less plain{images}",
             gain("anti-aliased", PLAIN),
         ),
         by_comparison(
@@ -179,22 +191,22 @@ def of_the_seed(
         ),
         judged(
             "Corrupted images are classified better",
-            "mean corruption error, plain = 100, points: plain less anti-aliased",
+            f"mean corruption error, plain = 100, points: plain less anti-aliased{images}",
             difference(right, "anti-aliased", PLAIN, "right"),
         ),
         judged(
             "Shift augmentation is no longer required",
-            "circular consistency, points: anti-aliased less plain with shifts in training",
+            f"circular consistency, points: anti-aliased less plain with shifts in training{images}",
             gain("anti-aliased", shifted, "consistency"),
         ),
         judged(
             "(MASS beside it: consistency)",
-            "circular consistency, points: MASS less anti-aliased",
+            f"circular consistency, points: MASS less anti-aliased{images}",
             gain("MASS", "anti-aliased", "consistency"),
         ),
         judged(
             "(MASS over it: accuracy)",
-            "top-1, points: MASS over anti-aliasing less anti-aliased",
+            f"top-1, points: MASS over anti-aliasing less anti-aliased{images}",
             gain("MASS over anti-aliasing", "anti-aliased"),
         ),
     ]

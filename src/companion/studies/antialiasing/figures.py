@@ -70,7 +70,9 @@ def distance_heatmaps(grids: dict[tuple[str, str], Tensor], name: str, weights: 
             if number == 0:
                 ax.set_title(layer.replace("_", "."), fontsize=10)
         row[0].set_ylabel(version, fontsize=10)
-    fig.suptitle(f"{name} ({weights}): cosine distance by shift, its mean below each panel", fontsize=11)
+    exact = [version for version in versions if not any(grids[version, layer].any() for layer in layers)]
+    told = f"only {' and '.join(exact)} at 0 in every layer" if exact else "none at 0 in every layer"
+    fig.suptitle(f"{name} ({weights}): {told}\ncosine distance by shift, its mean below each panel", fontsize=11)
     fig = finished(fig, despine=False, rect=(0, 0, 0.92, 1))
     assert image is not None
     fig.colorbar(image, cax=fig.add_axes((0.935, 0.15, 0.015, 0.65)))
@@ -116,7 +118,7 @@ def published() -> Figure:
     ax.set(
         xlabel="consistency of two crops, %",
         ylabel="top-1, %",
-        title="as printed by BlurPool's authors: ImageNet",
+        title="ImageNet, as BlurPool's authors print it: wider filters, higher consistency",
         xlim=(None, 92.5),
     )
     return finished(fig)
@@ -142,14 +144,25 @@ def accuracy_and_consistency(records: Sequence[dict], title: str) -> Figure:
     return finished(fig)
 
 
+SHOWN = (
+    "Baseline, zero padding",
+    "anti-aliased",
+    "MASS",
+    "MASS over anti-aliasing",
+)  # by corruption: four can be told apart
+
+
 def corruption_errors(rows: Sequence[dict], shares: Sequence[dict]) -> Figure:
     """Error by corruption and method, the mean over seeds, and the mean corruption error relative to the plain network, by seed."""
     relative = pd.DataFrame(shares).groupby("method", sort=False)["relative"]
     frame = pd.DataFrame(rows).assign(corruption=lambda f: f["input"].str.removeprefix("corrupted: "))
     table = frame.pivot_table(index="corruption", columns="method", values="error", sort=False)
     fig, axes = plt.subplots(1, 2, figsize=(12.5, 5), width_ratios=[2, 1])
-    for method in table.columns:
-        axes[0].plot(table[method], range(len(table)), "o", color=COLOURS[method], ms=7, alpha=0.8, label=method)
+    means = relative.mean()
+    shown = [method for method in SHOWN if method in table.columns]
+    for method, marker in zip(shown, "os^D", strict=False):
+        axes[0].plot(table[method], range(len(table)), marker, color=COLOURS[method], ms=7, alpha=0.8, label=method)
+    axes[0].legend(frameon=False)
     axes[0].set_yticks(range(len(table)), table.index)
     axes[0].invert_yaxis()
     axes[0].grid(axis="x", color="#e5e5e5")
@@ -162,4 +175,9 @@ def corruption_errors(rows: Sequence[dict], shares: Sequence[dict]) -> Figure:
     axes[1].axvline(100, color="#888888", lw=0.8)
     axes[1].invert_yaxis()
     axes[1].set(xlabel="mean corruption error, plain = 100", xlim=(0, 1.2 * relative.max().max()))
+    best, worst = means.idxmin(), means.idxmax()
+    fig.suptitle(
+        f"Corrupted images: least wrong {best} ({means[best]:.0f}), most {worst} ({means[worst]:.0f}), plain = 100",
+        fontsize=11,
+    )
     return finished(fig)
