@@ -135,4 +135,19 @@ def test_the_claims_say_what_was_not_run():
     told = claims.claims(records, settings, times, certified, tracked)
     assert "for scale is more accurate than the plain network | – | not run in this profile" in told
     assert "true of the library's modules; not of the network, exported" in told
-    assert "CERTIFIED, 4 images; error of its maps 0 | yes" in told and told.count("one seed: no verdict") == 5
+    assert "CERTIFIED, 4 images; error of its maps 0 | yes" in told and told.count("one seed: no verdict") == 6
+
+
+def test_a_template_that_changes_nothing_is_not_tested_twice():
+    tracked = [
+        {"method": method, "rule": rule, "seed": seed, "success": 50.0 + at + seed + (method == "IEN") * turned * seed}
+        for method, at in (("plain", 0), ("IEN", 3), ("MASS", 2))
+        for rule, turned in (("as it was", 0), ("turned", 1))
+        for seed in range(3)
+    ]
+    table = claims.tracking(tracked)
+    assert [(m, r) for m, r in zip(table["method"], table["rule"], strict=True)] == [
+        ("IEN", "as it was"),
+        ("MASS", "as it was"),
+        ("IEN", "turned"),
+    ]
