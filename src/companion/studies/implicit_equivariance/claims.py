@@ -87,13 +87,16 @@ def _told(row: Any) -> str:
 def tracking(rows: Sequence[Record]) -> pd.DataFrame:
     """Boxes that overlap, in points against the plain tracker's, paired over seeds: a row an arm and kind of template.
 
-    A kind of template that gives a tracker, and the plain one, the very numbers of another kind is no test of its own.
+    Where turned templates change no box of a tracker, nor of the plain one, the second row would be the first again: it
+    is left out, and counts no second time in the correction.
     """
-    found, seen = [], set()
+    found = []
     for rule in dict.fromkeys(row["rule"] for row in rows if row["method"] == "plain"):
         of_rule = [row for row in rows if row["rule"] == rule]
         found.append(paired_gains(of_rule, "plain", "success").reset_index().assign(rule=rule))
     table = pd.concat(found, ignore_index=True)
+    again = table[["method", "n", "gain", "low", "high"]].round(9).duplicated()
+    table = table[~again].reset_index(drop=True)
     known = table["p"].notna()
     table["p_holm"] = float("nan")
     table.loc[known, "p_holm"] = holm(table.loc[known, "p"].tolist())
