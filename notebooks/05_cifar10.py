@@ -9,8 +9,8 @@
 # %% [markdown]
 # # CIFAR-10 (paper, section 5.1.1, Table 2)
 #
-# Ten ways of downsampling, trained with one recipe: does sampling from an origin read off the features cost accuracy,
-# or bring some? And what the table leaves open: are the differences larger than those between seeds, does the
+# The paper's ways of downsampling and controls of our own, trained with one recipe: does sampling from an origin read
+# off the features cost accuracy, or bring some? And what the table leaves open: are the differences larger than those between seeds, does the
 # selection rule matter, does noise upset it, and would showing the network shifted images not have done as well?
 #
 # The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The
@@ -183,8 +183,8 @@ fig
 pd.DataFrame(corrupted).pivot_table(index="method", columns="corruption", values="consistency", sort=False).round(2)
 
 # %% [markdown]
-# Augmentation raises consistency and leaves it a matter of luck; MASS is at 100 in every column, whatever the image,
-# because nothing about it was learned.
+# Shifts in training raise consistency, and how far depends on the kind of image (one seed a method); MASS is at 100 in
+# every column, whatever the image, because nothing about it was learned.
 
 # %% [markdown]
 # ## Does the selection rule matter?
