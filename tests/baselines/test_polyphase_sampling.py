@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from loops import choosers, ddac_as_published, pad, phases, strided_conv, trained
 from torch import nn
 
-from mass.baselines.aps import convert_to_aps
+from mass.baselines.aps import APS, convert_to_aps
 from mass.baselines.ddac import DDAC2d
 from mass.baselines.lps import PolyphaseScores, convert_to_lps
 from mass.nn.blurpool import BlurPool
@@ -160,3 +160,11 @@ def test_a_module_called_twice_is_sampled_twice():
         dense = F.conv2d(pad(expected, 1, 1), model.conv.weight, model.conv.bias)
         expected, _ = keep_best(dense, norms(dense, (2, 2)), (2, 2))
     assert torch.allclose(aps(x), expected, atol=1e-5) and choosers(aps) == ["mass_origin_1", "mass_origin_2"]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_does_not_tie_norms(autocast):
+    """Norms of bfloat16 maps are compared as float32 numbers: the phase is that of the same values in float64."""
+    x = torch.randn(64, 16, 16, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert torch.equal(APS(2).index(x), APS(2).index(x.double()))

@@ -10,7 +10,9 @@ ReLU; so does a converted network that samples there, by a `BlurPool`, of size 1
 With a blur the choice is read off the blurred map, as in its authors' ImageNet code; their CIFAR-10 code reads it off
 the map before the blur, and LPS's authors offer both.
 Departures from the authors' code: any stride, not 2 alone, and any size that it divides (theirs wraps odd sizes by one
-more row or column, and for ImageNet takes squares); where branches share an index is inferred.
+more row or column, and for ImageNet takes squares); where branches share an index is inferred; norms of half-precision
+maps are float32 numbers, as autocast on a GPU makes theirs; components are read row by row, so that a tie of the second
+and the third goes to the other one.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class APS(nn.Module):
 
     def index(self, x: Tensor) -> Tensor:
         """The component of largest l2 norm of each image, (B, C, H, W) -> (B, 2) int64."""
-        norms = torch.linalg.vector_norm(to_blocks(x.detach(), self.stride), dim=(1, 2, 4)).flatten(1)  # (B, s * s)
+        dtype = torch.promote_types(x.dtype, torch.float32)  # eight bits of a bfloat16 norm would tie most phases
+        norms = torch.linalg.vector_norm(to_blocks(x.detach(), self.stride), dim=(1, 2, 4), dtype=dtype).flatten(1)
         chosen = norms.argmax(1)
         return torch.stack((chosen // self.stride[1], chosen % self.stride[1]), 1)
 

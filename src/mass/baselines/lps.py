@@ -61,7 +61,8 @@ class PolyphaseScores(ChoosesOrigin):
         """The mean response of the scoring network to each component, (B, s * s)."""
         phases = to_phases(x, self.stride)
         responses = self.conv2(F.relu(self.conv1(phases.flatten(0, 1))))
-        return responses.float().mean((1, 2, 3)).view(phases.shape[:2])
+        exact = responses.to(torch.promote_types(responses.dtype, torch.float32))
+        return exact.mean((1, 2, 3)).view(phases.shape[:2])
 
     def read(self, x: Tensor) -> tuple[Tensor, Pair]:
         return x, self.stride
