@@ -10,8 +10,9 @@
 # # CIFAR-10 (paper, section 5.1.1, Table 2)
 #
 # The paper's ways of downsampling and controls of our own, trained with one recipe: does sampling from an origin read
-# off the features cost accuracy, or bring some? And what the table leaves open: are the differences larger than those between seeds, does the
-# selection rule matter, does noise upset it, and would showing the network shifted images not have done as well?
+# off the features cost accuracy, or bring some? And what the table leaves open: are the differences larger than those
+# between seeds, does the selection rule matter, does noise upset it, and would showing the network shifted images not
+# have done as well?
 #
 # The paper trains ResNet-20 and ResNet-18 for 250 epochs, five seeds each: `make repro PROFILE=paper`, on a GPU. The
 # profile `reduced` trains ResNet-20 for 13 epochs, three seeds; `quick` a tiny network on 8 x 8 digits, to try
@@ -97,8 +98,9 @@ figures.table_of_runs(records, net)
 # anti-aliased rows, whose author pads with zeros (notebook 09).
 #
 # At the paper's 250 epochs, as far as they have been trained; of the baseline one seed, which allows no verdict. What
-# is missing takes a GPU and has not had one: more seeds, the filters at 250 epochs, ResNet-18, and LPS as its authors
-# train it (`lps-annealed`), which is written and tested, and trained at no scale.
+# is missing takes a GPU and has not had one: more seeds, the filters at 250 epochs, ResNet-18, and LPS with a
+# temperature that falls (`lps-annealed`: on one line, where its authors' falls piecewise), which is written and tested,
+# and trained at no scale.
 
 # %%
 Markdown(tables.cifar10_paper(run.root))

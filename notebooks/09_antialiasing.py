@@ -153,10 +153,10 @@ for name in others:
 
 # %% [markdown]
 # Sampling leaves a grid of blue dots, a layer's own stride apart; the filter fades what lies between them, and does not
-# make it blue. In most layers of the plain network zero padding adds its own; in MobileNetV2's last ones it is the
-# other way round: wrapped borders raise the distance, and the filter hardly lowers it. MASS is blue throughout: 0 is 0,
-# bit-identical. (MobileNetV2's weights were trained without filters and with zero padding; the other versions run them
-# as they are.)
+# make it blue. Zero padding adds its own in every layer: with borders that wrap the mean is lower, and with a filter
+# lower still wherever the network has sampled. MASS is blue throughout: 0 is 0, bit-identical. (MobileNetV2's weights
+# were trained without filters and with zero padding; the other versions run them as they are. A mean over one image and
+# all shifts, without a test.)
 
 # %% [markdown]
 # ## Stability of generation
@@ -322,10 +322,11 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ## Summary
 #
-# * With borders that wrap, features move along *better* with a filter in most layers, hardly so in MobileNetV2's last;
-#   for generated images the gain is a fraction of a decibel, one training each, not tested. Of
-#   labels nothing is decided on solar cells; on CIFAR-10 fewer of them change where zeros move in or a window slides
-#   (one network a filter, not tested). Nothing became exact by a filter, here, in any network.
+# * Features move along *better* with a filter, in every layer behind a sampling, of every network asked (not tested);
+#   for generated images the gain is a fraction of a decibel, one training each, not tested. Of labels nothing is decided
+#   on solar cells; on CIFAR-10 more are kept under circular shifts with a filter (told from chance with zeros at the
+#   borders, not decided after correction where they wrap), and fewer change where zeros move in or a window slides (one
+#   network a filter, not tested). Nothing became exact by a filter, here, in any network.
 # * MASS makes them exact with or without a filter; over an anti-aliased network it keeps the filter and adds the
 #   exactness.
 # * Whether a filter also makes a network more accurate, or more robust, is a question of seeds: see the table.
@@ -333,5 +334,5 @@ with pd.option_context("display.max_colwidth", None):
 #   network with zero padding. So, in the mean over seeds and not tested, are APS and circular padding alone, which
 #   points at the wrapped borders, which the official weights have never seen.
 # * Shift augmentation, which the article says is no longer required: the plain network that was shown shifts keeps more
-#   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction the test just fails to
-#   decide). Beside MASS it has nothing left to do: all labels are kept without it.
+#   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction nothing is decided). Beside
+#   MASS it has nothing left to do: all labels are kept without it.
