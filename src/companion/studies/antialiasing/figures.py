@@ -107,7 +107,7 @@ def published() -> Figure:
         ax.annotate(
             name,
             (points[-1].consistency, points[-1].top1),
-            xytext=(8, 0),
+            xytext=(8, -9 if name == "ResNet-18" else 0),  # beside it lies another network's first point
             textcoords="offset points",
             va="center",
             color=colour,
