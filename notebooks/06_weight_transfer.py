@@ -366,11 +366,12 @@ Markdown(run.published("canvas"))
 Markdown(run.published("canvas_paired"))
 
 # %% [markdown]
-# * An image that is put elsewhere gets a bit-identical answer: the first exact one for an ordinary shift. The plain
-#   network's label changes for some (second column).
-# * What it costs MASS is not told from chance after correction: on the smaller canvas intervals reach from two or three
+# * With MASS (and APS, in the cell above) an image that is put elsewhere on its canvas gets bit-identical logits: what
+#   is exact for circular shifts is exact for this ordinary one. The plain network's label changes for some ('put
+#   elsewhere: same label').
+# * What it costs MASS is not told from chance after correction: on the smaller canvas intervals reach from one to three
 #   points lost to two gained, on the larger some points are lost, where the interval leaves zero out before correction.
-#   Nor does a canvas bring back what borders took: on it the plain network, too, falls.
+#   Nor does a canvas bring back what borders took: in the table the plain network, too, is lower on it (not tested).
 # * It ends where content leaves the canvas or comes in, and where the ground is not plain: a photograph slides on
 #   beyond its edge. There labels hold about as often as those of the other networks (not tested).
 

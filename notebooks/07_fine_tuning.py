@@ -14,7 +14,8 @@
 # fine-tuning bring back what the borders took? Does consistency stay at 100%? Does stability under noise come back?
 #
 # The second has an answer on paper. Exactness holds for *every* $\theta$, $f_\theta(S_t\,x) = f_\theta(x)$; so it holds
-# along every path that training takes. More than that: loss and gradient are the same wherever the image lies,
+# along every path that training takes. More than that: loss and gradient are the same wherever the image lies (up to
+# rounding: bits are claimed in evaluation alone),
 #
 # $$\nabla_\theta\,\ell(f_\theta(S_t\,x), y) = \nabla_\theta\,\ell(f_\theta(x), y),$$
 #
@@ -157,8 +158,8 @@ Markdown(tables.recovered(run.root))
 #   correction for several comparisons leaves within chance. MASS tuned is not told apart from the plain network before
 #   tuning; beside the plain network with the same steps it stays behind, beyond chance, and so does circular padding
 #   alone. What wrapping borders took does not come back in so few steps.
-# * Consistency stays at 100%. Stability under noise does not come back: after the same steps more labels of MASS
-#   change than of the plain network, and than with circular padding, beyond chance.
+# * Stability under noise does not come back: after the same steps more labels of MASS change than of the plain network,
+#   and than with circular padding, beyond chance.
 # * These are few images and few steps: it says what a user with hundreds of images may hope for, and nothing about what
 #   three epochs of ImageNet do.
 #
