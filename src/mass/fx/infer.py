@@ -195,16 +195,27 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
             raise NotEquivariantError(n.name, reason, "return the pooled map alone")
         if any(isinstance(part, Grid) and part.pads != (0, 0) for part in parts):
             raise NotEquivariantError(n.name, "a padded map is returned", "return the map itself")
-    for n in node.all_input_nodes:
+    for n in list(node.all_input_nodes):
         shape = n.meta["shape"] or ()
-        if n in plan.flattened and len(shape) > 1 + len(plan.dims) and min(shape[-len(plan.dims) :]) > 1:
-            if leave_canonical_position(n, plan):
+        if n in plan.flattened and not all(isinstance(size, int) for size in shape):
+            if any(_is_spread(part, plan) for part in shape):
+                reason = f"it returns several tensors {shape}, and positions that were flattened leave the network as axes of one"
+                raise NotEquivariantError(place_of(n), reason, "unpack them in forward, and return each")
+        elif n in plan.flattened and _is_spread(shape, plan):
+            if leave_canonical_position(n, node, plan):
                 continue
             cause = next((r for kept, r in plan.kept_canonical.items() if kept is n or kept in _behind(n)), None)
             if cause is not None:
                 raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
             raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
+
+
+def _is_spread(shape: Any, plan: Plan) -> bool:
+    """Whether something of this shape, or a part of it, may have positions along its last axes."""
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
+        return isinstance(shape, tuple) and any(_is_spread(part, plan) for part in shape)
+    return len(shape) > 1 + len(plan.dims) and min(shape[-len(plan.dims) :]) > 1
 
 
 def _behind(node: fx.Node) -> set[fx.Node]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from mass.nn.evaluating import state_kept
+from mass.nn.evaluating import drawing_alike, state_kept
 
 
 def plain(value: Any) -> Any:
@@ -37,8 +37,9 @@ class Interpreter(fx.Interpreter):
 
 
 class Probing(Interpreter):
-    """Runs made to look: a model that counts its calls has its state back afterwards, and what it is given is not written to."""
+    """Runs made to look: a model that counts its calls has its state back afterwards, what it is given is not written to, and what it
+    draws at random it draws in every run."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        with state_kept(self.module):
+        with state_kept(self.module), drawing_alike(args):
             return super().run(*copies(args), **kwargs)

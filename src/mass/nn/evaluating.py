@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def modes_of(model: nn.Module) -> dict[str, bool]:
@@ -34,6 +35,15 @@ def state_kept(model: nn.Module) -> Iterator[None]:
             if not buffer.is_meta and not torch.equal(buffer, kept):
                 with torch.no_grad():
                     buffer.copy_(kept)
+
+
+@contextmanager
+def drawing_alike(inputs: Iterable[Any]) -> Iterator[None]:
+    """Random numbers are drawn as in every other run in it, on the CPU and on the inputs' devices; the generators stay as they are."""
+    devices = sorted({x.device.index for x in inputs if isinstance(x, Tensor) and x.is_cuda})
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(0)
+        yield
 
 
 @contextmanager

@@ -93,21 +93,23 @@ def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) 
     )
 
 
-def leave_canonical_position(node: fx.Node, plan: Plan) -> bool:
+def leave_canonical_position(node: fx.Node, leaving: fx.Node, plan: Plan) -> bool:
     """Shift a dense output that was computed in the canonical position back to where the image lies; False if it cannot be told how.
 
-    That can only be told of the input's own rows and columns: of others nobody knows which axes they are.
+    That can only be told of the input's own rows and columns: of others nobody knows which axes they are. Where other operations read
+    it as well, a copy is moved back for `leaving`, and they go on in the canonical position.
     """
     batch, dims = node.meta["shape"][0], POSITIONS.get(len(node.meta["shape"]), ())
     if len(dims) != len(plan.dims):
         return False
     height, width = sizes_along(node.meta["shape"], dims)
-    if len(node.users) > 1 or batch != plan.batch or (height, width) != plan.image:
+    if batch != plan.batch or (height, width) != plan.image:
         return False
     for lattice in plan.flattened[node]:
         risen = rise(lattice, (height, width))
         if risen is not None and risen[2] == (1, 1):
             kept, taken, _ = risen
+            node = _copied(node, leaving, plan) if len(node.users) > 1 else node
             plan.rises[node] = taken, (1, 1)
             plan.values[node] = Grid(kept, dims)
             effect = (
@@ -117,3 +119,12 @@ def leave_canonical_position(node: fx.Node, plan: Plan) -> bool:
             plan.effects[node] = replace(effect, value=plan.values[node], change=change)
             return True
     return False
+
+
+def _copied(node: fx.Node, leaving: fx.Node, plan: Plan) -> fx.Node:
+    """A copy of what a node returns, which `leaving` alone reads."""
+    with plan.graph.graph.inserting_before(leaving):
+        copied = plan.graph.graph.call_method("clone", (node,))
+    copied.meta.update(node.meta)
+    leaving.replace_input_with(node, copied)
+    return copied

@@ -30,6 +30,10 @@ def spelt_alike(traced: fx.GraphModule) -> None:
             first = operation.arguments[0]
             node.args = (node.kwargs[first],)
             node.kwargs = {name: value for name, value in node.kwargs.items() if name != first}
+        if node.target is getattr and node.args[1:] == (
+            "data",
+        ):  # read alone: what is written to it could not be traced
+            node.op, node.target, node.args = "call_method", "detach", node.args[:1]
         if name_of(node) == "flip" and len(node.args) > 2:
             node.args = (node.args[0], tuple(node.args[1:]))
         if node.target is getattr and name_of(node.args[0]) in _PAIRS and node.args[1] in _FIELDS:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mass.errors import NotEquivariantError
 from mass.fx.tracing.example import Example, Inputs
 from mass.fx.verification.probes import Probes
+from mass.nn.evaluating import drawing_alike
 from mass.structure import leaves
 
 
@@ -43,8 +44,7 @@ def in_range(model: nn.Module, example: Example) -> Example:
 
 def _finite(ours: nn.Module, example: Example, values: Inputs) -> float:
     """The share of finite numbers in what the model returns; 1 where it fails, which is not the question, or returns none."""
-    devices = sorted({x.device.index for x in values if isinstance(x, Tensor) and x.is_cuda})
-    with torch.no_grad(), torch.random.fork_rng(devices):
+    with torch.no_grad(), drawing_alike(values):
         try:
             returned: Any = example.call(ours, tuple(x.clone() if isinstance(x, Tensor) else x for x in values))
         except Exception:  # noqa: BLE001 - said where it is traced

@@ -37,7 +37,7 @@ from mass.fx.verification.recording import Comparer, Recorder
 from mass.fx.verification.reference import Reference
 from mass.fx.verification.shifts import between, coarse_step, telling
 from mass.motion import Motion, alike, cancelled, distance, motions, observed
-from mass.nn.evaluating import state_kept
+from mass.nn.evaluating import drawing_alike, state_kept
 from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
@@ -95,7 +95,7 @@ class Gate:
         return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
 
     def _run(self, module: nn.Module, inputs: Inputs) -> Any:
-        with torch.no_grad(), state_kept(module):
+        with torch.no_grad(), state_kept(module), drawing_alike(inputs):
             return module.forward(*copies(inputs))  # a call of it would print what fails, which here is an answer
 
     def check(self, moves: bool = True) -> None:
@@ -318,6 +318,10 @@ class Gate:
                         f"{name} of shape {tuple(y.shape)} does not move with the image: under a shift by {t} {how}"
                     )
                     remedy = "return a map that has its rows and columns, or reduce over positions"
+                    if whole and y.ndim == len(inputs[0].shape) - 1:  # nothing tells them from features of tokens
+                        remedy = (
+                            "if it has the image's rows and columns, return it with an axis of channels, y[:, None]"
+                        )
                     raise NotEquivariantError("", reason, remedy)
 
     def _require_own_axes(self, y: Tensor, moved: Tensor, axes: Dims, t: Pair, size: Pair, name: str) -> None:

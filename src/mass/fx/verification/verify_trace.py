@@ -14,7 +14,7 @@ from mass.fx.network.converted import Converted
 from mass.fx.tracing.example import Example, Inputs
 from mass.fx.verification.probes import Probes, awake
 from mass.motion import alike, distance
-from mass.nn.evaluating import modes_of, set_modes, state_kept
+from mass.nn.evaluating import drawing_alike, modes_of, set_modes, state_kept
 from mass.structure import leaves
 
 
@@ -37,15 +37,23 @@ def verify_trace(model: nn.Module, traced: Converted, example: Example) -> None:
     for training in (False, True) if not getattr(traced, "mass_evaluation_only", "") else (False,):
         _set_mode(ours, theirs, training)
         for what, values in tried if not training else tried[1:2]:
-            _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
-    alone = probes.of_batch(1)
-    with state_kept(theirs):
-        refused = alone is not None and isinstance(_outcome(theirs.eval().forward, alone), Exception)
+            try:
+                _require(ours, theirs, example, values, f"on {what}" + (" in train mode" if training else ""))
+            except NotEquivariantError as refusal:
+                if not training or model.training:
+                    raise
+                traced.mass_evaluation_only = refusal.reason
+
+    def taken(count: int) -> Inputs | None:
+        batch = probes.of_batch(count)
+        with state_kept(theirs):
+            refused = batch is None or isinstance(_outcome(theirs.eval().forward, batch), Exception)
+        return None if refused else batch
+
     other = ""
     for training in (True, False) if not getattr(traced, "mass_evaluation_only", "") else (False,):
+        few = taken(2 if training else 1) or probes.noise()  # a batch of one has no statistics
         _set_mode(ours, theirs, training)
-        few = None if refused else probes.of_batch(2 if training else 1)  # a batch of one has no statistics
-        few = few or probes.noise()
         other = other or _other_gradient(ours, theirs, example, few)
     if other:
         reason = f"the traced graph learns otherwise than the model: the gradient of '{other}' is another (torch.no_grad or an autograd function in its forward, say)"
@@ -138,10 +146,11 @@ def runs(model: nn.Module, example: Example, inputs: Inputs) -> bool:
 
 
 def _require(ours: nn.Module, theirs: nn.Module, example: Example, values: Inputs, where: str) -> None:
-    expected = _outcome(lambda *given: example.call(ours, given), values)
-    if isinstance(expected, Exception):
-        return  # the model does not take this
-    found = _outcome(theirs.forward, values)  # a call of it would print what fails, which here is an answer
+    with state_kept(ours), state_kept(theirs):  # statistics, of which a run that fails half-way has updated some
+        expected = _outcome(lambda *given: example.call(ours, given), values)
+        if isinstance(expected, Exception):
+            return  # the model does not take this
+        found = _outcome(theirs.forward, values)  # a call of it would print what fails, which here is an answer
     if isinstance(found, ValueError) and "would decide otherwise" in str(found):
         return  # said in a sentence when it runs
     _require_same(expected, found, where)
@@ -149,9 +158,7 @@ def _require(ours: nn.Module, theirs: nn.Module, example: Example, values: Input
 
 def _outcome(module: Callable[..., Any], inputs: Inputs) -> Any:
     """What a module returns, or the exception that it raises; random numbers are drawn alike at every call."""
-    devices = sorted({x.device.index for x in inputs if isinstance(x, Tensor) and x.is_cuda})
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(0)
+    with torch.no_grad(), drawing_alike(inputs):
         try:
             return module(*(x.clone() if isinstance(x, Tensor) else x for x in inputs))
         except Exception as error:  # noqa: BLE001 - any of them is an outcome to compare
