@@ -15,7 +15,8 @@ _COMPARED = ("top1", "shifted_top1", "consistency")
 _COLUMNS = ["Network", "Method", "Epochs", "n", "Top-1 %", "Shifted top-1 %", "Consistency %"]
 _BASELINES = (
     "Baselines differ from their authors' code: APS-LPF-3 and APS-DDAC-3 read the index off the filtered map, as APS's ImageNet code "
-    "does, where its CIFAR-10 code reads it off the map before the filter ('index before the filter'); LPS keeps its "
+    "does, where its CIFAR-10 code reads it off the map before the filter ('index before the filter', of which two seeds went on after the "
+    "sixth epoch on a CPU, where norms were rounded to bfloat16 then); LPS keeps its "
     "temperature at 1 and decays all weights (`lps-annealed` does neither: written and tested, and not trained). DDAC predicts filters at sampled "
     "positions alone, so that in training its BatchNorm sees these; borders wrap."
 )
