@@ -25,6 +25,13 @@ def check_levels(generator: Any, levels: int) -> None:
         raise NotEquivariantError("", reason, "give it one tuple of sizes a level")
 
 
+def check_cells(meant: list[int], given: list[int]) -> None:
+    """Refuse an anchor generator that was changed since, or does not fit the head: `meant` anchors a position of each level, `given` codes."""
+    if meant != given:
+        reason = f"the anchor generator has {meant} anchors a position, level by level, and the head codes for {given}"
+        raise NotEquivariantError("", reason, "give it as many as the head was made for")
+
+
 def cells_of(generator: Any, seen: Seen, image_size: Pair | None = None) -> list[Tensor]:
     """The anchors (A, 4) of position (0, 0) of each level, in pixels.
 
@@ -63,6 +70,7 @@ class Anchors:
 
     def __init__(self, seen: Seen, cells: Sequence[Tensor], name: str = "cls_logits") -> None:
         shapes = [y.shape for y in seen.maps[name].values()]
+        check_cells([len(cell) for cell in cells], [y.shape[-3] // 4 for y in seen.maps["bbox_regression"].values()])
         levels = list(zip(shapes, seen.strides, cells, strict=True))
         self.counts = [shape[-2] * shape[-1] * len(cell) for shape, _, cell in levels]
         self.cells = torch.cat([cell.repeat(shape[-2] * shape[-1], 1) for shape, _, cell in levels])

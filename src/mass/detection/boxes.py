@@ -11,6 +11,7 @@ Gradients pass through that rounding as if there were none, as torchvision's box
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,17 +107,32 @@ def wrapped(boxes: Tensor, size: Pair) -> Tensor:
     return torch.cat([first, first + extent], -1)
 
 
+def whole_pixels(shift: Any) -> Pair:
+    """A shift of one image, a pair of ints or a tensor of two.
+
+    Raises:
+        TypeError: for anything else: a fraction, a single number, a shift for each of several images.
+    """
+    given = shift.tolist() if isinstance(shift, Tensor) else shift
+    if not isinstance(given, tuple | list) or len(given) != 2 or not all(type(by) is int for by in given):
+        raise TypeError(f"shift must be a pair of whole pixels, rows and columns, got {shift!r}.")
+    return given[0], given[1]
+
+
 def shift_boxes(boxes: Tensor, shift: Pair, size: Pair) -> Tensor:
     """Where boxes of an image x lie in `mass.shift(x, shift)`, whose pixel n is pixel n + shift of x.
 
     Args: boxes (N, 4); shift: rows and columns; size: height and width of the image.
 
+    Raises:
+        TypeError, ValueError: for what is no box, or no pair of whole numbers of pixels.
+
     >>> shift_boxes(torch.tensor([[1.0, 2.0, 5.0, 9.0]]), (0, 3), (64, 64))
     tensor([[62.,  2., 66.,  9.]])
     """
     check_boxes(boxes)
-    boxes = snap(boxes, size)
-    by = [shift[1] % size[1], shift[0] % size[0]]
+    boxes, (rows, columns) = snap(boxes, size), whole_pixels(shift)
+    by = [columns % size[1], rows % size[0]]
     return wrapped(boxes - boxes.new_tensor(by * 2), size)
 
 

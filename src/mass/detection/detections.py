@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mass.axes import Pair
-from mass.detection.boxes import shift_boxes, snap
+from mass.detection.boxes import shift_boxes, snap, whole_pixels
 from mass.detection.suppression import lexicographic
 
 Detections = Mapping[str, Tensor]
@@ -34,6 +34,7 @@ def shift_detections(detections: Detections, shift: Pair, size: Pair) -> dict[st
         raise KeyError(
             f"'boxes' are not among the detections of this image, which hold {', '.join(detections) or 'nothing'}."
         )
+    shift = whole_pixels(shift)
     boxes = shift_boxes(detections["boxes"], shift, size)
     moved = {**detections, "boxes": boxes}
     if "masks" in detections:

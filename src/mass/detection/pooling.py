@@ -11,6 +11,7 @@ from torch import Tensor
 from mass.axes import Pair
 from mass.detection.boxes import wrapped
 from mass.detection.dense import Seen
+from mass.errors import NotEquivariantError
 
 
 def unrolled(y: Tensor, rows: int, columns: int) -> Tensor:
@@ -36,6 +37,8 @@ def roi_align(features: Tensor, boxes: Tensor, output_size: Pair, size: Pair, sa
     """
     from torchvision.ops import roi_align as plain
 
+    if features.ndim != 3:
+        raise ValueError(f"features must be one map (C, h, w), got {tuple(features.shape)}.")
     boxes = wrapped(boxes, size)
     precise = torch.promote_types(boxes.dtype, features.dtype)  # half precision has no place between 256 and 258
     rows, columns = features.shape[-2:]
@@ -61,11 +64,17 @@ def pooled(pool: Any, seen: Sequence[Seen], boxes: Sequence[Tensor]) -> Tensor:
 
     found = []
     for one, own in zip(seen, boxes, strict=True):
+        maps = one.maps["features"]
         levels = [
             (y, stride)
-            for (name, y), stride in zip(one.maps["features"].items(), one.strides, strict=True)
+            for (name, y), stride in zip(maps.items(), one.strides, strict=True)
             if name in pool.featmap_names
         ]
+        if not levels:
+            reason = (
+                f"the pooling of windows reads levels {list(pool.featmap_names)}, and the backbone gives {list(maps)}"
+            )
+            raise NotEquivariantError("", reason, "name the backbone's levels in featmap_names")
         first, last = levels[0][1][0], levels[-1][1][0]
         mapper = LevelMapper(first.bit_length() - 1, last.bit_length() - 1, pool.canonical_scale, pool.canonical_level)
         at = mapper([own]) if len(levels) > 1 else torch.zeros(len(own), dtype=torch.int64, device=own.device)

@@ -41,15 +41,20 @@ def suppress(boxes: Tensor, iou_threshold: float, size: Pair, labels: Tensor | N
 
 def _greedy(boxes: Tensor, iou_threshold: float, size: Pair) -> Tensor:
     corner, extent = corner_and_extent(boxes.detach(), size)
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    for start in range(0, len(boxes), _ROWS):
-        rows = slice(start, start + _ROWS)
-        takes = (pairwise_iou((corner[rows], extent[rows]), (corner, extent), size) > iou_threshold).cpu()
-        for k in range(len(takes)):
-            if alive[start + k]:
-                takes[k, : start + k + 1] = False  # what is better stays
-                alive &= ~takes[k]
-    return alive.nonzero().flatten().to(boxes.device)
+    left = torch.arange(len(boxes), device=boxes.device)  # of which the best are looked at next
+    kept = []
+    while len(left):
+        rows = left[:_ROWS]
+        takes = pairwise_iou((corner[rows], extent[rows]), (corner[left], extent[left]), size) > iou_threshold
+        among = takes[:, : len(rows)].cpu().triu(1)  # what is better stays
+        alive = torch.ones(len(rows), dtype=torch.bool)
+        for k in range(len(rows)):
+            if alive[k]:
+                alive &= ~among[k]
+        stays = alive.to(boxes.device)
+        kept.append(rows[stays])
+        left = left[len(rows) :][~takes[stays, len(rows) :].any(0)]
+    return torch.cat(kept) if kept else left
 
 
 def content_order(boxes: Tensor, scores: Tensor, size: Pair, labels: Tensor | None = None) -> Tensor:

@@ -112,7 +112,12 @@ def as_example(value: Any) -> Tensor:
         value = value[0][None]
     if not isinstance(value, Tensor) or value.ndim != 4:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise TypeError(f"expected example images, a list of tensors (C, H, W) or a batch (B, C, H, W), got {got}.")
+        hint = (
+            "; for a single image give a list of it, [image]" if isinstance(value, Tensor) and value.ndim == 3 else ""
+        )
+        raise TypeError(
+            f"expected example images, a list of tensors (C, H, W) or a batch (B, C, H, W), got {got}{hint}."
+        )
     if not value.is_floating_point() or 0 in value.shape:
         raise TypeError(f"expected floating-point images that are not empty, got {value.dtype}, {tuple(value.shape)}.")
     return value.detach()

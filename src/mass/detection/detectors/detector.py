@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mass.axes import Pair
 from mass.detection.anchors import check_levels
-from mass.detection.boxes import snap, wrapped
+from mass.detection.boxes import snap, width_and_height, wrapped
 from mass.detection.dense import Seen, convert_dense, see
 from mass.detection.detectors.images import by_size, check_images, check_targets
 from mass.detection.parts import Part, not_called, of_the_instance
@@ -87,7 +87,8 @@ class TorusDetector(nn.Module):
             images: a list of (C, H, W), of any sizes that the total stride divides, or a batch (B, C, H, W); in [0, 1], as the
                 original takes them.
             targets: in training mode, a dict an image: `boxes` (N, 4), which may go on beyond the image's far sides, `labels` (N,),
-                and what else the original learns from.
+                and what else the original learns from: `masks` (N, H, W) of the image's size, `keypoints` (N, K, 3), of which the copy
+                nearest to the middle of their box counts.
 
         Returns:
             As the original. A box's first corner lies in the image, its second may lie beyond it
@@ -141,7 +142,7 @@ class TorusDetector(nn.Module):
         moved = {**target, "boxes": wrapped(here - seen.offset, seen.size)}
         if "keypoints" in target:
             by = moved["boxes"][:, None, :2] - here[:, None, :2]
-            points = target["keypoints"]
+            points = _beside(target["keypoints"], here, seen.size)
             moved["keypoints"] = torch.cat([(points[..., :2] + by).to(points.dtype), points[..., 2:]], -1)
         if "masks" in target:
             moved["masks"] = target["masks"].roll((-seen.canonical).tolist(), (-2, -1))
@@ -167,3 +168,11 @@ class TorusDetector(nn.Module):
             reason = f"'{name}' cannot be replaced: the converted detector holds the inside of what was there"
             raise NotEquivariantError("", reason, "change the original, then convert it")
         super().__setattr__(name, value)
+
+
+def _beside(points: Tensor, boxes: Tensor, size: Pair) -> Tensor:
+    """Keypoints (N, K, 3), each moved around the image to the copy that lies nearest to the middle of its box (N, 4)."""
+    whole = width_and_height(size, points)
+    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).to(points)[:, None]
+    around = ((middle - points[..., :2]) / whole).round() * whole
+    return torch.cat([points[..., :2] + around, points[..., 2:]], -1)

@@ -78,7 +78,17 @@ def check_targets(targets: Any, images: Sequence[Tensor], needed: Sequence[str])
                 )
             if len(target[name]) != len(target["boxes"]):
                 raise ValueError(f"targets[{k}]: {len(target['boxes'])} boxes, and {len(target[name])} {name}.")
-        _check_target_boxes(f"targets[{k}]['boxes']", target["boxes"], (image.shape[1], image.shape[2]))
+        size = image.shape[1], image.shape[2]
+        _check_target_boxes(f"targets[{k}]['boxes']", target["boxes"], size)
+        if "masks" in needed and target["masks"].shape[1:] != size:
+            raise ValueError(
+                f"targets[{k}]['masks'] must be (N, {size[0]}, {size[1]}), of its image's size, got {tuple(target['masks'].shape)}; "
+                "pad them as the image."
+            )
+        if "keypoints" in needed and (target["keypoints"].ndim, target["keypoints"].shape[-1]) != (3, 3):
+            raise ValueError(
+                f"targets[{k}]['keypoints'] must be (N, K, 3), x, y and visibility, got {tuple(target['keypoints'].shape)}."
+            )
         if target["labels"].dtype != torch.int64:
             raise TypeError(f"targets[{k}]['labels'] must be int64, got {target['labels'].dtype}.")
     return [dict(target) for target in targets]
