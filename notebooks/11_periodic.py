@@ -54,8 +54,8 @@ fig
 #
 # Vias, 8 pixels apart, 64 x 64; is there a defect? 512 images to train on, 200 to test, all at misregistration 0. One
 # small network of total stride 8; methods differ in how it pads and samples, and one is shown shifted images. What is
-said of results is said of the profile `reduced`, three seeds where nothing else is said; smaller profiles leave out
-some parts, and then show nothing there or "not run".
+# said of results is said of the profile `reduced`, three seeds where nothing else is said; smaller profiles leave out
+# some parts, and then show nothing there or "not run".
 
 # %% tags=["measures"]
 made = recipes(settings, settings.methods, seeds=settings.seeds)
@@ -148,7 +148,7 @@ fig
 # %% [markdown]
 # MASS does not learn the task in as many steps: it gives one answer to nearly all, and that this answer stays is no
 # merit. The fixed grid learns it within a pixel, and is blind from one and a half pixels on, until the next multiple of
-# the stride. That is for one seed.
+# the stride. That is for one seed. (Dotted: the labels in place; in a window that slides they change a little.)
 
 # %% [markdown]
 # ## Pitch and stride
@@ -175,8 +175,8 @@ asked_at.pivot_table(index="pitch", columns="method", values=columns, sort=False
 # %% [markdown]
 # At a pitch that is the stride noise (of 6 grey levels) moves no origin (`moved_origins`, % of images). At all others
 # that were tried, a divisor and a multiple of the stride among them, it moves that of about 40% of the images or more.
-# At most of them the phases of the first origin nearly tie (`margin`: its median margin, %); at half the stride these do
-# not. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
+# At most of them the phases of the first origin nearly tie (`margin`: its median margin, %); at half the stride these
+# do not. MASS is still exact; it then has to learn from many grids, as a network does that is shown shifts.
 # `changed_by_noise`: labels that this noise changes, %; they differ more between pitches than between the two (not
 # tested).
 
@@ -445,8 +445,8 @@ if fig:
 fig
 
 # %% [markdown]
-# Registering the two and taking their difference is what serves. Registered differences under MASS less each of the others; "in place" is in register, "worst residue" the worst of
-# all distances:
+# Registering the two and taking their difference is what serves. Registered differences under MASS less each of the
+# others; "in place" is in register, "worst residue" the worst of all distances:
 
 # %%
 figures.differences(compared_crops)
@@ -517,16 +517,18 @@ Markdown(run.published("worst_cases_paired"))
 # %% [markdown]
 # ## Summary
 #
-# * **One number everywhere.** Trained with the camera in its place, at a pitch that is the total stride, a fixed grid is
-#   right there and blind elsewhere. MASS is as right at every residue, bit-identical, without a shifted image. That is
-#   for whole pixels: at half a pixel it is as blind as the others, and shown fractions (one seed) it did not learn.
-# * **Random shifts in training are the honest competitor.** On generated vias they cost about eight times the steps.
-#   On solar cells they come within a point on average over residues (not tested); at the worst residue they lose a few
-#   points from nothing (within chance over seeds), and from published weights a good part of the images, beyond it.
-# * **It has a price.** In place a fixed grid that was shown no shifts is the more accurate on solar cells, by two points
-#   or so from nothing (just within chance over seeds) and seven from published weights, with zero padding (beyond it).
+# * **One number everywhere.** Trained with the camera in its place, at a pitch that is the total stride, a fixed grid
+#   is right there and blind elsewhere. MASS is as right at every residue, bit-identical, without a shifted image. That
+#   is for whole pixels: at half a pixel it is as blind as the others, and shown fractions (one seed) it did not learn.
+# * **Random shifts in training are the honest competitor.** On generated vias they cost about eight times the steps. On
+#   solar cells they make up for the grid on average over shifts (from nothing this was not tested); at the worst residue
+#   they lose a few points from nothing (within chance over seeds), and from published weights a good part of the
+#   images, beyond it.
+# * **It has a price.** In place a fixed grid that was shown no shifts is the more accurate on solar cells, by two
+#   points or so from nothing (just within chance over seeds) and seven from published weights, with zero padding (beyond
+#   it).
 #   APS and MASS are not told apart where that was tested.
 # * **Tiles and the whole.** What was trained on tiles runs on the whole as it is, bit-identical under shifts and in no
 #   more memory; thresholds do not carry over as easily.
-# * **Not everything is a shift.** Template and board have to be registered with each other, and MASS does not do that. And
-#   no equivariant network numbers equal objects.
+# * **Not everything is a shift.** Template and board have to be registered with each other, and MASS does not do that.
+#   And no equivariant network numbers equal objects.

@@ -287,7 +287,7 @@ def pairs(rows: pd.DataFrame) -> Figure:
     fig, ax = plt.subplots(figsize=(8.5, 4.1))
     _curves(ax, rows, "pixels", "top1")
     ax.set_title(_farthest_apart(rows, "top1", "crops right"))
-    ax.axhline(50, color="#999999", lw=0.8, ls=":")
+    ax.axhline(50, color="#444444", lw=1.2, ls=":", label="chance")
     ax.set(xlabel="misregistration of template and test, pixels", ylabel="crops right, %")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
@@ -348,5 +348,5 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame | str:
 def _majority(ax: Axes, rows: pd.DataFrame) -> None:
     if "majority" in rows:
         ax.axhline(
-            rows["majority"].dropna().iloc[0], color="#999999", lw=0.9, ls=":", label="one answer to all, at best"
+            rows["majority"].dropna().iloc[0], color="#444444", lw=1.2, ls=":", label="one answer to all, at best"
         )
