@@ -521,13 +521,12 @@ Markdown(run.published("worst_cases_paired"))
 #   is right there and blind elsewhere. MASS is as right at every residue, bit-identical, without a shifted image. That
 #   is for whole pixels: at half a pixel it is as blind as the others, and shown fractions (one seed) it did not learn.
 # * **Random shifts in training are the honest competitor.** On generated vias they cost about eight times the steps. On
-#   solar cells they make up for the grid on average over shifts (from nothing this was not tested); at the worst residue
-#   they lose a few points from nothing (within chance over seeds), and from published weights a good part of the
-#   images, beyond it.
+#   solar cells they make up for the grid on average over shifts (from nothing this was not tested); at the worst
+#   residue they lose a few points from nothing (within chance over seeds), and from published weights a good part of
+#   the images, beyond it.
 # * **It has a price.** In place a fixed grid that was shown no shifts is the more accurate on solar cells, by two
-#   points or so from nothing (just within chance over seeds) and seven from published weights, with zero padding (beyond
-#   it).
-#   APS and MASS are not told apart where that was tested.
+#   points or so from nothing (just within chance over seeds) and seven from published weights, with zero padding
+#   (beyond it). APS and MASS are not told apart where that was tested.
 # * **Tiles and the whole.** What was trained on tiles runs on the whole as it is, bit-identical under shifts and in no
 #   more memory; thresholds do not carry over as easily.
 # * **Not everything is a shift.** Template and board have to be registered with each other, and MASS does not do that.
