@@ -52,8 +52,8 @@ networks = recipes.networks(recipes.recipes(settings), run.root, run.checkpoints
 first = {METHODS[r.method].printed: network for r, network in networks.items() if r.seed == seed}
 
 # %% [markdown]
-# One image, unmoved and moved; boxes are drawn where they were found, dotted where they are. On a torus a box may
-# begin at one side of the image and end at the other.
+# One image (of a board a part, enlarged), unmoved and moved; boxes are drawn where they were found, dotted where they
+# are. On a torus a box may begin at one side of the image and end at the other.
 
 # %%
 shown = [(0, 0), (3, 5), (6, 2)]
