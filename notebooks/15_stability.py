@@ -50,6 +50,10 @@ figures.use_style()
 # weights, $E_k(S_t\,x) = E_{k + t}(x)$, so the sum stays, and as energies are sums of integers it is bit-identical. It
 # is continuous because $w_k$ is, and is 0 where phase $k$ enters or leaves: a choice, $w_k \in \{0, 1\}$, cannot be
 # that.
+#
+# That is not the whole rule: an image has at most `paths` paths (8 by default). Where more have a weight, the first
+# that is too many is taken off all of them, which is continuous as well, except where more than 8 paths tie exactly:
+# then nothing is left of them, and the network chooses.
 
 # %% tags=["measures"]
 images, dataset = labelled_images(settings.images, settings.size)
@@ -81,7 +85,8 @@ fig
 
 # %% [markdown]
 # A jump is told from a steep slope by looking closer. With ever finer steps on the same short line, the largest change
-# from one step to the next falls in proportion if the network is continuous, and stays if it is not.
+# from one step to the next goes to zero if the network is continuous (in proportion, where its slope is bounded), and
+# does not if it jumps.
 
 # %% tags=["measures"]
 counts = [settings.steps // 4, settings.steps, 4 * settings.steps]
@@ -92,6 +97,10 @@ for row in found:
 fig = figures.jumps(pd.DataFrame(found), "The jump of a choice does not shrink")
 run.figure(fig, "continuity")
 fig
+
+# %% [markdown]
+# The jump of a choice is as large with sixteen times the steps. Blended, the largest change falls with the step, as
+# with circular padding alone, which chooses nothing.
 
 # %% [markdown]
 # ## What it buys under noise
@@ -120,6 +129,11 @@ for row in pairs:
 pd.DataFrame(pairs).round(4)
 
 # %% [markdown]
+# Under noise of two grey levels blending takes back what choosing adds: fewer labels change than with a choice, beyond
+# chance, and it is not told apart from circular padding alone. It does not reach the plain network; circular padding
+# changes more labels than that as well, within chance (notebook 06). Accuracy is not told apart from that of a choice.
+
+# %% [markdown]
 # ### For less
 #
 # A path costs a forward pass from where it forks. One that forks at the last origin computes the last stage anew, no
@@ -129,14 +143,19 @@ pd.DataFrame(pairs).round(4)
 # %%
 Markdown(run.published("stability_cheaper"))
 
+# %% [markdown]
+# The cost is the number of paths. An image without a near tie is computed once, and what lies before a tie is shared,
+# so that many paths that fork late cost less than three that may fork anywhere. The setting in bold, on the other
+# images:
+
 # %%
 Markdown(run.published("stability_cheaper_paired"))
 
 # %% [markdown]
 # On images that it was not chosen on, noise changes about as many labels as with circular padding alone (the difference
 # is not told apart, nor is that to the plain network), for less than three times the plain network's time. It was not
-# told apart from choosing either: the full blend was. Blending at some origins is continuous in these alone, and a tie
-# at one that chooses is a jump as before.
+# told apart from choosing either (nor is that from circular padding, so these images decide little): the full blend
+# was. Blending at some origins is continuous in these alone, and a tie at one that chooses is a jump as before.
 #
 # ### Other changes
 #
@@ -151,6 +170,11 @@ for row in changed:
 fig = figures.changed_by(pd.DataFrame(changed), "Labels that change")
 run.figure(fig, "changes")
 fig
+
+# %% [markdown]
+# Under noise of all three levels the plain network changes fewest labels and MASS most, circular padding and blending
+# lie between; under JPEG MASS changes about as many as circular padding. Only noise of two grey levels was tested
+# (above).
 
 # %% [markdown]
 # ## The objections
@@ -184,18 +208,29 @@ run.figure(fig, "ways")
 fig
 
 # %% [markdown]
-# As published, on the most images, with what each costs in one run:
+# Of what is exact, moving the whole image by its seam lies nearest to the plain network in both. The other three places
+# are the least accurate. As published, on the most images, with what each costs in one run:
 
 # %%
 Markdown(tables.stability(run.root))
 
+# %% [markdown]
+# Blending pays for its paths (columns *Paths*, *Time*, *Memory*), a mean over fixed phases in time; moving the whole
+# image costs up to twice the plain network's time. Blending and choosing, pair by pair:
+
 # %%
 Markdown(tables.blending(run.root))
+
+# %% [markdown]
+# Blending is told apart from choosing in what noise changes, and not in accuracy. The other ways against choosing:
 
 # %%
 Markdown(tables.ways_paired(run.root))
 
 # %% [markdown]
+# A mean over as many fixed phases changes about as few labels (not told apart from blending), which suggests that under
+# noise the average does the work. That mean is not exact; blending is the average that is.
+#
 # A small network, the published ResNet-20 of CIFAR-10:
 
 # %%
@@ -246,13 +281,25 @@ fig = figures.tuned(bench_tables.tuned_records(run.root), "The published ResNet-
 run.figure(fig, "tuned")
 fig
 
+# %% [markdown]
+# Training brings most of the stability back, at a consistency of 100%; accuracy stays below the plain network's.
+
 # %%
 Markdown(run.published("stability_tuned"))
+
+# %% [markdown]
+# With origins frozen to the clean image's most of the changes stay, before tuning and after: the borders' share is
+# larger than that of the choice (not tested here).
 
 # %%
 Markdown(run.published("stability_tuned_paired"))
 
 # %% [markdown]
+# After a hundred steps fewer labels change than before, beyond chance, with circular padding, MASS and blending alike.
+# Blended it is not told apart from the plain network that took the same steps (the interval leaves room for more
+# changes, not for fewer). Noise in training changes nothing that could be told. Training with blending ends near where
+# blending afterwards does (not tested).
+#
 # MobileNetV2, tuned as in notebook 07 on half of the images at hand, a network that its few hundred images barely move.
 # How much of what noise changes is the borders' doing, and how much the choice's? With the origins frozen to the clean
 # image's, the choice can do nothing:
@@ -260,18 +307,29 @@ Markdown(run.published("stability_tuned_paired"))
 # %%
 Markdown(run.published("stability_tuned_mobilenet"))
 
+# %% [markdown]
+# Before tuning, freezing takes away about half of what MASS changes more than the plain network, beyond chance, and
+# leaves about as many changes as circular padding has. After the few steps of notebook 07 it points the same way,
+# within chance.
+
 # %%
 Markdown(run.published("stability_tuned_mobilenet_paired"))
 
 # %% [markdown]
-# And tuned blended, every path of every image in each step. It ends where blending afterwards ends, and is not told
-# apart from the plain network that took the same steps; the interval leaves room for three points more.
+# The tuning itself, with noise or without, changes nothing that could be told here. And tuned blended, every path of
+# every image in each step:
 
 # %%
 Markdown(run.published("stability_tuned_blended"))
 
+# %% [markdown]
+# It ends where blending afterwards ends (not tested).
+
 # %%
 Markdown(run.published("stability_tuned_blended_paired"))
+
+# %% [markdown]
+# It is not told apart from the plain network that took the same steps; the interval leaves room for three points more.
 
 # %% [markdown]
 # ## Dense outputs
@@ -282,13 +340,15 @@ Markdown(run.published("stability_tuned_blended_paired"))
 # %%
 Markdown(run.published("stability_masks"))
 
+# %% [markdown]
+# Under a shift the exact networks change no pixel, blended or not. Blending costs more than in a classifier: every path
+# goes through the decoder, at the size that it has there.
+
 # %%
 Markdown(run.published("stability_masks_paired"))
 
 # %% [markdown]
-# Under a shift the exact networks change no pixel, blended or not. Under noise blending points the same way as with
-# labels, but on so few images no pair is told apart once corrected. It costs more than in a classifier: every path
-# goes through the decoder, at the size that it has there.
+# Under noise blending points the same way as with labels, but on so few images no pair is told apart once corrected.
 
 # %% [markdown]
 # ## Try this
@@ -314,32 +374,19 @@ Markdown(run.published("stability_masks_paired"))
 # %% [markdown]
 # ## Summary
 #
-# * Choosing an origin is discontinuous. Blending is exact and continuous: its largest step falls with the
-#   step, where that of a choice stays.
-# * Under noise of two grey levels blending takes back what choosing adds: fewer labels change than with a choice,
-#   beyond chance, and it is not told apart from circular padding alone. It does not reach the plain network;
-#   circular padding changes more labels than that as well, within chance (notebook 06). Accuracy is not told apart
-#   from that of a choice.
-# * A mean over as many fixed phases changes about as few labels (not told apart from blending), which suggests that
-#   under noise the average does the work. That mean is not exact; blending is the average that is.
-# * The cost is the number of paths (columns *Paths*, *Time*, *Memory*). An image without a near tie is computed once,
-#   and what lies before a tie is shared. Where paths fork late it takes less than three times the plain network's time;
-#   on the images of that table nothing is told apart, choosing from circular padding neither, so they decide nothing.
-# * On the small network training brings most of the stability back, at a consistency of 100%: after a hundred steps
-#   fewer labels change than before, beyond chance, with circular padding, MASS and blending alike. Blended it is not
-#   told apart from the plain network that took the same steps (the interval leaves room for more changes, not for
-#   fewer), but its accuracy stays below. Noise in training changes nothing that could be told. Training with blending
-#   ends near where blending afterwards does, on MobileNetV2 as well (untested).
-# * With origins frozen to the clean image's most of the changes stay, before tuning and after: on the small network
-#   the borders' share is larger than that of the choice. On MobileNetV2, before tuning, freezing takes away about half
-#   of what MASS changes more than the plain network, beyond chance, and leaves about as many changes as circular
-#   padding has. After the few steps of notebook 07 it points the same way, within chance; the tuning itself, with noise
-#   or without, changes nothing that could be told there.
-# * Dense outputs blend as well, bit-identical under shifts; every path pays for the decoder.
-# * Moving the whole image to a place of its own is exact for up to twice the plain network's time, as long as the place
-#   holds: the seam serves photographs that were shifted circularly, and there it is the more accurate (within chance,
-#   corrected) and the steadier (beyond it) than MASS. Three of the four places jump farther under one grey level than
-#   MASS does. A lattice moves a map by less than a stride, a place moves the whole image.
+# * **Choosing an origin is discontinuous; blending is exact and continuous**, except where more than 8 paths tie
+#   exactly: its largest step falls with the step, where that of a choice stays.
+# * **Under noise blending takes back what choosing adds**, beyond chance, and is not told apart from circular padding
+#   alone. It does not reach the plain network. An average that is not exact does as well (not told apart).
+# * **Its price is its paths**: more than five times the plain network's time; less than three times where paths fork
+#   late, but there nothing is told apart. In a dense network every path pays for the decoder too.
+# * **Training brings most of the stability back** on the small network, at a consistency of 100%, with a choice and
+#   blended alike; on MobileNetV2 the few steps that were taken change nothing that could be told.
+# * **The borders' share is as large as that of the choice, or larger**: with origins frozen about half of what MASS
+#   changes more than the plain network stays on MobileNetV2, and most of it on the small network.
+# * **Moving the whole image to a place of its own is exact for less** as long as the place holds: the seam serves
+#   photographs that were shifted circularly, and there it is the more accurate (within chance, corrected) and the
+#   steadier (beyond it) than MASS. Three of the four places jump farther under one grey level than MASS does.
 #
 # Single logits stay nervous. It was hoped that the largest change under one grey level would fall to a fifth: on the
 # small network it falls, tuned and used blended, but not that far; on MobileNetV2 it falls by less, for the plain

@@ -63,18 +63,27 @@ def heatmaps(tables: dict[str, pd.DataFrame], label: str, title: str = "", good:
     return finished(fig, despine=False)
 
 
-def changed_by(rows: pd.DataFrame, by: str, label: str, title: str, colour: Callable[[str], str]) -> Figure:
-    """What share changes, by what was done, a point per method with its 95% interval (columns: method, `by`, changed, n)."""
+def changed_by(
+    rows: pd.DataFrame, by: str, label: str, title: str, colour: Callable[[str], str], numbers: bool = False
+) -> Figure:
+    """What share changes, by what was done, a point per method with its 95% interval (columns: method, `by`, changed, n).
+
+    Args:
+        numbers: whether each row says its share.
+    """
     kinds, methods = (list(dict.fromkeys(rows[name])) for name in (by, "method"))
     fig, ax = plt.subplots(figsize=(8, 1.4 + 0.75 * len(kinds)))
     for kind, method, share, n in rows[[by, "method", "changed", "n"]].itertuples(index=False):
         place = kinds.index(kind) + 0.18 * (methods.index(method) - (len(methods) - 1) / 2)
-        ax.plot(wilson(share, n), [place, place], color=colour(method), lw=2)
+        low, high = wilson(share, n)
+        ax.plot([low, high], [place, place], color=colour(method), lw=2)
+        if numbers:
+            ax.annotate(f"{share:.1f}", (high, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
         ax.plot(share, place, "o", ms=7, color=colour(method), label=method if kind == kinds[0] else None)
     ax.set_yticks(range(len(kinds)), kinds)
     ax.invert_yaxis()
     ax.set(title=title, xlabel=f"{label}, % (95% interval)")
-    ax.set_xlim(left=-1)
+    ax.set_xlim(left=-1, right=1.06 * ax.get_xlim()[1] if numbers else None)
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)
 

@@ -5,7 +5,7 @@ import torch
 
 import mass
 from companion.data.boxed import Boxed
-from companion.studies.detection import photographs, pieces, shifted
+from companion.studies.detection import figures, photographs, pieces, shifted
 from mass.detection import shift_boxes
 
 
@@ -56,3 +56,19 @@ def test_in_a_window_only_what_both_see_counts():
 def test_coco_has_80_classes():
     assert len(photographs.classes()) == 80
     assert photographs.classes()[18] == "sheep"
+
+
+def test_names_stay_inside_what_is_drawn():
+    boxes = torch.tensor([[20.0, 20, 40, 40], [21, 20, 41, 40], [70, 80, 99, 99], [0, 0, 4, 4]])
+    found = {"boxes": boxes, "scores": torch.tensor([0.912, 0.8, 0.7, 0.6]), "labels": torch.tensor([0, 1, 0, 1])}
+    other = found | {"scores": found["scores"].clone().fill_(0.5)}
+    rows = {
+        "A": [(title, torch.zeros(1, 100, 100), one) for title, one in (("unmoved", found), ("moved", other))],
+        "B": [(title, torch.zeros(1, 100, 100), found) for title in ("unmoved", "moved")],
+    }
+    fig = figures.side_by_side(rows, ["mousebite", "open"], view=(10, 10, 60))
+    assert fig.get_suptitle() == "Names or scores change: with A at 1 of 1 moves, with B at none of 1 moves"
+    texts = [text for text in fig.axes[0].texts]
+    assert [text.get_text() for text in texts] == ["mousebite 0.91", "open 0.80"]
+    assert all(10 <= x <= 70 and 10 <= y <= 70 for x, y in (text.get_position() for text in texts))
+    assert texts[0].get_position()[1] != texts[1].get_position()[1]

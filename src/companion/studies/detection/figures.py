@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from companion.core.intervals import wilson
 from companion.figures.common import changed_by, draw_image
 from companion.figures.style import COLOURS, finished, use_style
 from companion.measures.detection.masks import painted
@@ -21,6 +22,7 @@ from mass.detection import split_at_seam
 
 __all__ = ["confidences", "objects_changed", "pieces", "precision", "side_by_side", "use_style"]
 _COLOURS = COLOURS | {CONVERTED: "#56b4e9"}
+_LETTER, _LINE = 0.0205, 0.07  # of a panel's sides, what a name takes in side_by_side
 _FOUND, _TRUE = "#d55e00", "#0072b2"  # of Okabe and Ito's colours, made for colour-blind readers
 
 
@@ -37,9 +39,12 @@ def draw_found(
     truth: Tensor | None = None,
     view: tuple[int, int, int] | None = None,
 ) -> None:
-    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet, and its masks; each with its name and score."""
+    """An image (3 or 1, H, W) in [0, 1] with its boxes, cut where the image's sides meet, and its masks; each with its name and score.
+
+    Of a view (top, left, side) only boxes whose middle lies inside are named; names stay inside, and off each other.
+    """
     size = (image.shape[1], image.shape[2])
-    shown = (view[2], view[2]) if view else size
+    top, left, height, width = (*view[:2], view[2], view[2]) if view else (0, 0, *size)
     draw_image(ax, image if image.shape[0] == 3 else image[0])
     if "masks" in found:
         kinds = painted(found).numpy()
@@ -50,15 +55,24 @@ def draw_found(
         return
     pieces, which = split_at_seam(found["boxes"], size)
     _frame(ax, pieces, _FOUND)
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[float, float, float]] = []  # left, right and bottom of the names so far
     for k, (label, score) in enumerate(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True)):
-        x1, y1, *_ = pieces[which == k][0].tolist()
-        x, y = min(max(x1, 1), 0.72 * size[1]), max(y1, 0.06 * size[0])
-        while any(abs(x - a) < 0.3 * shown[1] and abs(y - b) < 0.05 * shown[0] for a, b in taken):
-            y -= 0.056 * shown[0]  # a line higher, where another box's name stands
-        taken.append((x, y))
+        x1, y1, x2, y2 = pieces[which == k][0].tolist()
+        if not (left <= (x1 + x2) / 2 <= left + width and top <= (y1 + y2) / 2 <= top + height):
+            continue
+        text = f"{names[label]} {score:.{2 if view else 3}f}"
+        wide, line = _LETTER * width * len(text), _LINE * height
+        x = min(max(x1, left + 0.01 * width), left + 0.99 * width - wide)
+
+        def free(y: float, x: float = x, wide: float = wide, line: float = line) -> bool:
+            return all(x + wide < a or x > b or abs(y - c) >= line for a, b, c in taken)
+
+        above = [y1 - n * line for n in range(9) if y1 - (n + 1) * line > top]
+        below = [y2 + (n + 1) * line for n in range(9) if y2 + (n + 1) * line < top + height]
+        y = next(filter(free, above + below), y1)
+        taken.append((x, x + wide, y))
         ax.text(
-            x, y, f"{names[label]} {score:.3f}", color="white", fontsize=8, va="bottom", clip_on=True,
+            x, y, text, color="white", fontsize=8, va="bottom", clip_on=True,
             bbox={"facecolor": _FOUND, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
@@ -75,7 +89,7 @@ def side_by_side(
         view: what is drawn of each image: top, left, side; None: all of it.
     """
     columns = len(next(iter(rows.values())))
-    fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows)), squeeze=False)
+    fig, axes = plt.subplots(len(rows), columns, figsize=(3.3 * columns, 3.45 * len(rows) + 0.15), squeeze=False)
     for line, (name, cells) in zip(axes, rows.items(), strict=True):
         for k, (ax, (title, image, found)) in enumerate(zip(line, cells, strict=True)):
             draw_found(ax, image, found, names, truths[k] if truths else None, view)
@@ -85,7 +99,15 @@ def side_by_side(
                 top, left, side = view
                 ax.set(xlim=(left, left + side), ylim=(top + side, top))
         line[0].set_ylabel(name, fontsize=12)
+    others = {name: sum(_said(cell[2]) != _said(cells[0][2]) for cell in cells[1:]) for name, cells in rows.items()}
+    told = [f"with {name} at {number or 'none'} of {columns - 1} moves" for name, number in others.items()]
+    fig.suptitle(f"Names or scores change: {', '.join(told)}", fontsize=12)
     return finished(fig, despine=False)
+
+
+def _said(found: Found) -> list[tuple[int, float]]:
+    """Names and scores, in any order."""
+    return sorted(zip(found["labels"].tolist(), found["scores"].tolist(), strict=True))
 
 
 def confidences(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -139,21 +161,25 @@ def precision(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def pieces(rows: pd.DataFrame) -> Figure:
-    """Trials that moved along, by piece: as torchvision has it, and on the torus (columns: layer, plain, torus)."""
+    """Trials that moved along, by piece: as torchvision has it, and on the torus, with 95% intervals (columns: layer, n, plain, torus)."""
     fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.5 * len(rows)))
     places = torch.arange(len(rows)).numpy()
     for column, name, shift, colour in (
-        ("plain", "as usual", -0.19, "#8a8a8a"),
+        ("plain", "torchvision's", -0.19, "#8a8a8a"),
         ("torus", "on the torus", 0.19, "#1f77b4"),
     ):
-        bars = ax.barh(places + shift, rows[column], height=0.36, color=colour, label=name)
-        ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
-    ax.set_yticks(places, rows["layer"])
+        ax.barh(places + shift, rows[column], height=0.36, color=colour, label=name)
+        for place, share, n in zip(places + shift, rows[column], rows["n"], strict=True):
+            low, high = wilson(share, n)
+            ax.plot([low, high], [place, place], color="#222222", lw=1.2)
+            ax.annotate(f"{share:.0f}", (high, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.set_yticks(places, [f"{layer} (n = {n})" for layer, n in zip(rows["layer"], rows["n"], strict=True)])
     ax.invert_yaxis()
-    usual, torus = rows["plain"].max(), rows["torus"].min()
+    usual, torus = rows.loc[rows["plain"].idxmax()], rows["torus"].min()
     ax.set_title(
-        f"Moved along in {'all' if torus == 100 else f'{torus:.0f}% of'} trials on the torus; as usual in at most {usual:.0f}%"
+        f"Moved along in {'all' if torus == 100 else f'{torus:.0f}% of'} trials on the torus; "
+        f"torchvision's in at most {usual['plain']:.0f}% of {usual['n']:.0f} trials"
     )
-    ax.set(xlabel="trials whose result moved along, bit-identical, %", xlim=(0, 112))
+    ax.set(xlabel="trials whose result moved along, bit-identical, % (bars: 95%)", xlim=(0, 112))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finished(fig)

@@ -27,8 +27,8 @@ _SHOWN = 0.3  # the least score of a detection whose fate is followed
 
 CONVERTED = "Baseline, converted"
 VIEWS = {
-    "deeppcb-boards": (20, 85, 130),
-    "deeppcb-boards-640": (40, 170, 260),
+    "deeppcb-boards": (70, 120, 75),
+    "deeppcb-boards-640": (140, 240, 150),
 }  # of the first board, what is drawn: top, left, side
 
 
