@@ -57,7 +57,7 @@ ax = sure.plot(style="o-", ms=4, color=["grey", "C0"], figsize=(9, 3.6), title=t
 for name, labels in seen.items():
     for s in (s for s, label in enumerate(labels) if label != "palace"):
         ax.annotate(f"{labels[s]}!", (s, sure[name][s]), (-6, -5), textcoords="offset points", ha="right")
-fig = ax.figure
+fig = ax.legend(loc="lower right").figure
 
 # %% [markdown]
 # One line jumps from pixel to pixel: each strided layer keeps every second position, and after a shift these are others

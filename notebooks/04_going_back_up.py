@@ -147,8 +147,9 @@ linknet = segmenter("Linknet", run.settings.encoder, (96, 96)).to(run.device)
 print(mass.certify(mass.convert(linknet, periodic), periodic, [(3, 5), (8, 16), (24, 40)]))
 
 # %% [markdown]
-# (A shift by 72 is one by 24 backwards: 72 = −24 mod 96.) `symmetrise=True` averages over the origins between which the symmetry leaves the choice open (frame averaging): each
-# term is what another choice would have given, so that the sum has the symmetry, and it is bit-identical.
+# (A shift by 72 is one by 24 backwards: 72 = −24 mod 96.) `symmetrise=True` averages over
+# the origins between which the symmetry leaves the choice open (frame averaging): each term is what another choice
+# would have given, so that the sum has the symmetry, and it is bit-identical.
 
 # %%
 symmetric = mass.convert(linknet, periodic, symmetrise=True)

@@ -35,7 +35,7 @@ def figure_4(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
     """Figure 4: down and up again, of a map and of the moved map; an equivariant pair moves along, values and places."""
     still, moved = _there_and_back(x), _there_and_back(mass.shift(x, torch.tensor(t)))
     fig, axes = plt.subplots(3, 6, figsize=(12.5, 7), width_ratios=[1.25, 1, 1.25, 1.25, 1, 1.25])
-    kinds: dict[str, list[str]] = {}
+    told = []
     for row, name in enumerate(still):
         back = mass.restore(moved[name][1], torch.tensor(t))
         kept = torch.equal(still[name][1], back)
@@ -49,10 +49,9 @@ def figure_4(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         verdict = "moves along" if kept else "does not move along"
         where = "maxima where they were" if at_places else "maxima on the grid"
         axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{where}", fontsize=10)
-        kind = "nothing moves along by" if not kept else "values and places by" if at_places else "values alone by"
-        kinds.setdefault(kind, []).append(name)
-    told = "; ".join(f"{kind} {' and '.join(names)}" for kind, names in kinds.items())
-    fig.suptitle(f"Figure 4: {told}", fontsize=12)
+        moves = "values and places" if at_places else "values alone"
+        told.append(f"{name} {f'moves {moves} along' if kept else verdict}")
+    fig.suptitle(f"Figure 4: {'; '.join(told)}", fontsize=12)
     return finished(fig, despine=False)
 
 
@@ -63,7 +62,7 @@ def every_way_up(rows: list[dict[str, Any]]) -> Figure:
     )
     told = [f"{method} {_spanned(shares)}" for method, shares in table["identical"].items()]
     panels = {"bit-identical, % of shifts": table["identical"], "same label, % of pixels": table["same labels"]}
-    return heatmaps(panels, "%", f"Outputs that move along, bit-identical, with every way up: {', '.join(told)}")
+    return heatmaps(panels, "%", f"Bit-identical outputs, with every way up: {', '.join(told)}")
 
 
 def _spanned(shares: pd.Series) -> str:

@@ -49,8 +49,12 @@ def figure_1(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
             pooled[method].append(F.max_pool2d(grid, 2))
             draw_map(axes[row, column], pooled[method][-1][0, 0], method)
         draw_table(axes[row, 2], energy_table(image), f"energy of each phase:\norigin o = h(x) = ({i}, {j})", (i, j))
+        axes[row, 2].tick_params(labelbottom=row == 1)  # the upper ones would lie on the lower title
         draw_map(axes[row, 3], aligned[0, 0], "shift(x, o), the same grid", 2)
-    fig.suptitle(f"Figure 1: an image and the moved image give {_told({method: moved_alike(*pair) for method, pair in pooled.items()})}", fontsize=12)
+    fig.suptitle(
+        f"Figure 1: an image and the moved image give {_told({method: moved_alike(*pair) for method, pair in pooled.items()})}",
+        fontsize=12,
+    )
     return finished(fig, despine=False)
 
 
@@ -93,5 +97,5 @@ def agreeing_rules(agreement: pd.DataFrame) -> Figure:
     """How often two rules select the same origin (`rule_agreement`), the pair that agrees most told apart from the others."""
     pairs = {(a, b): agreement.loc[a, b] for k, a in enumerate(agreement) for b in agreement.columns[:k]}
     (most, least), *others = sorted(pairs, key=lambda pair: -pairs[pair])
-    told = f"Apart from {least} and {most}, two rules select the same origin of {pairs[others[-1]]:.0f} to {pairs[others[0]]:.0f}% of crops"
+    told = f"Apart from {least} and {most}, two rules select the same origin in {pairs[others[-1]]:.0f} to {pairs[others[0]]:.0f}% of crops"
     return heatmaps({told: agreement}, "% of crops")

@@ -14,7 +14,7 @@ from companion.figures.style import COLOURS, finished
 
 def strip(image: Tensor, captions: dict[str, Sequence[str]], shifts: Sequence[tuple[int, int]]) -> Figure:
     """An image at several circular shifts, with a line of text per method below each."""
-    fig, axes = plt.subplots(1, len(shifts), figsize=(2.35 * len(shifts), 3.6))
+    fig, axes = plt.subplots(1, len(shifts), figsize=(2.35 * len(shifts), 3.4))
     for k, (ax, (i, j)) in enumerate(zip(axes, shifts, strict=True)):
         draw_image(ax, image.roll((-i, -j), (1, 2)), f"moved by {i}, {j}")
         for row, (method, texts) in enumerate(captions.items()):

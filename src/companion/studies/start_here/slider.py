@@ -39,7 +39,7 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
         ax.invert_yaxis()
         ax.set(title=f"{name}: largest logit {best.values[0]:.6f}", xlabel="logit", xlim=(0, 20))
         seen[name] = classes[int(best.indices[0])]
-    fig.suptitle(f"Moved by {shift} pixels it is, {', '.join(f'to {name}: {label}' for name, label in seen.items())}")
+    fig.suptitle(f"Moved by {shift} pixels: {', '.join(f'{name} sees {label!r}' for name, label in seen.items())}")
     fig.tight_layout()
     display(fig)
     plt.close(fig)

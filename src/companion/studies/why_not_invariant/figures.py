@@ -189,8 +189,8 @@ def error_table(errors: pd.DataFrame) -> Figure:
     ax.tick_params(axis="both", length=0)
     ax.tick_params(axis="y", rotation=0)
     broken = {" ".join(column.split()): int((errors[column] >= ROUNDING).sum()) for column in errors}
-    told = "; ".join(f"{column}: {count}" for column, count in broken.items())
-    fig.suptitle(f"Of {len(errors)} layers so many do not commute – {told}", fontsize=12)
+    told = "; ".join(f"{count} under {column}" for column, count in broken.items())
+    fig.suptitle(f"Layers, of {len(errors)}, that do not commute: {told}", fontsize=12)
     return finished(fig, despine=False)
 
 
@@ -213,7 +213,7 @@ def distances_by_depth(table: pd.DataFrame) -> Figure:
             f"{method} {share:.0f}%" if share >= ROUNDING else f"{method} 0" for method, share in most.items()
         )
         ax.set(
-            title=f"{title}:\nat most {told}",
+            title=f"{title}:\nfeatures change by at most: {told}",
             xlabel="block of MobileNetV2",
             ylabel="relative feature distance, %",
             ylim=(-0.03 * top, top),
