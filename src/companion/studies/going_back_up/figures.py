@@ -49,7 +49,7 @@ def figure_4(x: Tensor, t: tuple[int, int] = (1, 1)) -> Figure:
         verdict = "moves along" if kept else "does not move along"
         where = "maxima where they were" if at_places else "maxima on the grid"
         axes[row, 0].set_ylabel(f"{name}\n{verdict}\n{where}", fontsize=10)
-        moves = "values and places" if at_places else "values alone"
+        moves = "values and places" if at_places else "only values"
         told.append(f"{name} {f'moves {moves} along' if kept else verdict}")
     fig.suptitle(f"Figure 4: {'; '.join(told)}", fontsize=12)
     return finished(fig, despine=False)
