@@ -24,7 +24,7 @@ GROSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 def grids_by_method(
     network: str, images: dict[str, Tensor], shifts: int, dtype: torch.dtype, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Percent of shifts that change any bit of the logits, and that change one by more than rounding ('another grid'), per image and method."""
+    """Percent of shifts that change any bit of the logits, and that change one by more than rounding (`another grid`), per image and method."""
     model = calibrated(network).to(device)
     batch = torch.cat(list(images.values())).to(device)
     tried = random_shifts((batch.shape[2], batch.shape[3]), shifts)
