@@ -35,33 +35,44 @@ converted = mass.convert(plain, x)
 
 # %% [markdown]
 # Now the image moves along its diagonal, pixel by pixel. What leaves on one side comes back on the other (a *circular*
-# shift), so nothing is lost. How sure is each network that it sees a palace, and where does it see something else?
+# shift), so nothing is lost. What does each network see, and how sure is it of the palace?
 
 # %%
-import matplotlib.pyplot as plt
+import pandas as pd
 
 classes = torchvision.models.MobileNet_V2_Weights.DEFAULT.meta["categories"]
-palace, moved = classes.index("palace"), torch.cat([x.roll((-s, -s), (2, 3)) for s in range(33)])  # (33, 3, 224, 224)
-
-fig, ax = plt.subplots(figsize=(9, 3.6))
-for name, model, colour in (("plain", plain, "grey"), ("MASS, same weights", converted, "C0")):
-    with torch.no_grad():
-        p = model(moved).softmax(1)  # (33, 1000)
-    ax.plot(p[:, palace], "o-", ms=4, color=colour, label=name)
-    for s in (p.argmax(1) != palace).nonzero().flatten().tolist():
-        ax.annotate(f"{classes[p[s].argmax()]}!", (s, p[s, palace]), (-6, -5), textcoords="offset points", ha="right")
-ax.set(title="One pixel turns the plain network's palace into an organ, MASS keeps it")
-ax.set(xlabel="circular shift, pixels", ylabel="probability of 'palace'", xlim=(-3, 33), ylim=(0, 1))
-_ = ax.legend(loc="lower right")
+moved = torch.cat([x.roll((-s, -s), (2, 3)) for s in range(33)])  # (33, 3, 224, 224)
+with torch.no_grad():
+    p = {"plain": plain(moved).softmax(1), "MASS, same weights": converted(moved).softmax(1)}  # (33, 1000) each
+seen = {name: [classes[label] for label in q.argmax(1)] for name, q in p.items()}
+sure = pd.DataFrame({name: q[:, classes.index("palace")] for name, q in p.items()})
 
 # %% [markdown]
-# One line jumps from pixel to pixel: the network samples another phase of the image, and the pipes of an organ are not
-# far from a row of columns. Even a shift by 32, the total stride, does not bring it back, because zero padding marks
-# the border and what lies there has changed. The other line is flat, and not nearly flat: the logits are
-# *bit-identical*, and `mass.certify` says so of your own images.
+# (Drawn by pandas, without a helper of ours: all that happens so far stands in these cells.)
+
+# %%
+title = "As the image moves, " + "; ".join(f"{name}: {' or '.join(sorted(set(seen[name])))}" for name in seen)
+axes = {"xlabel": "circular shift, pixels", "ylabel": "probability of 'palace'", "xlim": (-3, 33), "ylim": (0, 1)}
+ax = sure.plot(style="o-", ms=4, color=["grey", "C0"], figsize=(9, 3.6), title=title, **axes)
+for name, labels in seen.items():
+    for s in (s for s, label in enumerate(labels) if label != "palace"):
+        ax.annotate(f"{labels[s]}!", (s, sure[name][s]), (-6, -5), textcoords="offset points", ha="right")
+fig = ax.legend(loc="lower right").figure
+
+# %% [markdown]
+# One line jumps from pixel to pixel: each strided layer keeps every second position, and after a shift these are others
+# (and the pipes of an organ are not far from a row of columns). Even a shift by 32 pixels, after which all layers
+# sample the same positions of the image again, does not bring it back, because zero padding marks the border, and what
+# lies there has changed. The other line is flat, and not nearly flat: the logits are *bit-identical*, and
+# `mass.certify` says so of your own images.
 
 # %%
 print(mass.certify(converted, x, shifts=8))
+
+# %% [markdown]
+# Its words: a *residue* is a shift modulo the network's total stride, the product of its strides, here 32; of these
+# there are 32 x 32, and notebook 03 tries them all. The *smallest margin* is how far the best origin was ahead of the
+# second best, as a share of it, where that was least (notebook 02). The plain network does not pass:
 
 # %%
 print(mass.certify(plain, x, shifts=8))
@@ -69,21 +80,22 @@ print(mass.certify(plain, x, shifts=8))
 # %% [markdown]
 # ## Why it works
 #
-# A layer $f$ with stride $s$ commutes with shifts by multiples of $s$: $f(S_{sk}\,x) = S'_k f(x)$, and with no others.
-# MASS moves its input to an origin $h(x)$ that moves along with the image, $h(S_t\,x) = h(x) - t + s k$ for some whole
-# $k$, and then applies the layer as it is, $y = f(S_{h(x)}\,x)$. For the moved image
+# Let $S_t$ shift by $t$, so that $(S_t\,x)[n] = x[n + t]$. A layer $f$ with stride $s$ commutes with shifts by
+# multiples of $s$: $f(S_{sk}\,x) = S'_k f(x)$, where $S'_k$ shifts the output by $k$ of its own positions; and with no
+# others. MASS moves its input to an origin $h(x)$ that moves along with the image, $h(S_t\,x) = h(x) - t + s k$ for
+# some whole $k$, and then applies the layer as it is, $y = f(S_{h(x)}\,x)$. For the moved image
 #
 # $$ f(S_{h(S_t x)}\,S_t\,x) = f(S_{h(x) - t + sk + t}\,x) = f(S_{sk}\,S_{h(x)}\,x) = S'_k\,f(S_{h(x)}\,x) : $$
 #
-# the same map, moved by $k$ of its own positions. Behind global pooling nothing of $k$ is left. Five operations of
-# MobileNetV2 have a stride; zero padding, which marks the border, became circular; the final mean adds exactly, in any
-# order. Nothing else changed:
+# the same map, moved by $k$. Behind global pooling nothing of $k$ is left. Five operations of MobileNetV2 have a stride
+# (their *period*: the shifts that they commute with); zero padding, which marks the border, became circular; the final
+# mean adds exactly, in any order. Nothing else changed:
 
 # %%
 print(mass.explain(plain, x))
 
 # %% [markdown]
-# From here on the companion's own helpers come in: they keep what was measured, and draw.
+# From here on the companion's own helpers come in: they keep what was measured (`run.record`), and draw.
 
 # %% tags=["parameters"]
 profile = "quick"
@@ -111,7 +123,7 @@ for method, model in (("plain", plain), ("MASS", converted)):
 # ## Move it yourself
 #
 # In JupyterLab, drag the slider: the image moves, and each network's four largest logits are drawn anew. (Where nobody
-# can drag it, the strip below shows the same.)
+# can drag it, see the strip below, and under it the slider at 5 pixels.)
 
 # %%
 both = {"plain": plain, "MASS": converted}

@@ -71,13 +71,13 @@ fig
 # %% [markdown]
 # ## The sampling theorem
 #
-# Samples determine a signal if it holds no frequency above half the sampling rate (Nyquist). Then it does not
+# Samples determine a signal if it holds no frequency at or above half the sampling rate (Nyquist). Then it does not
 # matter where sampling starts: each set of samples gives the same curve. Otherwise what lies above is folded
 # back, is taken for a lower frequency (*aliasing*), and is added to what was there, with a sign that depends on where
-# sampling started.
+# sampling started. (Of a wave at exactly half the rate, amplitude and phase cannot be told apart.)
 #
 # Below, 64 samples of a wave of 6 cycles; of these, every second is kept, the even ones or the odd ones. 32 samples can
-# carry up to 16 cycles. In the second row a wave of 26 cycles is added, which folds back to 32 - 26 = 6.
+# carry fewer than 16 cycles. In the second row a wave of 26 cycles is added, which folds back to 32 - 26 = 6.
 
 # %%
 signals = {"6 cycles": waves(64, {6: 1.0}), "6 and 26 cycles": waves(64, {6: 1.0, 26: 0.6})}
@@ -111,7 +111,7 @@ fig
 # $$f_{PS}(x)[n, m] = x[s n + k^*_1,\ s m + k^*_2]$$
 #
 # A shift of the image by $t$ does not destroy the components: the one at $k$ becomes the one at $k - t \pmod s$. They
-# change places (frames of one colour hold the same pixels, up to a shift; see the norms).
+# change places (framed in one colour: the same pixels, up to a shift; see the norms).
 
 # %%
 fig = figures.polyphase_components(grey[..., 16:40, 16:40])
@@ -128,8 +128,8 @@ fig
 #
 # The classical remedy is to blur before sampling. Binomial filters $\binom{N}{k} / 2^N$ are what BlurPool uses. A small
 # network (random weights, three times convolution, ReLU, maximum and sampling by 2, then the average over all
-# positions) is shown a photograph at all 64 shifts that its total stride of 8 can tell apart. How far do its outputs
-# move?
+# positions) is shown a photograph at all 64 shifts that its total stride of 8 = 2 x 2 x 2 can tell apart. How far do
+# its outputs move (*residual*: their root mean square distance from their mean, in percent of it)?
 
 # %%
 small = photographs(run.settings.small)[1]  # (3, H, W)
@@ -199,12 +199,12 @@ run.figure(fig, "by_depth")
 fig
 
 # %% [markdown]
-# Left, one pixel: plain and circular padding lie close together in the first blocks and not far apart in later ones, so
-# that most of what is lost here is lost by **sampling**; it is there after the first strided layer and never goes away.
-# Right, a shift by which the layer's own grid comes back onto itself: with circular padding nothing remains (its line
-# lies under that of MASS), so what the plain network still loses is the **border** alone. It reaches further inwards
-# with every layer whose window is wider than a position (not drawn). The two sides do not say which cause is the
-# larger: a shift by one pixel is compared with one by 32. Both have to be removed; MASS is zero on both sides.
+# * Left, one pixel: plain and circular padding lie close together, so that most of what is lost here is lost by
+#   **sampling**. It is there after the first strided layer and never goes away.
+# * Right, a shift by the stride, after which the layer samples the same positions of the image again: with circular
+#   padding nothing remains (its line lies under that of MASS). So what the plain network still loses is lost at the
+#   **border** alone.
+# * MASS is zero on both sides. Which cause is the larger the two sides do not say, for the shifts are not the same.
 
 # %%
 shown = found[found["layer"].isin([f"features.{k}" for k in ("0.2", "3.conv.3", "6.conv.3", "13.conv.3", "18.2")])]
@@ -213,9 +213,10 @@ run.figure(fig, "by_shift")
 fig
 
 # %% [markdown]
-# The same over all shifts from 0 to 32. Behind a total stride of $S$ the network with circular padding is exactly
-# equivariant to shifts by multiples of $S$ and to no others: a comb with $S$ between its teeth. At the end $S = 32$: of
-# the 32 shifts by 0 … 31, only the one that moves nothing is harmless.
+# The same over all shifts from 0 to 32, for five blocks. Behind a total stride of $S$ (the product of the strides so
+# far) the network with circular padding is exactly equivariant to shifts by multiples of $S$ and to no others: its line
+# comes down to zero every $S$ pixels. At the end $S = 32$: of the 32 shifts by 0 … 31, only the one that moves nothing
+# is harmless.
 
 # %% [markdown]
 # Which cause is the larger, then? The border alone can be measured only at multiples of the total stride, sampling only
@@ -237,9 +238,9 @@ for cause, row in table.iterrows():
 table.round(1)
 
 # %% [markdown]
-# So the means do not decide it: the border's are of shifts by 32, 64 and 96, the others' of shifts by 24 or less, which
-# is why the border alone can be above both together. The ranges overlap widely: what sampling spoils depends on the
-# shift, what the border spoils on what lies at the seam. Four images say nothing of others.
+# Distances in percent, and `count` is images times shifts. The means do not decide it: the border's are of shifts by
+# 32, 64 and 96, the others' of shifts by 24 or less, which is why the border alone can be above both together. The
+# ranges overlap widely, and four images say nothing of others; in these, neither cause is ever small.
 
 # %%
 for row in found[found["shift"].isin([1]) | (found["shift"] == found["stride"])].itertuples():

@@ -34,10 +34,10 @@ import torch
 import mass
 from companion.data.generated.hard_images import awkward_images
 from companion.data.images import digit
-from companion.figures.common import heatmaps, image_row
+from companion.figures.common import image_row
 from companion.figures.style import use_style
 from companion.pipeline.run import Run
-from companion.studies.mass_layer.figures import energy_table, figure_1, figure_2
+from companion.studies.mass_layer.figures import agreeing_rules, changed_logits, energy_table, figure_1, figure_2
 from companion.studies.mass_layer.measurements import grids_by_method, phase_rounding, rule_agreement
 
 run = Run("02_mass_layer", profile)
@@ -46,8 +46,10 @@ use_style()
 # %% [markdown]
 # ## The origin is read off the features
 #
-# Take a digit of 8 x 8 pixels and windows of 2 x 2. There are four places to start, that is, four *phases*. The paper
-# starts at the one of largest $\ell_2$ norm. When the digit moves, the energies change places and the origin follows.
+# Take a digit of 8 x 8 pixels and windows of 2 x 2. There are four places to start, that is, four *phases*: each holds
+# a quarter of the pixels. The paper starts at the one of largest $\ell_2$ norm: of largest *energy*, the sum of squares.
+# Below, the energies of the phases (0, 0), (0, 1), (1, 0) and (1, 1), and the origin that is selected. When the digit
+# moves, the energies change places and the origin follows.
 
 # %%
 x = digit()  # (1, 1, 8, 8)
@@ -76,9 +78,10 @@ fig
 # %% [markdown]
 # ## Figure 2: max pooling, polyphase sampling, MASS
 #
-# Polyphase sampling also follows the features. Put in the pooling's place, as in the paper's figure, it drops three of
-# four values, whatever they are; APS as published pools densely first, and then keeps the maxima of windows as well.
-# MASS keeps the pooling it is given: the maximum of every window survives, in every channel.
+# Polyphase sampling (APS, adaptive polyphase sampling) also selects a phase by its norm. Put in the pooling's place, as
+# in the paper's figure, it drops three of four values, whatever they are; APS as published pools densely first, and
+# then keeps the maxima of windows as well. MASS keeps the pooling it is given: the maximum of every window survives, in
+# every channel.
 
 # %%
 fig = figure_2(digit(channels=2))
@@ -89,7 +92,7 @@ fig
 # ## In code
 #
 # `MassConv2d`, `MassMaxPool2d` and `MassAvgPool2d` take the arguments of their `torch.nn` namesakes; `MassPool2d` wraps
-# any other pooling. The outputs of an image and of the moved image are bit-identical up to a shift; by how much?
+# any other pooling. An image is moved by (5, 7): by which shifts of the output is that explained, bit-identically?
 
 # %%
 layer = mass.MassConv2d(3, 8, kernel_size=3, stride=2, padding=1)
@@ -98,8 +101,8 @@ y, z = layer(image), layer(mass.shift(image, torch.tensor((5, 7))))
 [(i, j) for i in range(32) for j in range(48) if torch.equal(y.roll((-i, -j), (2, 3)), z)]
 
 # %% [markdown]
-# The map `z` is the map `y`, moved by (2, 3) or (3, 4) or in between: half of (5, 7), rounded by the origins. Selecting
-# needs no gradient; shifting has the opposite shift as its gradient, so the layer trains as the plain one does.
+# By exactly one: half of (5, 7), each half rounded up or down, as the two origins have it. Selecting needs no gradient;
+# shifting has the opposite shift as its gradient, so the layer trains as the plain one does.
 
 # %% [markdown]
 # ## When phases tie
@@ -109,43 +112,41 @@ y, z = layer(image), layer(mass.shift(image, torch.tensor((5, 7))))
 # alone. What remains is to choose by index, which does not move with the image. That is how published methods break.
 
 # %%
-names = ["two equal objects", "mirrored about an edge", "one square on black", "lattice with equal defects"]
+names = ["two equal objects", "mirrored about an edge", "turned by 180 degrees", "another photograph"]
 images = awkward_images(run.settings.size, run.settings.size)
 image_row([images[n][0] for n in names], names)
 
 # %% [markdown]
-# How far is the best phase ahead of the second best, in float64? 0 is a tie, and so is 1e-16, which is rounding of the
-# same values in another order; the step of float32 at 1 is 1.2e-7, of bfloat16 7.8e-3. On these photographs the first
-# origin is chosen with room to spare in float32; in bfloat16 one of the two ties.
+# Below, the *margin*: how far the best phase is ahead of the second best, as a share of it, in float64; and what is
+# left of it when float32 or bfloat16 add up the squares. 0 is a tie, and so is 1e-16, which is rounding of the same
+# values in another order. The step of float32 at 1 is 1.2e-7, of bfloat16 7.8e-3: so of the four images above three
+# tie, or nearly, whatever the precision, and the photograph in bfloat16.
 
 # %%
 pd.DataFrame(phase_rounding(images)).set_index("image").map("{:.1e}".format)
 
 # %% [markdown]
-# MASS compares integers, $E_k = \sum_n q(x)[s n + k]^2$ with $q$ the values in 15 bits (then their next 15). Integers
-# add up the same in any order, so that energies are exactly those of the moved image, in other places. A tie is broken
-# by image content: what the map looks like from each position, compared by a hash of the whole map as read from there;
-# the largest wins. (On a CPU, positions whose hashes coincide are compared themselves; on a GPU the hash has 64 bits
-# and the last word.) No rounding, no index.
+# MASS compares integers, $E_k = \sum_n q(x)[s n + k]^2$, where $q$ rounds the map's values to 15 bits (what is cut off,
+# to the next 15 bits, decides between equal sums). Integers add up the same in any order, so that energies are exactly
+# those of the moved image, in other places. A tie is broken by image content: what the map looks like from each
+# position, compared by a hash of the whole map as read from there; the largest wins. (On a CPU, positions whose hashes
+# coincide are compared themselves; on a GPU the hash has 64 bits and the last word.) No rounding, no index.
 #
 # What ties even then is a symmetry of the input: two positions $a$ and $b$ from which all looks alike, $S_a x = S_b x$.
 # Then $f(S_a x) = f(S_b x)$ holds for whatever follows, so that either choice gives the same result. (For a dense
 # output, which must be put back where it belongs, notebook 04 says what remains.)
 #
-# Below, a ResNet-18 (random weights, calibrated on photographs), plain and made equivariant in three ways, on thirteen
-# images: the share of circular shifts under which *a different sampling phase* is selected, so that logits change by
-# far more than rounding.
+# Below, a ResNet-18 (random weights, BatchNorm calibrated on photographs), plain and made equivariant in three ways, on
+# these thirteen images: the share of circular shifts under which a logit moves by more than 0.1% (5% in bfloat16) of
+# the largest, which rounding does not do. "Layer by layer" replaces each strided layer on its own and compares
+# floating-point norms: the straightforward reading of the paper.
 
 # %%
 rows = []
 for dtype in (torch.float32, torch.bfloat16):
     rows += grids_by_method("resnet18", images, run.settings.shifts, dtype, run.device)
 found = pd.DataFrame(rows)
-tables = {
-    d: t.pivot_table(index="image", columns="method", values="another grid", sort=False)
-    for d, t in found.groupby("dtype", sort=False)
-}
-fig = heatmaps(tables, "% of shifts", "Shifts under which another phase is selected: never by MASS", good="low")
+fig = changed_logits(found)
 run.figure(fig, "another_grid")
 fig
 
@@ -155,30 +156,33 @@ for row in rows:
         model="resnet18", dataset="awkward", size=run.settings.size, **{k.replace(" ", "_"): v for k, v in row.items()}
     )
 shares = found.groupby(["dtype", "method"], sort=False)[["any bit", "another grid"]].mean().round(1)
-shares.rename(columns={"another grid": "another phase"})
+shares.rename(columns={"any bit": "any bit, % of shifts", "another grid": "more than rounding, % of shifts"})
 
 # %% [markdown]
-# "Layer by layer" replaces each strided layer on its own and compares floating-point norms: the straightforward reading
-# of the paper. APS compares floats as well, of dense outputs; in bfloat16 its norms tie on photographs. In the last
-# table, "any bit" counts rounding too: MASS has none, since reductions add exactly and kernels treat positions alike.
+# The plain network changes on every image that is not constant: its grid is fixed, and its borders show. The other two
+# compare floats, and select another phase where these tie; in bfloat16 those of APS, which are of dense outputs, tie on
+# both photographs, too. In the table, "any bit" counts rounding as well: MASS has none, since reductions add exactly
+# and kernels treat positions alike.
 
 # %% [markdown]
 # ## Does the rule matter?
 #
 # "The selection rule can be a crucial factor in scenarios involving noise or boundary effects", the paper says, and
-# compares none. The rules that come by name are all
+# compares none. The rules that come by name select the phase of largest sum of squares (l2), sum of magnitudes (l1),
+# value (linf) or variance, the one in which the blurred map has its largest value (peak), or the row and column where
+# the image, wrapped, jumps most (seam); 'random' is the control, an arbitrary choice by a hash of the content. All are
 # covariant, hence all exact; they differ in *which* phase they select. How often two rules agree on the first origin of
-# a network, over crops of photographs (chance is 25%):
+# a network, over 400 crops of photographs (chance is 25%):
 
 # %%
 agreement = rule_agreement(mass.RULES, size=run.settings.size, seed=run.settings.seed)
-fig = heatmaps({"Two rules choose the same origin": agreement}, "% of crops")
+fig = agreeing_rules(agreement)
 run.figure(fig, "rule_agreement")
 fig
 
 # %% [markdown]
-# 'random' is the control: an arbitrary choice, yet covariant (the phase whose content hashes largest). Accuracy
-# by rule is in notebooks 05 and 06.
+# So but for l1, which is nearly l2, two rules select different origins of most crops. What that does to accuracy is
+# measured in notebooks 05 and 06.
 
 # %% [markdown]
 # ## Related methods

@@ -67,8 +67,8 @@ table_1()
 # like a number with digits $o_k$ in bases $P_k$. Two maps $x$ and $y$ may be added if position $n$ of both lies in one
 # place of the input, $O_x + S_x n = O_y + S_y n$ for all $n$: if $S_x = S_y$ and $O_x = O_y$. Branches that leave one
 # lattice with the same periods and meet again therefore need the same digits. Below, the sampling points of three
-# stages of a converted ResNet-18, on an image and on the image moved by (9, 14). The points move along with the flower:
-# the same petals are sampled.
+# stages of a converted ResNet-18 (random weights, BatchNorm calibrated on photographs), on an image and on the image
+# moved by (9, 14). The points move along with the flower: the same petals are sampled.
 
 # %%
 model, size = calibrated("resnet18"), run.settings.size
@@ -85,9 +85,9 @@ fig
 # %% [markdown]
 # ## What breaks when branches disagree
 #
-# ResNet-50's downsampling block adds two strided branches: a 3 x 3 convolution of a *reduced* map, and a shortcut from
-# the map itself. They see different maps, so on their own they choose different origins. ResNet-18's branches see the
-# same map and hide the mistake.
+# A block of ResNet-50 that halves its map adds two strided branches: a 3 x 3 convolution, behind a 1 x 1 convolution
+# that reduces channels, and a shortcut from the map itself. They see different maps, so on their own they choose
+# different origins. ResNet-18's branches see the same map and hide the mistake.
 
 # %% tags=["measures"]
 rows = []
@@ -112,9 +112,10 @@ pd.DataFrame(rows).pivot_table(index="network", columns="method", values="worst"
 # %% [markdown]
 # ## Lattice inference
 #
-# Who has to share is found by itself: give each node of the graph the lattice of its inputs, add a digit $o_k$ where
-# an operation has a period, and unify what is added, multiplied or concatenated (union-find). `mass.explain` prints
-# the result; operations with the same number share an origin.
+# Which operations have to share is inferred: give each node of the graph the lattice of its inputs, add a digit $o_k$
+# where an operation has a period, and unify what is added, multiplied or concatenated (union-find). `mass.explain`
+# prints the result; operations with the same number in the column `origin` share one, as `layer2.0.conv2` and
+# `layer2.0.downsample.0` do.
 
 # %%
 mass.explain(torchvision.models.resnet50(), torch.zeros(1, 3, 224, 224))
@@ -138,8 +139,8 @@ fig
 # ## Refusals
 #
 # What cannot be made equivariant is refused, with the operation, the reason and the way out. With borders that
-# wrap, AlexNet's last map has 7 x 7 positions at 224 pixels, and its pooling into 6 x 6 cells windows of unequal size,
-# which no shift of the input can respect. (At 192 pixels the map has 6 x 6, and it converts.)
+# wrap, AlexNet's last map has 7 x 7 positions at 224 pixels, and pooling them into 6 x 6 cells takes windows of unequal
+# size, which no shift of the input can respect. (At 192 pixels the map has 6 x 6, and it converts.)
 
 # %%
 mass.explain(torchvision.models.alexnet(), torch.zeros(1, 3, 224, 224))
@@ -184,8 +185,8 @@ pd.DataFrame(rows).set_index("network")
 # ## Certificates: all residues
 #
 # What a converted network chooses depends on a shift only through its residue modulo the total stride: 32 x 32 = 1,024
-# cases. `mass.certify` without a number tries them all, each with a random multiple of 32 added (of these it is a
-# sample: kernels could tell them apart), and only then says CERTIFIED.
+# cases. `mass.certify` without a number tries them all, and only then says CERTIFIED. To each it adds a random multiple
+# of 32: such shifts are one case by arithmetic, but a kernel could treat them differently, and of these it is a sample.
 
 # %% tags=["measures"]
 settings = run.settings
@@ -200,9 +201,9 @@ certificate
 # %% [markdown]
 # ## How near to a tie?
 #
-# The certificate names a smallest margin: by how much the best phase was ahead of the second best. Below, for every
-# image and origin of two networks. Rounding decides for a method that adds energies up in a precision whose line lies
-# to the right of the image:
+# The certificate names a smallest margin: by how much the best phase was ahead of the second best, as a share of it.
+# Below, the margins of all images at every origin of two networks, an outline an origin. Dotted lines: one step of a
+# precision's rounding. For images left of a line, sums in that precision may select by rounding.
 
 # %% tags=["measures"]
 images, dataset = labelled_images(settings.images, settings.size)

@@ -22,7 +22,6 @@ import pandas as pd
 import mass
 from companion.data.images import digit, photographs
 from companion.data.normalisation import normalize
-from companion.figures.common import heatmaps
 from companion.figures.masks import disagreements
 from companion.figures.style import use_style
 from companion.measures.dense_outputs import disagreement, moves_along
@@ -30,7 +29,7 @@ from companion.measures.shifts import random_shifts
 from companion.models.random_weights import segmenter
 from companion.pipeline.run import Run
 from companion.studies.going_back_up.encoder_decoders import by_decoder, encoder_decoders, periodic_image
-from companion.studies.going_back_up.figures import figure_4
+from companion.studies.going_back_up.figures import every_way_up, figure_4
 
 # %%
 run = Run("04_going_back_up", profile)
@@ -56,8 +55,8 @@ fig
 #
 # ## The three verbs
 #
-# Down: `select_origin`, `shift`. Up: the operation $u$ enlarges the map by 2, and `restore` moves it back by the origin
-# that was stored. With $o = h(x)$,
+# `select_origin`, `shift` and `restore`. On the way down the first two, as in notebook 02. On the way up an operation
+# $u$ enlarges the map by 2, and `restore` moves it back by the origin that was stored. With $o = h(x)$,
 #
 # $$y = S_{-o}\,u(f(S_o\,x)).$$
 #
@@ -72,27 +71,29 @@ large = mass.restore(small.repeat_interleave(2, 2).repeat_interleave(2, 3), o)  
 o.tolist(), tuple(small.shape), tuple(large.shape)
 
 # %% [markdown]
-# `mass.convert` finds the places by itself. A map on the lattice $(S, O)$ that is enlarged by $r$ is moved back by
-# $\lfloor O / (S / r) \rfloor$, which the last digits of $O$ spell, and stays on the lattice $(S / r,\ O \bmod S / r)$.
+# `mass.convert` finds by itself where to restore. A map on the lattice $(S, O)$ of notebook 03 that is enlarged by $r$
+# is moved back by $\lfloor O / (S / r) \rfloor$, the number that the last digits of $O$ make up, and lies on the
+# lattice $(S / r,\ O \bmod S / r)$ then.
 #
 # ## Every kind of upsampling
 #
-# Small networks that halve the map and double it again, as they are, with circular borders alone, and converted: the
-# percentage of random shifts after which the output is *bit-identical* to the moved output.
+# Small networks that halve the map and double it again, as they are, with circular borders alone, and converted. Left,
+# the percentage of random shifts after which the output is *bit-identical* to the moved output; right, of pixels whose
+# label (the class of largest score) is the same as before, over all these shifts.
 
 # %%
 rows = by_decoder(x, shifts)
 for row in rows:
     run.record(period=2, dataset="photographs", n=len(shifts), **row)
-table = pd.DataFrame(rows).pivot_table(index="layer", columns="method", values=["identical", "same labels"], sort=False)
-fig = heatmaps({name: table[name] for name in ("identical", "same labels")}, "%")
+fig = every_way_up(rows)
 run.figure(fig, "every_way_up")
 fig
 
 # %% [markdown]
-# With circular borders alone, shifts by two even numbers do no harm, whatever is tried; all others do. Two things are
-# changed on the way: borders wrap, and `align_corners=True` becomes half-pixel centres, since its sampling distance
-# depends on the map's size. `explain` says so:
+# With circular borders alone, shifts by an even number of rows and columns are exact, with every upsampling; all others
+# change bits. (Of all shifts a quarter is even in both, of the few tried here it can be more.) Two things are changed
+# on the way: borders wrap, and `align_corners=True` becomes half-pixel centres, since its sampling distance depends on
+# the map's size. `explain` says so:
 
 # %%
 print(mass.explain(encoder_decoders()["bilinear, align_corners"].to(run.device), x))
@@ -100,9 +101,9 @@ print(mass.explain(encoder_decoders()["bilinear, align_corners"].to(run.device),
 # %% [markdown]
 # ## Whole segmentation networks
 #
-# Architectures of segmentation-models-pytorch (random weights, BatchNorm calibrated on photographs). Their skip
-# connections meet maps that came up with maps that never went down: both must lie on one lattice, or the converter
-# would refuse.
+# Architectures of segmentation-models-pytorch (random weights, BatchNorm calibrated on photographs). A skip connection
+# joins a map that was brought back up with one of the same size from the way down: both must lie on one lattice, or the
+# converter would refuse. The columns are those of the figure above.
 
 # %%
 networks, rows = {}, []
@@ -146,8 +147,9 @@ linknet = segmenter("Linknet", run.settings.encoder, (96, 96)).to(run.device)
 print(mass.certify(mass.convert(linknet, periodic), periodic, [(3, 5), (8, 16), (24, 40)]))
 
 # %% [markdown]
-# `symmetrise=True` averages over the origins between which the symmetry leaves the choice open (frame averaging): each
-# term is what another choice would have given, so that the sum has the symmetry, and it is bit-identical.
+# (A shift by 72 is one by 24 backwards: 72 = −24 mod 96.) `symmetrise=True` averages over
+# the origins between which the symmetry leaves the choice open (frame averaging): each term is what another choice
+# would have given, so that the sum has the symmetry, and it is bit-identical.
 
 # %%
 symmetric = mass.convert(linknet, periodic, symmetrise=True)

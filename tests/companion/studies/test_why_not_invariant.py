@@ -1,11 +1,13 @@
 """What notebook 01 measures, on examples with a known answer."""
 
+import pandas as pd
 import pytest
 import torch
 
 from companion.data.images import photographs
 from companion.measures.signals import interpolated, spectrum, waves
 from companion.studies.why_not_invariant.commute import distance, example_layers, layer_errors, rounded
+from companion.studies.why_not_invariant.figures import distances_by_shift, polyphase_components, sampled_twice
 from companion.studies.why_not_invariant.sampling import blur, max_pool_in_two_steps, residual_by_filter
 from mass.nn.blurpool import binomial_filter
 
@@ -59,3 +61,20 @@ def test_distance_takes_the_best_shift():
     x = torch.randn(1, 2, 6, 6)
     assert distance(x.roll((-1, -2), (2, 3)), x, [(0, 0), (1, 2)]) == 0 < distance(x.roll(1, 2), x, [(0, 0)])
     assert sorted(rounded((0, 5), 2)) == [(0, 2), (0, 3)] and rounded((0, 4), 2) == [(0, 2)]
+
+
+def test_figures_say_what_they_show():
+    signals = {"6 cycles": waves(64, {6: 1.0}), "both": waves(64, {6: 1.0, 26: 0.6})}
+    assert sampled_twice(signals)._suptitle.get_text() == (
+        "Even and odd samples see the same amplitude (1.0) of 6 cycles, but 1.6 and 0.4 of both"
+    )
+    assert polyphase_components(torch.randn(1, 1, 8, 8))._suptitle.get_text().startswith("4 of 4 components")
+    rows = [
+        {"method": method, "stride": stride, "shift": t, "distance": distance}
+        for stride in (2, 4)
+        for t in range(9)
+        for method, distance in (("plain", 1.0 * bool(t)), ("circular padding", 1.0 * (t % stride)), ("MASS", 0.0))
+    ]
+    assert distances_by_shift(pd.DataFrame(rows))._suptitle.get_text() == (
+        "Features move along exactly: plain under none; circular padding at multiples of the stride alone; MASS under every shift"
+    )

@@ -21,18 +21,24 @@ def margin_histograms(tables: dict[str, pd.DataFrame]) -> Figure:
 
     The lines mark by how much the sums of a precision may be off, relative to themselves, when one value is.
     """
-    fig, axes = plt.subplots(1, len(tables), figsize=(6.4 * len(tables), 4.2), sharex=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(tables), figsize=(7.2 * len(tables), 4.2), sharex=True, squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
         colours = sns.color_palette("viridis", table["origin"].nunique())
         shown = table.assign(margin=table["margin"].clip(lower=1e-12))  # a tie has no logarithm
         look = {"element": "step", "fill": False, "log_scale": True, "binwidth": 0.25, "binrange": (-12, 0)}
         sns.histplot(shown, x="margin", hue="origin", palette=colours, ax=ax, **look)
         top = ax.get_ylim()[1] * 1.25
-        for dtype in (torch.bfloat16, torch.float32):
+        within = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            within[str(dtype)[6:]] = 100 * (table["margin"] < torch.finfo(dtype).eps).mean()
             ax.axvline(torch.finfo(dtype).eps, color="#999999", lw=1, ls=":")
             ax.text(torch.finfo(dtype).eps * 0.7, top, str(dtype)[6:], ha="right", va="top", fontsize=9, rotation=90)
-        ax.set(title=name, xlabel="margin: (best - second best) / best", ylabel="images", ylim=(0, top))
-        sns.move_legend(ax, "upper left", title="origin", fontsize=9, title_fontsize=9, frameon=False)
+        told = ", ".join(f"{share:.0f}% within one step of {dtype}" for dtype, share in within.items())
+        ax.set(title=f"{name}: of all margins\n{told}", xlabel="margin: (best - second best) / best", ylabel="images")
+        ax.set_ylim(0, top)
+        sns.move_legend(
+            ax, "upper left", bbox_to_anchor=(1, 1), title="origin", fontsize=9, title_fontsize=9, frameon=False
+        )
     return finished(fig)
 
 
@@ -87,14 +93,27 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **loo
 
 def lattice_points(images: dict[str, Tensor], origins: dict[str, list[Tensor]], stages: tuple[int, ...]) -> Figure:
     """Where the samples of some stages lie in images: the points O + S n of each lattice, S = 2, 4, 8, … (one row an image)."""
-    fig, axes = plt.subplots(len(images), len(stages), figsize=(3.5 * len(stages), 3.8 * len(images)), squeeze=False)
+    fig, axes = plt.subplots(
+        len(images), len(stages), figsize=(3.5 * len(stages), 0.4 + 3.8 * len(images)), squeeze=False
+    )
+    sampled: dict[int, list[Tensor]] = {stage: [] for stage in stages}
     for row, (name, image) in zip(axes, images.items(), strict=True):
         for ax, stage in zip(row, stages, strict=True):
             stride = 2**stage
             total = sum(origin * 2**k for k, origin in enumerate(origins[name][:stage]))
             rows, columns = (torch.arange(int(total[a]) % stride, image.shape[a + 1], stride) for a in (0, 1))
             points = torch.cartesian_prod(rows, columns)
+            sampled[stage].append(image[:, rows][:, :, columns])
             ax.imshow(image.permute(1, 2, 0))
             ax.scatter(points[:, 1], points[:, 0], s=stride * 1.3, color="#1f77b4", edgecolors="white", linewidths=0.6)
             ax.set(xticks=[], yticks=[], title=f"{name}: S = {stride}, O = ({total[0]}, {total[1]})")
+    same = [stage for stage, (first, *others) in sampled.items() if all(_shifted_alike(first, y) for y in others)]
+    fig.suptitle(
+        f"The same pixels are sampled, wherever the image is: in {len(same)} of {len(stages)} stages", fontsize=12
+    )
     return finished(fig, despine=False)
+
+
+def _shifted_alike(y: Tensor, z: Tensor) -> bool:
+    """Whether one map (C, H, W) is a circular shift of the other."""
+    return any(torch.equal(y.roll((i, j), (1, 2)), z) for i in range(y.shape[1]) for j in range(y.shape[2]))

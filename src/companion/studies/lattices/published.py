@@ -8,6 +8,12 @@ from companion.core.records import Record
 
 
 def names(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """By the names that the notebook gives them."""
+    """By the names that the notebook gives them; of several machines' runs the latest, which is the one that is shown."""
     compared = [r for r in records if "relative_error" in r]
-    return {"rows": [{"network": r["model"], "method": r["method"], "worst": r["relative_error"]} for r in compared]}
+    latest = max((r["started"] for r in compared), default="")
+    rows = [
+        {"network": r["model"], "method": r["method"], "worst": r["relative_error"]}
+        for r in compared
+        if r["started"] == latest
+    ]
+    return {"rows": rows}

@@ -16,14 +16,15 @@ from companion.models.layer_by_layer import layer_by_layer
 from companion.models.random_weights import calibrated
 from mass.baselines.aps import convert_to_aps
 
-# A logit that moves by more than this share of the largest one was computed at a different sampling phase (rounding: 1e-6, bf16: 1e-2).
+# A logit that moves by more than this share of the largest one moved by more than rounding (which is 1e-6, in bfloat16 1e-2): a different
+# sampling phase was selected or, in the plain network, borders show.
 GROSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 
 
 def grids_by_method(
     network: str, images: dict[str, Tensor], shifts: int, dtype: torch.dtype, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Percent of shifts that change any bit of the logits, and that select a different sampling phase, per image and method."""
+    """Percent of shifts that change any bit of the logits, and that change one by more than rounding (`another grid`), per image and method."""
     model = calibrated(network).to(device)
     batch = torch.cat(list(images.values())).to(device)
     tried = random_shifts((batch.shape[2], batch.shape[3]), shifts)

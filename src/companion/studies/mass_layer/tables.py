@@ -9,7 +9,7 @@ from companion.core.published import read_results
 
 
 def exactness(root: Path) -> str:
-    """Notebook 02: the share of shifts that select a different sampling phase, by method and dtype, over all images."""
+    """Notebook 02: the share of shifts that change a logit by more than rounding, by method and dtype, over all images."""
     records = [record for record in read_results(root, "mass_layer") if "another_grid" in record]
     dtypes = list(dict.fromkeys(record["dtype"] for record in records))
     cells: dict[tuple[str, ...], dict[str, tuple[float, int]]] = {}

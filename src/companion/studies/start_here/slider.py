@@ -26,9 +26,10 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
     """The image moved diagonally by `shift`, and each model's most likely classes there, as bars of their logits."""
     moved = image.roll((-shift, -shift), (1, 2))
     fig, axes = plt.subplots(
-        1, 1 + len(models), figsize=(3.4 + 4.2 * len(models), 3.2), width_ratios=[1, *[1.15] * len(models)]
+        1, 1 + len(models), figsize=(3.4 + 4.2 * len(models), 3.5), width_ratios=[1, *[1.15] * len(models)]
     )
-    draw_image(axes[0], moved, f"moved by {shift} pixels")
+    draw_image(axes[0], moved)
+    seen = {}
     for ax, (name, model) in zip(axes[1:], models.items(), strict=True):
         with torch.no_grad():
             logits = model(normalize(moved)[None])[0]
@@ -36,7 +37,9 @@ def draw_predictions(models: dict[str, nn.Module], image: Tensor, classes: list[
         ax.barh(range(top), best.values, color=COLOURS[name])
         ax.set_yticks(range(top), [classes[i] for i in best.indices], fontsize=9)
         ax.invert_yaxis()
-        ax.set(title=f"{name}: {best.values[0]:.6f}", xlabel="logit", xlim=(0, 20))
+        ax.set(title=f"{name}: largest logit {best.values[0]:.6f}", xlabel="logit", xlim=(0, 20))
+        seen[name] = classes[int(best.indices[0])]
+    fig.suptitle(f"Moved by {shift} pixels: {', '.join(f'{name} sees {label!r}' for name, label in seen.items())}")
     fig.tight_layout()
     display(fig)
     plt.close(fig)
