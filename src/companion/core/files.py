@@ -17,14 +17,24 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file under another name and rename it: a reader, or a kill, never meets half of it.
 
     Raises:
-        Refusal: when the disk is full.
+        Refusal: when the disk is full, or the folder cannot be written.
     """
     try:
         _write_and_rename(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise Refusal(f"The disk is full: {path.name} could not be written; what was there before is kept.") from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> Refusal:
+    """Why a file could not be written, in a sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(f"The disk is full: {path.name} could not be written; what was there before is kept.")
+    return Refusal(f"{path} cannot be written ({error.strerror or error}): mend that, or name another folder.")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What kills have left of attempts to write a file: nobody else may be writing it now."""
+    return list(path.parent.glob(f".{path.name}.????????"))
 
 
 def _write_and_rename(path: Path, content: bytes) -> None:
@@ -36,7 +46,7 @@ def _write_and_rename(path: Path, content: bytes) -> None:
         os.chmod(name, 0o644)  # mkstemp makes files private
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from companion.core.intervals import wilson
@@ -61,5 +62,15 @@ def table(columns: list[str], rows: Iterable[list[str]], records: list[Record], 
 def _memory_and_commits(alike: list[Record]) -> str:
     memory = [record["peak_memory_mb"] for record in alike]
     range_mb = " to ".join(f"{mb:,}" for mb in dict.fromkeys((min(memory), max(memory))))
-    commits = dict.fromkeys((r["commit"] or "unknown")[:7] + (" with changes" if r["modified"] else "") for r in alike)
+    commits = dict.fromkeys(map(_code, alike))
     return f"{range_mb} MB, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}"
+
+
+def _code(record: Record) -> str:
+    """The commit that measured, the one that trained where it was another, and whether either was changed."""
+    said, trained = [], record.get("trained_commit")
+    if trained not in (None, record["commit"]):
+        said.append("trained by " + re.sub(r"\b([0-9a-f]{7})[0-9a-f]+\b", r"\1", trained))
+    if record["modified"] is not False:
+        said.append("with changes" if record["modified"] else "changes unknown")
+    return (record["commit"] or "unknown")[:7] + (f" ({', '.join(said)})" if said else "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import companion
 from companion.core.errors import Refusal
 
 PARAMS = "params.yaml"
@@ -23,12 +23,14 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def require_own_python(root: Path) -> None:
-    """Refuse a Python whose `companion` is another checkout's: a stage without the environment would use that one."""
-    if not Path(companion.__file__).resolve().is_relative_to(root):
-        raise Refusal(
-            "This Python belongs to another checkout of the project: "
-            "run `make repro`, or activate this one's environment (source .venv/bin/activate)."
-        )
+    """Refuse a Python whose `companion` or `mass` is another checkout's: what it computes is none of this one's."""
+    for package in ("companion", "mass"):
+        code = find_spec(package)
+        if code is None or not Path(str(code.origin)).resolve().is_relative_to(root.resolve() / "src"):
+            raise Refusal(
+                f"This Python's `{package}` belongs to another checkout of the project: "
+                "run `make repro`, or activate this one's environment (source .venv/bin/activate)."
+            )
 
 
 def source_path(root: Path, notebook: str) -> Path:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from companion.core.errors import Refusal
+from companion.core.paths import require_own_python
+
 _CODE = ("src", "notebooks", ":!notebooks/*.ipynb", "params.yaml", "dvc.yaml", "requirements.lock")
 _PACKAGES = ("torch", "torchvision", "numpy", "matplotlib")
 
 
 def provenance(root: Path) -> dict[str, object]:
-    """The flat facts known when a run starts; the runner adds its seconds and its peak memory."""
+    """The flat facts known when a run starts; the runner adds its seconds and its peak memory.
+
+    Raises:
+        Refusal: when the code that runs is not the code whose commit would be named; when `MASS_COMMIT` is no commit.
+    """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **_commit(root),
@@ -33,11 +42,25 @@ def provenance(root: Path) -> dict[str, object]:
 
 
 def _commit(root: Path) -> dict[str, object]:
-    """Of this tree; where it came without its git, what the environment says (`MASS_COMMIT`)."""
+    """Of this tree, and whether it was changed since; where it came without its git nobody can tell (None).
+
+    Its commit is then what the environment says (`MASS_COMMIT`).
+    """
     commit, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", *_CODE)
-    if commit is None and (told := os.environ.get("MASS_COMMIT")):
-        return {"commit": told, "modified": False}
+    if commit is not None:
+        require_own_python(root)
+    elif told := os.environ.get("MASS_COMMIT"):
+        if not re.fullmatch("[0-9a-f]{7,40}", told):
+            raise Refusal(
+                f"MASS_COMMIT must be a commit, 7 to 40 hexadecimal digits (git rev-parse HEAD), not {told!r}."
+            )
+        commit = told
     return {"commit": commit, "modified": None if changes is None else bool(changes)}
+
+
+def any_modified(codes: Collection[bool | None]) -> bool | None:
+    """Whether one of several codes was changed since its commit: None where none is known to be, but of one nobody can tell."""
+    return True if True in codes else None if None in codes else False
 
 
 def peak_memory_mb(who: int = resource.RUSAGE_SELF) -> int:

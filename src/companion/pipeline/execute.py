@@ -60,15 +60,17 @@ def run_notebook(root: Path, notebook: str, profile: str) -> float:
     load_config(root).of(notebook, profile)  # whatever params.yaml has wrong is said before a kernel starts
     require_own_python(root)
     with exclusive(root / "runs" / ".locks" / f"{profile}-{notebook}", f"{notebook} ({profile})"):
-        folder = partial_folder(root, profile, notebook)
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        folder, target = partial_folder(root, profile, notebook), run_folder(root, profile, notebook)
+        _take_up(folder, target)
+        for left in (folder, _older(folder)):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         folder.mkdir(parents=True)
         kernels()  # built now if they are not yet, for the line that says so is no output of a notebook
         try:
             executed = _execute(root, notebook, profile, folder)
             strip(executed, root)
             seconds = _finish(folder, executed, started)
-            _put_in_place(folder, run_folder(root, profile, notebook))
+            _put_in_place(folder, target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(_older(folder), ignore_errors=True)
@@ -115,20 +117,27 @@ def _finish(folder: Path, executed: NotebookNode, started: float) -> float:
 
 
 def _put_in_place(folder: Path, target: Path) -> None:
-    """The folder as it is becomes the run; an older one goes first, as a whole: a kill leaves one of them, or none."""
+    """The folder as it is becomes the run; an older one goes first, as a whole: a kill between both leaves none (`_take_up`)."""
     for path in folder.iterdir():
         if path.name not in _OUTS:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(_older(folder), ignore_errors=True)
-        os.replace(target, _older(folder))
     try:
+        if target.exists():
+            shutil.rmtree(_older(folder), ignore_errors=True)
+            os.replace(target, _older(folder))
         os.replace(folder, target)
-    except OSError:
-        if _older(folder).exists():
+    except BaseException:  # an interruption too: what is not in place is deleted
+        if _older(folder).exists() and not target.exists():
             os.replace(_older(folder), target)
         raise
+
+
+def _take_up(folder: Path, target: Path) -> None:
+    """Finish what a kill has cut off between the two renames: only then is there an older run, and none in its place."""
+    older = _older(folder)
+    if older.exists() and not target.exists():
+        os.replace(folder if folder.exists() else older, target)
 
 
 def _older(folder: Path) -> Path:

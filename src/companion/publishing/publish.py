@@ -19,6 +19,7 @@ from companion.core.errors import Refusal
 from companion.core.files import read_json, write_atomic
 from companion.core.paths import find_root
 from companion.core.process import exclusive
+from companion.core.provenance import any_modified
 from companion.core.published import merge, read_results, records_of, topic_of, write_results
 from companion.core.records import Record
 from companion.pipeline.clean_outputs import output_texts, refuse_traces
@@ -30,6 +31,9 @@ from companion.studies import all_studies
 
 # Not results: a run that has not finished, and what was tried out in JupyterLab.
 _UNFINISHED = {".partial", "interactive"}
+
+# What is said of the code of a run, unless it is known to be that of its commit.
+_CHANGED = {True: "was run with changes that no commit holds", None: "is of code whose changes are unknown"}
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -46,7 +50,7 @@ class _Found:
 
     notebook: str
     profile: str
-    modified: bool
+    modified: bool | None  # None: nobody can tell
     records: list[Record]
     figures: dict[str, bytes]
     content: NotebookNode | None
@@ -66,8 +70,8 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
         for found in [_read(run) for run in runs]:
             name = f"{found.notebook} ({found.profile})"
             said += [f"{name}: {line}" for line in _write_run(root, found)]
-            if found.modified:
-                said.append(f"{name}: was run with changes that no commit holds.")
+            if found.modified in _CHANGED:
+                said.append(f"{name}: {_CHANGED[found.modified]}.")
         for page in pages(root):
             if _write(page, refresh(page, root)):
                 said.append(f"{page.relative_to(root).as_posix()}: tables written anew.")
@@ -80,13 +84,13 @@ def publish(root: Path, runs: list[Path]) -> list[str]:
 
 
 def _read(run: Path) -> _Found:
-    facts = read_json(run / "provenance.json")
+    facts, records = read_json(run / "provenance.json"), records_of(run)
     notebook, executed = facts["notebook"], run / "notebook.ipynb"
     found = _Found(
         notebook,
         facts["profile"],
-        bool(facts["modified"]),
-        records_of(run),
+        any_modified([facts["modified"], *(record["modified"] for record in records)]),
+        records,
         {path.name: path.read_bytes() for path in sorted((run / "figures").glob("*.png"))},
         nbformat.read(executed, as_version=4) if executed.exists() else None,
     )

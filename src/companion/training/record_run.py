@@ -25,16 +25,18 @@ from companion.models.loading import load_into
 from companion.models.methods import METHODS
 from companion.training.checkpoint import load_tensors, load_weights
 from companion.training.recipe import Recipe
+from companion.training.run_folder import RECORD, WEIGHTS, alone, read_curve, read_recipe, read_spells
+from companion.training.spells import told
 from companion.training.tasks import task_of
 
 
 def trained(folder: Path) -> tuple[nn.Module, Recipe]:
     """The network of a finished run, in eval mode, and its recipe."""
-    if not (folder / "weights.pt").exists():
+    if not (folder / WEIGHTS).exists():
         raise Refusal(f"{folder} holds no finished run: train it first (python -m companion.train).")
-    recipe = Recipe(**read_json(folder / "recipe.json"))
+    recipe = read_recipe(folder)
     model = METHODS[recipe.method].build(recipe.net, recipe.seed)
-    load_into(model, load_tensors(folder / "weights.pt"), f"the run {recipe.name}")
+    load_into(model, load_tensors(folder / WEIGHTS), f"the run {recipe.name}")
     return model.eval(), recipe
 
 
@@ -44,21 +46,31 @@ def transferred(method: str, net: str, weights: Path) -> nn.Module:
 
 
 def record_run(folder: Path, root: Path) -> dict[str, Any]:
-    """Measure a finished run on its test set, once: record.json, flat, with provenance; what is there is returned."""
-    if (folder / "record.json").exists():
-        return read_json(folder / "record.json")
+    """Measure a finished run on its test set, once: record.json, flat, with provenance; what is there is returned.
+
+    Raises:
+        Refusal: when the folder holds no finished run, or another process is at work there.
+    """
+    if (folder / RECORD).exists():
+        return read_json(folder / RECORD)
     model, recipe = trained(folder)
-    return record_trained(model, recipe, DATASETS[recipe.dataset](root), folder, root)
+    with alone(folder):
+        if (folder / RECORD).exists():  # meanwhile
+            return read_json(folder / RECORD)
+        return record_trained(model, recipe, DATASETS[recipe.dataset](root), folder, root)
 
 
 def record_trained(
     model: nn.Module, recipe: Recipe, data: DataSet, folder: Path, root: Path, **more: Any
 ) -> dict[str, Any]:
-    """Measure a trained network and write record.json beside its curve; `more` is recorded as well."""
+    """Measure a trained network and write record.json beside its curve; `more` is recorded as well.
+
+    Commit and machine are those of the measuring; where it was trained is said beside them (companion.training.spells).
+    """
+    facts, curve = provenance(root), read_curve(folder)
     device = at_hand()
     task = task_of(data.to(device), recipe)
     numbers = task.measure(model.to(device), str(device))
-    curve = read_json(folder / "curve.json")
     record = {
         **{name: value for name, value in asdict(recipe).items() if name != "start"},
         **numbers,
@@ -67,10 +79,11 @@ def record_trained(
         "train_seconds": sum(point["seconds"] for point in curve),
         **({"start": Path(recipe.start).stem} if recipe.start else {}),
         **more,
-        **provenance(root),
+        **facts,
+        **told(read_spells(folder), facts),
         "peak_memory_mb": peak_memory_mb(),
     }
-    write_json(folder / "record.json", record)
+    write_json(folder / RECORD, record)
     return record
 
 

@@ -31,7 +31,7 @@ def run_all(recipes: Sequence[Recipe], root: Path, folder: Path, jobs: int = 1) 
 
     Args:
         folder: of all runs; finished ones are taken as they are, whatever the code has become since: a record names the
-            commit that made it, and deleting its folder makes it anew.
+            commits that trained and that measured it, and deleting its folder makes it anew.
         jobs: how many processes train at once; 1 trains here. Where the environment names an executor (`make repro
             EXECUTOR="slurm gpus=1"`, `companion.core.jobs`), each missing run is a job there instead.
 

@@ -34,14 +34,17 @@ from tqdm.auto import tqdm
 
 from companion.core.device import at_hand
 from companion.core.errors import Refusal
-from companion.core.files import read_json, write_json
+from companion.core.files import write_json
 from companion.core.paths import find_root
+from companion.core.provenance import provenance
 from companion.data.datasets import DATASETS, DataSet
 from companion.models.loading import load_into
 from companion.models.methods import METHODS, channels_of
 from companion.training.checkpoint import load_tensors, load_weights, save_tensors
 from companion.training.recipe import Recipe, from_arguments
 from companion.training.record_run import record_run
+from companion.training.run_folder import CHECKPOINT, CURVE, RECIPE, SPELLS, WEIGHTS, alone, read_recipe, tidy
+from companion.training.spells import Spell, extended
 from companion.training.tasks import task_of
 from companion.training.tasks.task import Network
 
@@ -107,6 +110,7 @@ class Training:
         )
         self.network = Network(self.outputs, model)
         self.curve: list[dict[str, float]] = []
+        self.spells: list[Spell] = []
         self.steps = count // recipe.batch  # in an epoch
         self.total = recipe.iterations or self.steps * recipe.epochs
 
@@ -181,7 +185,7 @@ class Training:
     def save(self, path: Path) -> None:
         if self.rank == 0:
             state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-            save_tensors(path, state | {"recipe": asdict(self.recipe), "curve": self.curve})
+            save_tensors(path, state | {"recipe": asdict(self.recipe), "curve": self.curve, "spells": self.spells})
 
     def resume(self, path: Path) -> None:
         if not path.exists():
@@ -192,23 +196,38 @@ class Training:
         _require_same(self.recipe, state["recipe"], path.parent)
         load_into(self.model, state["model"], f"the run {self.recipe.name}")
         self.optimizer.load_state_dict(state["optimizer"])
-        self.curve = state["curve"]
+        self.curve, self.spells = state["curve"], state.get("spells", [])
 
 
 def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -> Path:
     """Train, or go on training, in `folder`/<the recipe's name>, and return that; a finished run returns at once.
 
-    The folder then holds weights.pt, recipe.json and curve.json; until then checkpoint.pt, with the optimiser's state.
+    The folder then holds weights.pt, recipe.json, curve.json and spells.json; until then checkpoint.pt, with the optimiser's state.
+
+    Raises:
+        Refusal: when what is there is of another recipe; when another process trains it, or the folder cannot be written;
+            when the code is another checkout's (companion.core.provenance).
     """
     folder = folder / recipe.name
-    if (folder / "weights.pt").exists():
-        _require_same(recipe, read_json(folder / "recipe.json"), folder)
+    if _finished(recipe, folder):
+        tidy(folder)
         return folder
-    data = DATASETS[recipe.dataset](root)
-    training = Training(recipe, data, root, compiled)
-    training.resume(folder / "checkpoint.pt")
+    facts = provenance(root)  # of the code as it is now: it may be changed while this trains
+    training = Training(recipe, DATASETS[recipe.dataset](root), root, compiled)
+    with nullcontext() if training.rank else alone(folder):
+        if not _finished(recipe, folder):  # meanwhile
+            training.resume(folder / CHECKPOINT)
+            if training.done < training.total:
+                training.spells = extended(training.spells, facts, len(training.curve) + 1)
+            _to_the_end(training, folder)
+    return folder
+
+
+def _to_the_end(training: Training, folder: Path) -> None:
+    """All epochs that are missing, and the files of a finished run."""
     hidden = True if training.rank else None  # None: shown on terminals and in notebooks alone
-    with tqdm(total=training.total, initial=training.done, desc=recipe.name, unit="step", disable=hidden) as progress:
+    total, done, name = training.total, training.done, training.recipe.name
+    with tqdm(total=total, initial=done, desc=name, unit="step", disable=hidden) as progress:
 
         def tell(steps: int, loss: float, train_top1: float) -> None:
             last = training.curve[-1] if training.curve else {}
@@ -218,19 +237,26 @@ def train(recipe: Recipe, root: Path, folder: Path, *, compiled: bool = False) -
 
         while training.done < training.total:
             training.epoch(tell)
-            training.save(folder / "checkpoint.pt")
+            training.save(folder / CHECKPOINT)
     if training.rank == 0:
-        write_json(folder / "recipe.json", asdict(recipe))
-        write_json(folder / "curve.json", training.curve)
-        save_tensors(folder / "weights.pt", {name: t.cpu() for name, t in training.model.state_dict().items()})
-        (folder / "checkpoint.pt").unlink(missing_ok=True)  # twice the size, and of no more use
-    return folder
+        write_json(folder / RECIPE, asdict(training.recipe))
+        write_json(folder / CURVE, training.curve)
+        write_json(folder / SPELLS, training.spells)
+        save_tensors(folder / WEIGHTS, {name: t.cpu() for name, t in training.model.state_dict().items()})
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _finished(recipe: Recipe, folder: Path) -> bool:
+    if not (folder / WEIGHTS).exists():
+        return False
+    _require_same(recipe, asdict(read_recipe(folder)), folder)
+    return True
 
 
 def _require_same(recipe: Recipe, made: dict[str, Any], folder: Path) -> None:
     """A folder is named after a part of the recipe; the rest must not differ either. What `made` lacks came later."""
     ours, theirs = asdict(recipe), asdict(Recipe()) | made
-    differs = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
+    differs = [f"{name} {value!r}, not {ours.get(name)!r}" for name, value in theirs.items() if ours.get(name) != value]
     if differs:
         raise Refusal(f"{folder} holds a run of another recipe ({'; '.join(differs)}): move it away.")
 

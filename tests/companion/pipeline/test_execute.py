@@ -140,6 +140,37 @@ def test_a_run_is_never_a_mixture_of_two(tree, monkeypatch):
         assert left in ([], ["old"] * 5, ["new"] * 5)
 
 
+def test_a_run_that_was_killed_while_it_was_put_in_place_survives_one_that_fails(tree):
+    target, partial = tree / "runs/quick/02_mass_layer", tree / "runs/quick/.partial"
+    for left in (["02_mass_layer.older", "02_mass_layer"], ["02_mass_layer.older"]):
+        shutil.rmtree(tree / "runs", ignore_errors=True)
+        for name in left:
+            (partial / name).mkdir(parents=True)
+            (partial / name / "notebook.ipynb").write_text(name)
+        write(tree, PARAMETERS, RUN, "# %%\n1 / 0")
+        with pytest.raises(PapermillExecutionError):
+            run(tree)
+        assert (target / "notebook.ipynb").read_text() == left[-1]
+        assert not list(partial.iterdir())
+
+
+def test_an_interrupted_replacement_keeps_the_older_run(tree, monkeypatch):
+    target, partial = tree / "runs/quick/02_mass_layer", tree / "runs/quick/.partial/02_mass_layer"
+    for folder in (target, partial):
+        folder.mkdir(parents=True)
+        (folder / "notebook.ipynb").write_text(folder.parent.name)
+
+    def rename(source, goal):
+        if source == partial:
+            raise KeyboardInterrupt
+        os.rename(source, goal)
+
+    monkeypatch.setattr(runner.os, "replace", rename)
+    with pytest.raises(KeyboardInterrupt):
+        runner._put_in_place(partial, target)
+    assert (target / "notebook.ipynb").read_text() == "quick"
+
+
 def test_a_full_disk_is_one_sentence(tree, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -152,6 +183,13 @@ def test_a_full_disk_is_one_sentence(tree, monkeypatch):
         write_atomic(tree / "kept.json", "after")
     monkeypatch.undo()
     assert (tree / "kept.json").read_text() == "before" and len(list(tree.glob("*kept.json*"))) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tree):
+    (tree / "file").touch()
+    for write_there in (lambda path: write_atomic(path, ""), lambda path: exclusive(path, "It").__enter__()):
+        with pytest.raises(Refusal, match=r"file/x cannot be written \((Not a directory|File exists)\): mend that"):
+            write_there(tree / "file/x")
 
 
 def test_a_failing_cell_leaves_nothing_and_is_named(tree):
@@ -181,12 +219,14 @@ def test_a_kernel_that_dies_leaves_nothing(tree):
 def test_a_stage_runs_once_at_a_time(tree):
     write(tree, PARAMETERS, RUN)
     lock = tree / "lock"
+    lock.touch()  # what a kill has left
     with (
         exclusive(lock, "02_mass_layer (quick)"),
         pytest.raises(Refusal, match=r"02_mass_layer \(quick\) is already running in another process"),
         exclusive(lock, "02_mass_layer (quick)", patience=0.2),
     ):
         pass
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,33 @@ def test_other_profiles_machines_and_methods_stay(tmp_path):
     assert len(changed) == 6 and sum(old != new for old, new in zip(records, changed, strict=True)) == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "said", "printed"),
+    [
+        ({"modified": True}, "was run with changes that no commit holds", "commit 0123456 (with changes)."),
+        ({"modified": None}, "is of code whose changes are unknown", "commit 0123456 (changes unknown)."),
+        (
+            {"trained_commit": f"{'a' * 40} to epoch 6, then {'b' * 40}"},
+            None,
+            "commit 0123456 (trained by aaaaaaa to epoch 6, then bbbbbbb).",
+        ),
+        ({"trained_commit": "0123456789"}, None, "commit 0123456."),
+    ],
+)
+def test_what_code_a_number_is_of_is_said(tmp_path, fields, said, printed):
+    (tmp_path / "README.md").write_text(README)
+    lines = publish(tmp_path, [write_run(tmp_path / "runs", **fields)])
+    assert [line for line in lines if "change" in line] == ([f"06_weight_transfer (quick): {said}."] if said else [])
+    assert printed in (tmp_path / "README.md").read_text()
+
+
+def test_a_record_of_changed_code_is_told_of_though_its_run_was_of_none(tmp_path):
+    run = write_run(tmp_path)
+    record = json.loads((run / "records/r.json").read_text())
+    (run / "records/r.json").write_text(json.dumps(record | {"modified": True}))
+    assert "06_weight_transfer (quick): was run with changes that no commit holds." in publish(tmp_path, [run])
+
+
 def test_the_order_does_not_depend_on_when(tmp_path):
     one, other = ([facts] for facts in read_both(tmp_path))
     assert merge(one, other) == merge(other, one)

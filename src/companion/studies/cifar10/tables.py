@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from companion.core.markdown import percent, table, where
+from companion.core.markdown import machine, percent, table, where
 from companion.core.published import read_results
 from companion.core.records import Record, is_study, mean_std
 from companion.measures.paired_t import cells
@@ -75,7 +75,8 @@ def _by_method(records: list[Record]) -> dict[tuple[str, ...], list[Record]]:
 
 def _elsewhere(records: list[Record]) -> str:
     """Where runs were trained that were measured on another machine."""
-    told = [f"{r['method']}, seed {r['seed']}: {r['trained_on']}" for r in records if "trained_on" in r]
+    others = [r for r in records if r.get("trained_on") not in (None, machine(r))]
+    told = [f"{r['method']}, seed {r['seed']}: {r['trained_on']}" for r in others]
     return f" Trained elsewhere than measured: {'; '.join(told)}." if told else ""
 
 

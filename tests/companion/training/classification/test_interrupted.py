@@ -24,6 +24,7 @@ from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe
 from companion.training.train import learning_rate, train
 
+FINISHED = {"weights.pt", "recipe.json", "curve.json", "spells.json"}
 KILLED_WHILE_WRITING = """
 import os, runpy, signal
 rename, written = os.replace, []
@@ -41,7 +42,7 @@ def assert_whole(run: Path) -> None:
     """Between two lives of a run: files that can be read, and hidden ones that nobody reads."""
     visible = {path.name for path in run.iterdir() if not path.name.startswith(".")}
     assert visible == {"checkpoint.pt"}
-    assert {path.name[:15] for path in run.iterdir()} <= {"checkpoint.pt", ".checkpoint.pt."}
+    assert {path.name[:15] for path in run.iterdir()} <= {"checkpoint.pt", ".checkpoint.pt.", ".lock"}
     load_tensors(run / "checkpoint.pt")
 
 
@@ -77,6 +78,17 @@ def test_a_kill_while_a_checkpoint_is_written_loses_an_epoch_and_nothing_else(ho
     assert len(list(run.glob(".checkpoint.pt.*"))) == 1  # what the kill left
     assert len(load_tensors(run / "checkpoint.pt")["curve"]) == 1
     assert_same(train(recipe, home, home), whole(recipe))
+    assert {path.name for path in run.iterdir()} == FINISHED
+
+
+@pytest.mark.parametrize("left", [".lock", "checkpoint.pt", ".checkpoint.pt.abcd_123", ".weights.pt.a1b2c3d4"])
+def test_what_a_kill_leaves_goes_with_the_next_start(home, lend, whole, left):
+    """Also of one that came between the weights and the end of their checkpoint."""
+    recipe = Recipe(**SMALL)
+    run = shutil.copytree(whole(recipe), home / recipe.name)
+    (run / left).touch()
+    assert train(recipe, home, home) == run
+    assert {path.name for path in run.iterdir()} == FINISHED
 
 
 @pytest.mark.slow
@@ -108,12 +120,12 @@ def test_kills_at_random_moments_change_nothing(home, lend, whole, method, preci
             kills += 1
     subprocess.run(command, check=True, capture_output=True)
     assert_same(run, whole(recipe))
-    assert not written() and (run / "record.json").exists()
+    assert {path.name for path in run.iterdir()} == {*FINISHED, "record.json"}
 
 
 def test_a_finished_run_is_left_alone(whole, home):
     run = whole(Recipe(**SMALL))
-    assert {path.name for path in run.iterdir()} == {"weights.pt", "recipe.json", "curve.json"}
+    assert {path.name for path in run.iterdir()} == FINISHED
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.iterdir()}
     assert whole(Recipe(**SMALL)) == run
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.iterdir()} == before
@@ -154,7 +166,7 @@ def test_a_rate_too_large_ends_in_a_sentence(home, lend, monkeypatch):
     end = say("companion.train", monkeypatch, *command_line(Recipe(**SMALL, lr=1e8), home))
     sentence = r"The loss is (nan|inf) at step 20 of epoch 1, learning rate 7.72e\+07: try a smaller --lr\."
     assert re.match(sentence, str(end))  # sys.exit prints a text, and the status is 1
-    assert not (home / "digits").exists()
+    assert not [path for path in (home / "digits").rglob("*") if path.is_file()]
 
 
 def test_epochs_before_the_loss_was_lost_are_kept(home, lend, whole, monkeypatch):

@@ -68,6 +68,9 @@ def test_a_record_is_made_once_and_says_where_it_comes_from(home, lend, monkeypa
     assert {"torch", "python", "device", "cpu", "threads", "started"} <= set(record)
     assert all(isinstance(value, str | int | float | None) for value in record.values())  # flat
 
+    facts = {"trained_commit": None, "trained_on": record["cpu"], "modified": None}  # there is no git
+    assert record | facts == record and record["trained_started"] <= record["started"]
+
     (run / "record.json").write_text('{"top1": 1}')
     assert record_run(run, home) == {"top1": 1}  # it is not measured again
 
