@@ -96,7 +96,7 @@ def test_no_values_are_needed(resnet, converted):
 
 
 def test_threads_convert_at_once(resnet, converted):
-    found = {}
+    found, asked = {}, torch.is_autocast_enabled
 
     def work(k):
         found[k] = mass.convert(resnet, X, verify=k % 2 == 0)(X)
@@ -105,6 +105,7 @@ def test_threads_convert_at_once(resnet, converted):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert len(found) == 4 and all(torch.equal(y, converted(X)) for y in found.values())
+    assert torch.is_autocast_enabled is asked  # what is patched while a model is traced is as it was
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ A graph holds what they compute, and not that: it was traced outside of autocast
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from mass.errors import NotEquivariantError
 
+_patching = threading.RLock()  # patches of two threads, taken back in another order than made, would stay
 _QUESTIONS = {"is_autocast_enabled": "cuda", "is_autocast_cpu_enabled": "cpu"}  # and of which device without a name
 
 
@@ -39,7 +41,7 @@ def looking_at_autocast() -> Iterator[set[str]]:
 
         return ask
 
-    with ExitStack() as stack:
+    with _patching, ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch.autocast, "__enter__", entering))
         for name, device in _QUESTIONS.items():
             stack.enter_context(mock.patch.object(torch, name, asking(getattr(torch, name), device)))
