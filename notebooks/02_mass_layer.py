@@ -160,9 +160,10 @@ shares.rename(columns={"any bit": "any bit, % of shifts", "another grid": "more 
 
 # %% [markdown]
 # The plain network changes on every image that is not constant: its grid is fixed, and its borders show. The other two
-# compare floats, and select another phase where these tie; in bfloat16 those of APS, which are of dense outputs, tie on
-# both photographs, too. In the table, "any bit" counts rounding as well: MASS has none, since reductions add exactly
-# and kernels treat positions alike.
+# compare floats, and select another phase where these tie: layer by layer norms of the map in its own precision, so
+# that in bfloat16 photographs tie as well; APS norms of dense outputs, added up in float32, of which those of two equal
+# objects tie. In the table, "any bit" counts rounding as well: MASS has none, since reductions add exactly and kernels
+# treat positions alike.
 
 # %% [markdown]
 # ## Does the rule matter?
