@@ -21,6 +21,7 @@ from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
 from mass.fx.network.door import OnlySize
 from mass.fx.network.hooks import drop_traced
+from mass.fx.network.likeness import called_by_a_trainer, not_by_a_trainer
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
 from mass.fx.nodes import inside_of, module_of, place_of, returned
@@ -186,6 +187,8 @@ def _named(model: nn.Module, methods: Sequence[str] | Mapping[str, Any], example
     for name in given:
         if not callable(getattr(model, name, None)):
             raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
+        if name in called_by_a_trainer(type(model)):
+            raise not_by_a_trainer(name)
     return {name: replace(as_example(value), method=name) for name, value in given.items()}
 
 
