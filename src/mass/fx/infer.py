@@ -28,6 +28,11 @@ from mass.fx.rules.whole_map import (
     whole_map,
 )
 
+_BACK = (
+    "bring them back to the rows and columns they came from, or reduce over them; "
+    "where a view makes blocks of pixels channels, call F.pixel_unshuffle"
+)
+
 
 def infer(graph: Converted, keep_sizes: bool = False) -> Plan:
     """Infer lattices over a graph traced by `mass.fx.tracing.trace.trace`. Refusals are collected, not raised.
@@ -214,7 +219,7 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
             if cause is not None:
                 raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
-            raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
+            raise NotEquivariantError(n.name, reason, _BACK)
 
 
 def _behind(node: fx.Node) -> set[fx.Node]:

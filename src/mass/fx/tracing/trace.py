@@ -272,6 +272,8 @@ def trace(model: nn.Module, example_input: Any, whole: frozenset[str] = frozense
             raise
         reason = f"{type(model).__name__} holds tensors that were computed with gradients (pruned or normalised weights, say), and PyTorch copies none"
         remedy = "call it once in eval mode under torch.no_grad(), then convert it"
+        if held := _computed(model):
+            remedy = f"detach it: '{held}' keeps what it was made of"
         raise NotEquivariantError("", reason, remedy) from error
     with without_hooks(original):
         traced = _traced(original, example, model.training, whole)
@@ -279,6 +281,21 @@ def trace(model: nn.Module, example_input: Any, whole: frozenset[str] = frozense
     traced.mass_fixed = example.fixed(model)
     traced.mass_graph_inputs = tuple(str(n.target) for n in traced.graph.nodes if n.op == "placeholder")
     return traced
+
+
+def _computed(model: nn.Module) -> str:
+    """The first tensor of a model, a plain attribute or a buffer, that was computed with gradients outside of its forward; or ''.
+
+    Pruned and normalised weights are too, and computed anew by their hooks at every call.
+    """
+    for path, module in model.named_modules():
+        hooked = {
+            getattr(hook, "name", getattr(hook, "_tensor_name", "")) for hook in module._forward_pre_hooks.values()
+        }
+        for name, value in [*vars(module).items(), *module._buffers.items()]:
+            if isinstance(value, Tensor) and value.grad_fn is not None and name not in hooked:
+                return f"{path}.{name}".lstrip(".")
+    return ""
 
 
 def _traced(original: nn.Module, example: Example, trains: bool, whole: frozenset[str]) -> Converted:
