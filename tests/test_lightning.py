@@ -43,13 +43,20 @@ def network():
 IMAGES = torch.rand(24, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
-def fitted(net, *callbacks):
-    images = DataLoader(TensorDataset(IMAGES, torch.arange(24) % 10), batch_size=8)
-    trainer = pl.Trainer(
+def batches_of_images():
+    return DataLoader(TensorDataset(IMAGES, torch.arange(24) % 10), batch_size=8)
+
+
+def trainer_with(*callbacks):
+    return pl.Trainer(
         max_epochs=1, limit_train_batches=2, limit_val_batches=3, callbacks=list(callbacks), accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(Classifier(net), images, images)
+
+
+def fitted(net, *callbacks):
+    trainer = trainer_with(*callbacks)
+    trainer.fit(Classifier(net), batches_of_images(), batches_of_images())
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
 
 
@@ -78,3 +85,20 @@ def test_the_module_is_left_in_its_mode():
 def test_no_batches_are_refused():
     with pytest.raises(ValueError, match="batches must be at least 1, got 0"):
         LogConsistency(batches=0)
+
+
+@pytest.mark.parametrize("run", ["fit", "validate"])
+def test_a_trainer_is_told_to_take_the_network_converted_inside(run):
+    whole = mass.convert(Classifier(network()).eval(), IMAGES)
+    assert mass.certify(whole, IMAGES[:2]).identical.all()  # without a Trainer it is a network as others are
+    with pytest.raises(mass.NotEquivariantError, match=r"convert the network inside: module\.net = mass\.convert"):
+        getattr(trainer_with(), run)(whole, batches_of_images())
+
+
+def test_steps_are_refused_whatever_their_batch_is():
+    """A batch of a class of its own shows no tensor; and as methods to be converted they would read the trainer."""
+    module = Classifier(network()).eval()
+    with pytest.raises(mass.NotEquivariantError, match=r"one by one \(training_step\); convert the network inside"):
+        mass.convert(module, IMAGES).training_step(object(), 0)
+    with pytest.raises(mass.NotEquivariantError, match=r"one by one \(training_step\); convert the network inside"):
+        mass.convert(module, IMAGES, methods={"training_step": (IMAGES, torch.zeros(24))})

@@ -133,3 +133,9 @@ def cancelled(tolerance: float, inputs: Iterable[Any]) -> float:
     """
     sizes = [distance(x, x)[1] for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
     return 1e-5 * tolerance * max(sizes, default=0.0)
+
+
+def is_noise(size: float, tolerance: float, values: Iterable[Any]) -> bool:
+    """Whether so little may be rounding alone of what was computed from these: a constant map less its mean, over its deviation, say."""
+    sizes = [distance(x, x)[1] for x in values if isinstance(x, Tensor) and x.is_floating_point()]
+    return size <= 0.1 * tolerance * max(sizes, default=0.0)

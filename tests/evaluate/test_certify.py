@@ -45,6 +45,18 @@ def test_rounding_is_told_from_another_grid():
     assert "a matter of rounding" in verdict and "MKL_CBWR=AVX2,STRICT" in verdict
 
 
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float32, 3e-3), (torch.float64, 1e-9)])
+def test_more_than_the_dtype_rounds_is_no_rounding(dtype, share):
+    """What a position adds (a hook that multiplies by it, say) may be small, and is another number."""
+
+    class Positioned(nn.Module):
+        def forward(self, x):
+            return (x * torch.linspace(1, 1 + share, x.shape[3], dtype=x.dtype)).amax((2, 3))
+
+    certificate = mass.certify(Positioned(), X.to(dtype), shifts=[(0, 5)])
+    assert 0 < certificate.max_difference.max() < share and "which is more than rounding" in certificate.verdict
+
+
 def test_nan_is_reported():
     x = X.clone()
     x[1, 0, 3, 3] = torch.nan

@@ -46,6 +46,8 @@ class Call(nn.Module):
         (Call(lambda x: torch.cat((x, x))), X, mass.NotEquivariantError, "'cat' along axis 0, which is no axis of channels"),
         (Call(lambda x: x[:1]), X, mass.NotEquivariantError, "picking images out of the batch"),
         (Call(lambda x: F.max_pool2d(x.view(6, 1, 64, 96), 2)), X, mass.NotEquivariantError, "positions that were flattened leave the network"),
+        (Call(lambda x: x.view(2, 3, 32, 2, 48, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, 12, 32, 48)), X, mass.NotEquivariantError,
+         r"leave the network as axes of .*; bring them back .* blocks of pixels channels, call F\.pixel_unshuffle"),
         (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), X, mass.NotEquivariantError, "returns indices"),
         (nn.Conv2d(3, 4, 3), torch.randn(3, 64, 64), ValueError, "add the batch axis"),
         (nn.Conv2d(3, 4, 3), torch.ones(1, 3, 64, 64).long(), TypeError, "torch.int64"),

@@ -29,8 +29,9 @@ from mass.nn.evaluating import evaluating
 from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
 
-# Above this share of the largest output another sampling phase was selected; below it the same numbers were rounded differently.
-_GROSS = 1e-3
+# Above this share of the largest output another sampling phase was selected; below it the same numbers were rounded differently, if
+# so many units of their dtype's rounding make it up.
+_GROSS, _UNITS = 1e-3, 1024
 
 
 def certify(
@@ -244,7 +245,15 @@ class _Batch:
         """Whether outputs differ by so little that the same numbers were rounded; what is made of them may differ wholly."""
         floating = [output for output in self.outputs if output.y.is_floating_point() or output.y.is_complex()]
         largest = [output.best.difference.max().item() / (output.scale or 1.0) for output in floating]
-        return 0 < max(largest, default=0.0) <= _GROSS
+        return 0 < max(largest, default=0.0) <= min(_GROSS, _UNITS * self._unit())
+
+    def _unit(self) -> float:
+        """The coarsest rounding of what is computed with: parameters, images and outputs, and what replaces their dtype meanwhile."""
+        device = self.inputs.images.device.type
+        if torch.is_autocast_enabled(device) or (device == "cuda" and torch.backends.cudnn.allow_tf32):
+            return torch.finfo(torch.float16).eps  # about that of TF32
+        tensors = [*self.model.parameters(), self.inputs.images, *(output.y for output in self.outputs)]
+        return max(torch.finfo(x.dtype).eps for x in tensors if x.is_floating_point() or x.is_complex())
 
     def _compared(self) -> list[ComparedOutput]:
         """Every output, and as what it was compared."""

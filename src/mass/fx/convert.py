@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +20,16 @@ from mass.fx.infer import infer
 from mass.fx.network.converted import Converted
 from mass.fx.network.door import OnlySize
 from mass.fx.network.hooks import drop_traced
+from mass.fx.network.likeness import called_by_a_trainer, not_by_a_trainer
 from mass.fx.network.methods import tie
 from mass.fx.network.places import Places
 from mass.fx.nodes import inside_of, module_of, place_of, returned
 from mass.fx.outputs import about_coordinates
+from mass.fx.planning import copied, planned
 from mass.fx.rewrite import Rewriter
 from mass.fx.tracing.example import Example, Inputs, about_axes, as_example
 from mass.fx.tracing.plain import require_plain
-from mass.fx.tracing.trace import note_shapes, trace
+from mass.fx.tracing.trace import note_shapes
 from mass.fx.verification.fits import NoLongerFits, check_runs
 from mass.fx.verification.in_range import in_range
 from mass.fx.verification.kernels import require_kernels
@@ -186,6 +187,8 @@ def _named(model: nn.Module, methods: Sequence[str] | Mapping[str, Any], example
     for name in given:
         if not callable(getattr(model, name, None)):
             raise AttributeError(f"{type(model).__name__} has no method {name!r} that could be converted.")  # noqa: TRY004
+        if name in called_by_a_trainer(type(model)):
+            raise not_by_a_trainer(name)
     return {name: replace(as_example(value), method=name) for name, value in given.items()}
 
 
@@ -216,17 +219,20 @@ def _converted(model: nn.Module, example: Example, options: _Options) -> Convert
         _require_values(model, example.values)
         example = in_range(model, example)
     inputs = example.values
-    traced = trace(model, example)
-    if call_heads_whole(traced, infer(_copied(traced))):
+    found = planned(model, example)
+    traced = found.traced
+    if call_heads_whole(traced, found.plan):
         note_shapes(traced, inputs)
     for call in traced.mass_calls:
         drop_traced(traced.get_submodule(call.path))
     if options.verify:
         verify_trace(model, traced, example)
+    if found.plan.refusals:
+        raise found.plan.refusals[0][1]
     try:
-        converted, wraps = _rewritten(_copied(traced), inputs, options)
+        converted, wraps = _rewritten(copied(traced), inputs, options)
     except NoLongerFits:  # layers that count positions
-        converted, wraps = _rewritten(_copied(traced), inputs, options, keep_sizes=True)
+        converted, wraps = _rewritten(copied(traced), inputs, options, keep_sizes=True)
     if options.verify:
         gate, moves = Gate(converted, traced, wraps, inputs), options.origin != "zero"
         gate.check(moves)
@@ -255,15 +261,6 @@ def _shares(converted: Converted, blend: float | Mapping[str, float]) -> dict[st
     if unknown := sorted(set(blend) - set(names)):
         raise ValueError(f"blend names {', '.join(unknown)}; the origins of this network are {', '.join(names)}.")
     return {name: float(share) for name, share in blend.items()}
-
-
-def _copied(traced: Converted) -> Converted:
-    """A graph of modules of its own over the same parameters and buffers."""
-    tensors = [*traced.parameters(), *traced.buffers()]
-    copied = copy.deepcopy(traced, {id(tensor): tensor for tensor in tensors})
-    for ours, theirs in zip(copied.graph.nodes, traced.graph.nodes, strict=True):
-        ours.meta = dict(theirs.meta)
-    return copied
 
 
 def _rewritten(

@@ -10,12 +10,12 @@ from typing import Any
 from torch import fx, nn
 
 from mass.families import family_of
-from mass.fx.infer import infer
 from mass.fx.nodes import name_of, place_of
 from mass.fx.outputs import about_coordinates
 from mass.fx.plan import Plan
+from mass.fx.planning import planned
+from mass.fx.tracing.example import as_example
 from mass.fx.tracing.plain import require_plain
-from mass.fx.tracing.trace import trace
 
 COLUMNS = ("operation", "kind", "period", "origin", "changes", "breaks the plain model")
 
@@ -82,7 +82,8 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
     if (family := family_of(model)) is not None:
         return family.explain(model, example_input)
     require_plain(model)
-    plan = infer(trace(model, example_input))
+    found = planned(model, as_example(example_input))
+    plan = found.plan
     refused = dict(plan.refusals)
     groups: dict[Any, int] = {}
     rows, quiet = [], Counter[str]()
@@ -107,6 +108,8 @@ def explain(model: nn.Module, example_input: Any) -> Explanation:
         summary = (
             f"{_count(len(plan.digits), 'operation')} with a period in {_count(len(groups), 'origin group')}.{others}"
         )
+        for path, refusal in found.whole.items():
+            summary += f" '{path}' stays whole: {refusal.reason} (node '{refusal.node}')."
         told = about_coordinates(list(plan.from_whole_map))
         summary += f" {told}" if told else ""
     return Explanation(rows, summary, not plan.refusals)

@@ -16,7 +16,7 @@ from mass.axes import POSITIONS, moving_dims, sizes_along, times
 from mass.errors import NotEquivariantError, sizes_that_do
 from mass.fx.lattice import Digit, Grid, rise, stride, unify
 from mass.fx.network.converted import Converted
-from mass.fx.nodes import place_of
+from mass.fx.nodes import is_in_place, place_of
 from mass.fx.outputs import from_whole_map
 from mass.fx.plan import Plan, total_stride
 from mass.fx.rule import Effect, Operation, Recast, Site, UnequalWindows, operation_of
@@ -26,6 +26,11 @@ from mass.fx.rules.whole_map import (
     in_canonical_position,
     leave_canonical_position,
     whole_map,
+)
+
+_BACK = (
+    "bring them back to the rows and columns they came from, or reduce over them; "
+    "where a view makes blocks of pixels channels, call F.pixel_unshuffle"
 )
 
 
@@ -92,20 +97,30 @@ def _visit(node: fx.Node, plan: Plan) -> Any:
         return found.value
 
 
-def _known(site: Site) -> Operation:
+def _known(site: Site, plan: Plan) -> Operation:
     """What is known of an operation that meets a map; a refusal, naming it, where nothing is."""
     operation = site.operation
     if isinstance(site.map, tuple) and not (operation is not None and operation.takes_tuples):
         raise site.refuse("an operation on a tuple of maps", "take them out of the tuple first")
     if operation is None:
-        remedy = "if it does, say so with mass.mark_leaf(its class, period=…)" if site.module is not None else ""
+        remedy = _of_unknown_module(site, plan) if site.module is not None else ""
         raise site.refuse(f"{site.kind} is not known to commute with shifts", remedy)
     return operation
 
 
+def _of_unknown_module(site: Site, plan: Plan) -> str:
+    """The way out for a module that nothing is known of."""
+    if is_in_place(site.node):
+        return "set its inplace to False: it may write to a map that others read"
+    grids = [value for n in site.node.all_input_nodes if isinstance(value := plan.values.get(n), Grid)]
+    if len({stride(grid.lattice) for grid in grids}) > 1:  # no period is one of several levels
+        return "let it return maps of the size of one that it reads, or of the image's"
+    return "if it does, say so with mass.mark_leaf(its class, period=…)"
+
+
 def _apply(site: Site, maps: list[fx.Node], plan: Plan) -> Any:
     """What the operation's rule makes of its maps."""
-    node, operation = site.node, _known(site)
+    node, operation = site.node, _known(site, plan)
     if all(isinstance(plan.values[n], Grid) for n in maps):
         _meet(site, maps, plan)
     effect = operation.rule(site)
@@ -208,7 +223,7 @@ def _leave(node: fx.Node, maps: list[fx.Node], plan: Plan) -> None:
             if cause is not None:
                 raise cause
             reason = f"positions that were flattened leave the network as axes of {n.meta['shape']}"
-            raise NotEquivariantError(n.name, reason, "bring them back to the rows and columns they came from")
+            raise NotEquivariantError(n.name, reason, _BACK)
 
 
 def _is_spread(shape: Any, plan: Plan) -> bool:

@@ -27,6 +27,7 @@ class Plan:
         effects: per operation that meets a map, its `Effect`.
         recasts: what modules become, the same at all their calls.
         digits: per operation with a period, the origin digit it samples at.
+        levels: per operation with the whole map as period, the digit of the maps of each total stride: a pyramid has several.
         rises: per operation that enlarges its map, the digits it takes off the lattice, and by how much it enlarges beyond.
         refusals: what cannot be made equivariant, in graph order.
         uniform: map-sized tensors that are the same at all positions.
@@ -49,6 +50,7 @@ class Plan:
     effects: dict[fx.Node, Effect] = field(default_factory=dict)
     recasts: dict[nn.Module, Recast] = field(default_factory=dict)
     digits: dict[fx.Node, Digit] = field(default_factory=dict)
+    levels: dict[fx.Node, dict[Pair, Digit]] = field(default_factory=dict)
     rises: dict[fx.Node, tuple[Lattice, Pair]] = field(default_factory=dict)
     refusals: list[tuple[fx.Node, NotEquivariantError]] = field(default_factory=list)
     uniform: set[fx.Node] = field(default_factory=set)

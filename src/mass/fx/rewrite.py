@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from mass.axes import Pair, times
-from mass.fx.lattice import Digit, Grid, Lattice, Positions
+from mass.fx.lattice import Digit, Grid, Lattice, Positions, stride
 from mass.fx.network.converted import Converted
 from mass.fx.network.hooks import rebind_hooks
 from mass.fx.nodes import is_in_place, module_of, nodes_in, returned, sizes_in, stand_in
@@ -176,10 +176,12 @@ class Rewriter:
     def _align(self, node: fx.Node) -> None:
         """Give the operation its map moved to the origin it shares with all operations of its group."""
         maps = [n for n in node.all_input_nodes if isinstance(self.plan.values.get(n), Grid)]
-        origin = self._origin(self.plan.digits[node], maps[0], node)
+        levels = self.plan.levels.get(node, {})
         for source in maps:
+            value = self.plan.values[source]
+            digit = levels.get(stride(value.lattice), self.plan.digits[node])
+            origin = self._origin(digit, source, node)
             if (source, origin) not in self.shifted:
-                value = self.plan.values[source]
                 shift = Shift(value.dims, value.fine)
                 self.shifted[source, origin] = self._call(node, _named("mass_shift", shift), shift, (source, origin))
             node.replace_input_with(source, self.shifted[source, origin])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -128,6 +130,31 @@ class CutToMap(nn.Module):
 
     def extra_repr(self) -> str:
         return f"window={self.window}"
+
+
+class OverTheMap(nn.Module):
+    """Global pooling in the place of a window that the model gives the map's size, `F.avg_pool2d(y, y.shape[2])`.
+
+    Args:
+        axes: of positions; inner: what reduces the whole map.
+
+    Raises:
+        ValueError: for a map that the window is not as large as, a wider one, say: the model pools it otherwise, or not at all.
+    """
+
+    def __init__(self, axes: int, inner: nn.Module) -> None:
+        super().__init__()
+        self.axes, self.inner = axes, inner
+
+    def forward(self, x: Tensor, window: Any) -> Tensor:
+        sizes = tuple(x.shape[-self.axes :])
+        window = (window,) * self.axes if isinstance(window, int) else tuple(window)
+        if sizes != window:
+            raise ValueError(
+                f"a window of {window} is the whole map for the example that the model was converted with, and not this one of {sizes}; "
+                "convert it with an example of this shape."
+            )
+        return self.inner(x)
 
 
 class AdaptivePool3d(nn.Module):

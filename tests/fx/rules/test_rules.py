@@ -97,3 +97,22 @@ def test_a_convolution_has_one_border():
 def test_an_operation_has_one_rule():
     with pytest.raises(ValueError, match="conv2d has a rule already"):
         rule(functions=["conv2d"])(lambda site: Effect(site.map))
+
+
+@pytest.mark.parametrize("pool", [F.avg_pool2d, F.max_pool2d])
+def test_a_window_of_the_maps_size_follows_it(pool):
+    """BAM, older DenseNets: of maps that are not square the model makes several positions, or none."""
+    torch.manual_seed(0)
+
+    class Square(nn.Module):
+        def forward(self, y):
+            return pool(y, y.size(2)).flatten(1)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), Square()).eval()
+    network = mass.convert(model, torch.rand(2, 3, 16, 16))
+    for size in (32, 48):
+        x = torch.rand(2, 3, size, size)
+        assert network(x).shape == model(x).shape and mass.certify(network, x, shifts=4)
+    for shape in ((32, 16), (16, 32)):
+        with pytest.raises(ValueError, match=r"a window of \(\d+, \d+\) is the whole map for the example"):
+            network(torch.rand(2, 3, *shape))

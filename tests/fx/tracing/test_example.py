@@ -96,3 +96,18 @@ def test_nothing_finite_is_refused():
     with pytest.raises(mass.NotEquivariantError, match="NaN or infinity alone comes out"):
         mass.convert(Nothing(), X)
     mass.convert(Nothing(), X, verify=False)
+
+
+def test_images_in_a_dict_or_a_list_have_a_way_out():
+    class OfBatches(nn.Module):
+        def forward(self, batch):
+            return batch["image"].mean((2, 3))
+
+    x = torch.rand(2, 3, 8, 8)
+    for example in (({"image": x},), [[x[0], x[1]]]):
+        with pytest.raises(
+            TypeError, match="images lie in a (dict|list), .* convert a module whose forward takes a tensor"
+        ):
+            mass.convert(OfBatches(), example)
+    with pytest.raises(mass.NotEquivariantError, match="images in a dict or list, convert a module whose forward"):
+        mass.convert(OfBatches(), {"image": x})

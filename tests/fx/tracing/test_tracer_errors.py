@@ -37,3 +37,26 @@ def test_checkpointing_is_named():
     (one,) = torch.autograd.grad(converted(images).sum(), images)
     (other,) = torch.autograd.grad(checkpoint(converted, images, use_reentrant=False).sum(), images)
     assert torch.equal(one, other)
+
+
+def test_a_tensor_that_keeps_what_it_was_made_of_is_named():
+    """PyTorch copies none: a distance of a memory that was computed from a parameter once, say. Of pruned weights a call is the way out."""
+
+    class Radius(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.scale = nn.Conv2d(3, 4, 3, 2, 1), nn.Parameter(torch.ones(1))
+            self.radius = 2 * self.scale
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3)) / self.radius
+
+    x, model = torch.rand(2, 3, 16, 16), nn.Sequential(Radius()).eval()
+    with pytest.raises(mass.NotEquivariantError, match=r"detach it: '0\.radius' keeps what it was made of"):
+        mass.convert(model, x)
+    model[0].radius = model[0].radius.detach()
+    assert mass.certify(mass.convert(model, x), x)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1))
+    torch.nn.utils.prune.l1_unstructured(model[0], "weight", 0.5)
+    with pytest.raises(mass.NotEquivariantError, match="call it once in eval mode"):
+        mass.convert(model, x)

@@ -318,3 +318,15 @@ def test_batch_norm_with_an_activation_inside():
 def test_wrong_inputs(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_what_is_rounding_alone_is_said_to_be():
+    """A constant map less its mean is rounding, and a normalisation makes it hundreds of times as large: nothing can be compared there."""
+
+    class Constant(nn.Module):
+        def forward(self, x):
+            return x * 0 + 1e3
+
+    model = nn.Sequential(conv(3, 6), Constant(), conv(6, 6), nn.InstanceNorm2d(6)).eval()
+    with pytest.raises(mass.NotEquivariantError, match="may be rounding, .* for which that map is not constant"):
+        mass.convert(model, X)

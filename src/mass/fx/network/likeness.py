@@ -3,6 +3,7 @@
 The class that it gets is made for it: `Converted` and the original's class. What the graph stands for is `forward`; every
 other method of the original's class does what it did when it is given no tensor (`get_classifier`, `num_parameters`), and
 refuses in a sentence when it is, for it would compute with modules whose borders and origins are the graph's business.
+What a Trainer of Lightning calls are such methods: a training step may read layers one by one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Own:
     method: str
 
 
+_LIGHTNING = ("lightning", "pytorch_lightning")
+
 _made: weakref.WeakKeyDictionary[type, type] = weakref.WeakKeyDictionary()
 
 
@@ -44,7 +47,8 @@ def class_like(original: type, converted: type) -> type | None:
     """
     if original not in _made:
         name = f"Mass{original.__name__}"
-        contents: dict[str, Any] = {n: _guarded(n, f) for n, f in _methods(original).items()}
+        by_a_trainer = called_by_a_trainer(original)
+        contents: dict[str, Any] = {n: _guarded(n, f, n in by_a_trainer) for n, f in _methods(original).items()}
         contents |= CONTAINER if issubclass(original, nn.Sequential) else {}
         contents |= {"__module__": original.__module__, "__doc__": converted.__doc__, "_stands_for": original}
         try:
@@ -71,14 +75,29 @@ def _methods(original: type) -> dict[str, Any]:
     return {name: f for name, f in found.items() if name not in own and not name.startswith("__")}
 
 
-def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def called_by_a_trainer(original: type) -> frozenset[str]:
+    """The methods of a LightningModule that are Lightning's, overridden or not; () of other modules."""
+    lightning = [cls for cls in original.__mro__ if cls.__module__.partition(".")[0] in _LIGHTNING]
+    return frozenset(name for cls in lightning for name in vars(cls)) & _methods(original).keys()
+
+
+def not_by_a_trainer(name: str) -> NotEquivariantError:
+    """The refusal of what a Trainer calls."""
+    reason = f"no Trainer runs a converted LightningModule: its steps may read layers one by one ({name})"
+    return NotEquivariantError("", reason, "convert the network inside: module.net = mass.convert(module.net, x)")
+
+
+def _guarded(name: str, method: Callable[..., Any], by_a_trainer: bool) -> Callable[..., Any]:
     """The method, refused where it would compute on tensors; converted where `methods=` asked for that."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in self.mass_networks:
             return self.mass_run_method(name, *args, **kwargs)
-        if any(isinstance(value, Tensor) for _, value in leaves([args, kwargs])):
+        given_tensors = any(isinstance(value, Tensor) for _, value in leaves([args, kwargs]))
+        if by_a_trainer and (given_tensors or name.endswith("_step")):  # a batch may be of any class
+            raise not_by_a_trainer(name)
+        if given_tensors:
             reason = f"{name} of this network is not converted"
             raise NotEquivariantError("", reason, f"convert it with mass.convert(…, methods=({name!r},))")
         if "checkpointing" in name:

@@ -25,6 +25,7 @@ from mass.nn.pooling import (
     CircularMaxPool2d,
     CircularMaxPool3d,
     CutToMap,
+    OverTheMap,
 )
 from mass.nn.resize import OnMaps
 
@@ -57,11 +58,12 @@ def avg_pool(site: Site) -> Effect:
 
 
 def _whole(site: Site, average: bool) -> Effect:
-    """Global pooling; of a window that is cut to its map for maps that it covers alone."""
+    """Global pooling, for maps that the window covers alone."""
     effect = _adaptive(site, 1, average)
-    if not _is_cut_to_the_map(site):
-        return effect
     inner = effect.swap if isinstance(effect.swap, nn.Module) else _GLOBAL_MAX[site.axes](1)
+    if not _is_cut_to_the_map(site):
+        inputs = site.input, site.given("kernel_size")
+        return replace(effect, swap=OverTheMap(site.axes, inner), inputs=inputs)
     window = tuple(pair_of(site.argument("kernel_size"), site.axes)[-site.axes :])
     return replace(effect, swap=CutToMap(window, inner), inputs=(site.input,))
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from torch import fx
 
-from mass.axes import POSITIONS, sizes_along
+from mass.axes import POSITIONS, Pair, sizes_along
 from mass.errors import NotEquivariantError
 from mass.fx.lattice import Digit, Grid, Joins, Lattice, rise, stride, unify
 from mass.fx.nodes import is_in_place, name_of
@@ -45,7 +45,7 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
     """The effect of an operation that its rule refuses, on maps moved to their origin; None if that does not help.
 
     It does not where the operation writes to a map that others read, where images are not told apart any more, where
-    its maps lie on several lattices, where a size is at hand at which the operation needs no such thing, and where its
+    its maps cannot be moved to one position (only what nothing is known of may read several levels), where a size is at hand at which the operation needs no such thing, and where its
     rule refuses outright. Nothing has changed then.
     """
     node, values = site.node, [plan.values[n] for n in maps]
@@ -55,42 +55,56 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         return None
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
-    if 0 in site.sizes:  # a stride before it is larger than its map, which is refused by its size
+    joins, held = (
+        Joins(),
+        dict[Pair, tuple[fx.Node, Lattice]](),
+    )  # by total stride: the first map of each, its lattice and digit
+    for n, v in zip(maps, values, strict=True):
+        total = stride(v.lattice)
+        first, lattice = held.setdefault(total, (n, (*v.lattice, _whole_pixels(total, plan))))
+        alike = v.fine == values[0].fine and _sizes(n, v) == _sizes(first, plan.values[first])
+        if not alike or joins.unify(lattice[:-1], v.lattice):
+            return None
+        if 0 in lattice[-1].period:  # a stride before it is larger than its map, which is refused by its size
+            return None
+    levels = [lattice for _, lattice in held.values()]
+    if len(levels) > 1 and (site.operation is not None or any(joins.unify(levels[0], other) for other in levels)):
         return None
-    joins = Joins()
-    if any(v.fine != values[0].fine or joins.unify(values[0].lattice, v.lattice) for v in values):
-        return None
-    if len({tuple(n.meta["shape"][d] for d in v.dims) for n, v in zip(maps, values, strict=True)}) > 1:
-        return None
-    fine = values[0].fine
-    digit = Digit((site.sizes[0] // fine[0], site.sizes[1] // fine[1]))  # whole pixels
-    lattice = (*values[0].lattice, digit)
     if plan.canonical is not None:
-        joins.unify(plan.canonical, lattice)
+        joins.unify(plan.canonical, levels[0])
     for other in node.all_input_nodes:
         beside = plan.flattened.get(other)
-        if beside and all(joins.unify(lattice, known) for known in beside):
+        if beside and all(joins.unify(levels[0], known) for known in beside):
             return None  # what it is combined with lies in another position
     joins.commit()
-    plan.canonical = lattice if plan.canonical is None else plan.canonical
-    plan.digits[node] = digit
-    before, after = maps[0].meta["shape"], node.meta["shape"]
+    plan.canonical = levels[0] if plan.canonical is None else plan.canonical
+    plan.digits[node], plan.levels[node] = levels[0][-1], {stride(lattice[:-1]): lattice[-1] for lattice in levels}
     effect = Effect(None, site.sizes, cells=(1, 1), change=CHANGE, breaks=refusal.reason)
-    if node.meta["real"] and _keeps_rows_and_columns(before, after, values[0]):
-        effect.value = Grid(values[0].lattice, values[0].dims, fine=values[0].fine)
+    kept = next((n for n, _ in held.values() if node.meta["real"] and _keeps_rows_and_columns(n, node, plan)), None)
+    if kept is not None:
+        grid = plan.values[kept]
+        effect.value = Grid(grid.lattice, grid.dims, fine=grid.fine)
         effect.change += " and is moved back"
-        plan.rises[node] = (digit,), fine
+        plan.rises[node] = (plan.levels[node][stride(grid.lattice)],), grid.fine
     else:
-        plan.flattened[node] = (lattice,)
+        plan.flattened[node] = tuple(levels)
         plan.kept_canonical[node] = refusal
     plan.effects[node] = effect
     return effect
 
 
-def _keeps_rows_and_columns(before: tuple[int, ...], after: object, grid: Grid) -> bool:
-    return (
-        isinstance(after, tuple) and len(after) == len(before) and all(after[d] == before[d] for d in (0, *grid.dims))
-    )
+def _whole_pixels(total: Pair, plan: Plan) -> Digit:
+    """The digit whose period is the whole map, of a map of this total stride."""
+    return Digit((plan.image[0] // total[0], plan.image[1] // total[1]))
+
+
+def _sizes(node: fx.Node, grid: Grid) -> tuple[int, ...]:
+    return tuple(node.meta["shape"][d] for d in grid.dims)
+
+
+def _keeps_rows_and_columns(given: fx.Node, node: fx.Node, plan: Plan) -> bool:
+    before, after, dims = given.meta["shape"], node.meta["shape"], plan.values[given].dims
+    return isinstance(after, tuple) and len(after) == len(before) and all(after[d] == before[d] for d in (0, *dims))
 
 
 def leave_canonical_position(node: fx.Node, leaving: fx.Node, plan: Plan) -> bool:

@@ -13,6 +13,9 @@ from mass.axes import require_images_first
 from mass.errors import NotEquivariantError, check_batch
 
 Inputs = tuple[Any, ...]
+WRAPPED = (
+    "convert a module whose forward takes a tensor and calls the model as it wants it, self.model({'image': x}) say"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Example:
             required = [p for p in plain if p.default is p.empty]
             takes = str(len(plain)) if len(required) == len(plain) else f"{len(required)} to {len(plain)}"
             reason = f"the model takes {takes} inputs, the example input has {len(self.values)} ({error})"
-            raise NotEquivariantError("", reason, "give the model's inputs as a tuple, or by name as a dict") from error
+            remedy = f"give the model's inputs as a tuple, or by name as a dict; if it takes its images in a dict or list, {WRAPPED}"
+            raise NotEquivariantError("", reason, remedy) from error
         positional = [p.name for p in plain[:split]] + [f"{rest}_{k}" for k in range(split - len(plain))]
         return (*positional, *self.keywords)
 
@@ -116,6 +120,11 @@ def as_example(example_input: Any) -> Example:
             raise ValueError(
                 f"value {name} of the example is None, which is no input; leave it out, and give the others by name in a dict."
             )
-    check_batch(example.values[0] if example.values else None)  # type: ignore[arg-type]
+    first: Any = example.values[0] if example.values else None
+    if isinstance(first, Mapping | list | tuple):
+        raise TypeError(
+            f"the example's images lie in a {type(first).__name__}, expected a tensor of shape (B, C, H, W); {WRAPPED}."
+        )
+    check_batch(first)
     own = tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in example.values)  # a model may write to them
     return replace(example, values=own)

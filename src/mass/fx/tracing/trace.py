@@ -42,7 +42,7 @@ class Untraceable(NotEquivariantError):
 
 
 class _Tracer(SizedTracer):
-    def __init__(self, example: Example, opaque: frozenset[type] = frozenset()) -> None:
+    def __init__(self, example: Example, opaque: frozenset[type | str] = frozenset()) -> None:
         super().__init__(example.values)
         self.example, self.opaque = example, opaque
         self.traced_func_name = example.method
@@ -58,7 +58,9 @@ class _Tracer(SizedTracer):
             raise NotEquivariantError(
                 "", reason, "write it as a module of its own, or mark the module's class with mass.mark_leaf"
             )
-        if marked_period(m) is not None or operation_of_module(m) is not None or type(m) in self.opaque:
+        if marked_period(m) is not None or operation_of_module(m) is not None:
+            return True
+        if type(m) in self.opaque or module_qualified_name in self.opaque:
             return True
         if parametrize.is_parametrized(m):
             return False  # its weight is computed: trace the computation
@@ -184,8 +186,8 @@ def _drawn() -> tuple[str, ...]:
     return tuple(map(repr, states))
 
 
-def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Converted:
-    """The model's graph; modules of the classes in `opaque` stay whole."""
+def _trace(model: nn.Module, example: Example, opaque: frozenset[type | str]) -> Converted:
+    """The model's graph; modules of the classes and at the paths in `opaque` stay whole."""
     tracer = _Tracer(example, opaque)
     drawn = _drawn()
     try:
@@ -228,9 +230,10 @@ def _trace(model: nn.Module, example: Example, opaque: frozenset[type]) -> Conve
     return traced
 
 
-def _trace_around(model: nn.Module, example: Example) -> tuple[Converted, frozenset[type]]:
-    """The model's graph, and the classes of modules that could not be traced and stayed whole in it."""
-    opaque = frozenset[type]()
+def _trace_around(
+    model: nn.Module, example: Example, opaque: frozenset[type | str]
+) -> tuple[Converted, frozenset[type | str]]:
+    """The model's graph, and what stayed whole in it, with the classes of modules that could not be traced."""
     while True:
         try:
             return _trace(model, example, opaque), opaque
@@ -247,10 +250,10 @@ def _signature(module: fx.GraphModule) -> list[str]:
     ]
 
 
-def trace(model: nn.Module, example_input: Any) -> Converted:
+def trace(model: nn.Module, example_input: Any, whole: frozenset[str] = frozenset()) -> Converted:
     """A traced deep copy of `model`, with every node's shape in `node.meta['shape']`; all submodules are kept.
 
-    Modules that cannot be traced (they look at values, say) stay whole, all of their class. A model in eval mode that
+    Modules that cannot be traced (they look at values, say) stay whole, all of their class, and so do those at the paths `whole`. A model in eval mode that
     computes something else in training (a random branch of its own, say) is traced for evaluation alone. Hooks are not
     traced: they are called when the network runs.
 
@@ -269,20 +272,37 @@ def trace(model: nn.Module, example_input: Any) -> Converted:
             raise
         reason = f"{type(model).__name__} holds tensors that were computed with gradients (pruned or normalised weights, say), and PyTorch copies none"
         remedy = "call it once in eval mode under torch.no_grad(), then convert it"
+        if held := _computed(model):
+            remedy = f"detach it: '{held}' keeps what it was made of"
         raise NotEquivariantError("", reason, remedy) from error
     with without_hooks(original):
-        traced = _traced(original, example, model.training)
+        traced = _traced(original, example, model.training, whole)
     traced.mass_adopt(original)
     traced.mass_fixed = example.fixed(model)
     traced.mass_graph_inputs = tuple(str(n.target) for n in traced.graph.nodes if n.op == "placeholder")
     return traced
 
 
-def _traced(original: nn.Module, example: Example, trains: bool) -> Converted:
+def _computed(model: nn.Module) -> str:
+    """The first tensor of a model, a plain attribute or a buffer, that was computed with gradients outside of its forward; or ''.
+
+    Pruned and normalised weights are too, and computed anew by their hooks at every call.
+    """
+    for path, module in model.named_modules():
+        hooked = {
+            getattr(hook, "name", getattr(hook, "_tensor_name", "")) for hook in module._forward_pre_hooks.values()
+        }
+        for name, value in [*vars(module).items(), *module._buffers.items()]:
+            if isinstance(value, Tensor) and value.grad_fn is not None and name not in hooked:
+                return f"{path}.{name}".lstrip(".")
+    return ""
+
+
+def _traced(original: nn.Module, example: Example, trains: bool, whole: frozenset[str]) -> Converted:
     """The graph of a model, traced in eval and in training mode, with the model's modules; `trains`: in which it is to be."""
     modes = modes_of(original)
     difference = ""
-    traced, opaque = _trace_around(original.eval(), example)
+    traced, opaque = _trace_around(original.eval(), example, whole)
     try:
         traced_training = _trace(original.train(), example, opaque)
     except NotEquivariantError as refusal:

@@ -16,6 +16,10 @@ from mass.fx.verification.shifts import Lattice
 from mass.motion import cancelled, distance
 from mass.nn.graph.alignment import ComposeOrigin, ReadDigit, SelectOrigin
 
+NOISE = (
+    "all of it may be rounding, as of a map that is constant and then normalised; convert with weights, or an example, "
+    "for which that map is not constant"
+)
 ORIGINS = (SelectOrigin, ReadDigit, ComposeOrigin)
 
 

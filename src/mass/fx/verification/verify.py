@@ -33,10 +33,10 @@ from mass.fx.verification.batches import require_apart
 from mass.fx.verification.beside import require_moving
 from mass.fx.verification.fits import PAD
 from mass.fx.verification.probes import Probes, awake
-from mass.fx.verification.recording import Comparer, Recorder
+from mass.fx.verification.recording import NOISE, Comparer, Recorder
 from mass.fx.verification.reference import Reference
 from mass.fx.verification.shifts import between, coarse_step, telling
-from mass.motion import Motion, alike, cancelled, distance, motions, observed
+from mass.motion import Motion, alike, cancelled, distance, is_noise, motions, observed
 from mass.nn.evaluating import drawing_alike, state_kept
 from mass.nn.graph.alignment import SelectOrigin
 from mass.structure import leaves
@@ -239,7 +239,8 @@ class Gate:
             read = [reference.kept.get(n.name) for n in nodes[name].all_input_nodes]
             if not difference <= max(self.tolerance * scale, cancelled(self.tolerance, read)):
                 reason = f"with origins at zero it differs from the plain network, its borders circular, by {difference:.2g} (of {scale:.2g})"
-                raise NotEquivariantError(place_of(nodes[name]), reason, remedy)
+                noise = is_noise(max(difference, scale), self.tolerance, reference.kept.values())
+                raise NotEquivariantError(place_of(nodes[name]), reason, NOISE if noise else remedy)
         self._same_outputs(reference.kept["output"], recorder.kept["output"])
 
     def _same_outputs(self, plain: Any, rewritten: Any, where: str = "") -> None:
