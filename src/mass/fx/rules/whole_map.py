@@ -55,10 +55,8 @@ def whole_map(site: Site, maps: list[fx.Node], plan: Plan, refusal: NotEquivaria
         return None
     if not all(n.meta["real"] and n.meta["shape"][0] == plan.batch for n in maps):
         return None
-    joins, held = (
-        Joins(),
-        dict[Pair, tuple[fx.Node, Lattice]](),
-    )  # by total stride: the first map of each, its lattice and digit
+    joins = Joins()
+    held: dict[Pair, tuple[fx.Node, Lattice]] = {}  # by total stride: the first map of each, its lattice and digit
     for n, v in zip(maps, values, strict=True):
         total = stride(v.lattice)
         first, lattice = held.setdefault(total, (n, (*v.lattice, _whole_pixels(total, plan))))
