@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from companion.core.errors import Refusal
+from companion.core.paths import find_root
 from companion.core.published import PROVENANCE, records_of
 from companion.data.datasets import DATASETS
+from companion.pipeline.settings import load_config
 from companion.studies.gpu.__main__ import main
 from companion.studies.gpu.book import Book
 from companion.studies.gpu.contest import Quiet
-from companion.studies.gpu.queue import FULL, GROUPS, of_epochs, recipes
+from companion.studies.gpu.queue import EPOCHS, FULL, GROUPS, of_epochs, recipes
 from companion.training.captured import Captured, Program
 from companion.training.checkpoint import load_tensors
 from companion.training.recipe import Recipe
@@ -171,7 +173,10 @@ def test_the_queue_trains_mass_beside_aps_before_anything_else():
 
 
 def test_fewer_epochs_belong_to_another_table():
-    assert of_epochs(250) == FULL and of_epochs(13).notebook_profile == "reduced"
+    assert of_epochs(250) == FULL
+    for epochs, profile in EPOCHS.items():
+        assert of_epochs(epochs).notebook_profile == profile
+        assert load_config(find_root()).of("05_cifar10", profile).epochs == epochs
     assert {recipe.epochs for recipe in recipes(of_epochs(13), ("lps-annealed", "aps-lpf3-cifar"), (0, 1))} == {13}
 
 
