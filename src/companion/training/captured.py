@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -305,11 +306,11 @@ class Captured:
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds."""
+        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds; and the recipe."""
         self.settle()
         state = {name: tensor for name, tensor in self.state().items() if name not in set(self.program.counters)}
         return {"state": state, "momentum": self.momentum.cpu(), "done": self.done, "sums": self.sums.cpu(),
-                "seconds": self.seconds}  # fmt: skip
+                "seconds": self.seconds, "recipe": asdict(self.recipe)}  # fmt: skip
 
     @torch.no_grad()
     def load(self, kept: dict[str, Any]) -> None:

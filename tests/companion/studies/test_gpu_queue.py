@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,23 @@ def test_what_time_has_cut_short_goes_on_and_ends_as_if_it_had_not(digits, tmp_p
     ]  # fmt: skip
     side, _, done = side_by_side(digits, tmp_path, lambda: 100.0)
     assert side.run([recipe]) == [] and not done  # it is not trained again
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_from(digits, tmp_path):
+    recipe = Recipe(**DIGITS, method="mass", precision="float32", epochs=2)
+    other = replace(recipe, lr=0.001, weight_decay=0.1)
+    asked = iter([100.0] * 12)
+    side_by_side(digits, tmp_path, lambda: next(asked, 0.0))[0].run([recipe])
+    kept = tmp_path / recipe.name / "checkpoint.pt"
+    before = kept.read_bytes()
+    side, said, done = side_by_side(digits, tmp_path, lambda: 100.0)
+    assert side.run([other]) == [other] and not done and kept.read_bytes() == before
+    assert any(
+        "holds a run of another recipe (lr 0.2, not 0.001; weight_decay 0.0005, not 0.1)" in line for line in said
+    )
+    assert side.run([recipe]) == [] and len(done) == 1
+    with pytest.raises(Refusal, match="holds a run of another recipe"):
+        side.run([other])
 
 
 class Stub:
