@@ -48,7 +48,8 @@ def test_stage(name):
     fetched = {f"data/{source.name}/{source.file}" for source in FILES if source.required}
     for dependency in stage["deps"]:
         assert dependency in fetched or (ROOT / dependency).exists(), dependency
-    assert {f"notebooks/{name}.py", "src/mass"} <= set(stage["deps"])
+    assert {f"notebooks/{name}.py", "src/mass", "requirements.lock"} <= set(stage["deps"])
+    assert {f"src/companion/core/{module}.py" for module in ("device", "intervals")} <= set(stage["deps"])
 
 
 def test_the_stage_fetch_makes_what_the_quick_profile_requires():

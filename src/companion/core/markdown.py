@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -16,13 +17,17 @@ def percent(share: float, n: int) -> str:
 
 
 def difference(value: float, low: float, high: float, digits: int = 1) -> str:
-    """A difference of percentages with the bounds of its interval: as far as a difference goes; none of pairs that all agree.
+    """A difference of percentages with the bounds of its interval: as far as a difference goes; none of pairs that all agree, nor where a bound is NaN.
 
     >>> difference(-2.38, -4.06, -0.7)
     '-2.4 (-4.1 to -0.7)'
     >>> difference(99.5, 98.5, 100.5), difference(0.0, 0.0, 0.0)
     ('+99.5 (+98.5 to +100.0)', '0 (no pair differs)')
+    >>> difference(0.25, math.nan, math.nan, 2)
+    '+0.25 (no interval)'
     """
+    if math.isnan(low) or math.isnan(high):
+        return f"{value:+.{digits}f} (no interval)"
     if value == low == high == 0:
         return "0 (no pair differs)"
     low, high = max(low, -100.0), min(high, 100.0)
@@ -30,7 +35,9 @@ def difference(value: float, low: float, high: float, digits: int = 1) -> str:
 
 
 def p_value(p: float) -> str:
-    """To four digits, or that it is below them."""
+    """To four digits, or that it is below them; NaN, where nothing was tested, is a dash."""
+    if math.isnan(p):
+        return "–"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 

@@ -35,8 +35,9 @@ PROVENANCE = (
     "seconds",
     "peak_memory_mb",
 )
-# A record replaces the one that measured the same on such a machine; all others stay.
-_IDENTITY = ("notebook", "profile", "platform", "cpu", *KEY)
+# A record replaces the one that measured the same on such a machine; all others stay. Runs of one profile may also differ in
+# how long, at which rate, in which precision and from which weights they trained.
+_IDENTITY = ("notebook", "profile", "platform", "cpu", *KEY, "epochs", "lr", "precision", "start")
 PROFILES = ("paper", "reduced", "quick")  # the largest first
 
 

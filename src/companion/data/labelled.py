@@ -25,6 +25,11 @@ class Split(Rows):
 class Labelled(Held[Split]):
     """A data set of labelled images."""
 
+    @property
+    def classes(self) -> int:
+        """How many labels there are, from 0 on."""
+        return 1 + max(int(split.labels.max()) for split in (self.train, self.test))
+
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of every channel of images (N, C, H, W), uint8, scaled to [0, 1]."""

@@ -23,8 +23,11 @@ def listing(folder: Path) -> str:
 
 
 def is_tree(folder: Path, tree: Tree) -> bool:
-    """Whether a folder holds the files of `tree`, all of them and no others."""
-    return folder.is_dir() and tree.sha256 in (None, hashlib.sha256(listing(folder).encode()).hexdigest())
+    """Whether a folder holds the files of `tree`, all of them and no others; where these have no hash, what it must hold."""
+    if tree.sha256 is None:
+        pieces = [folder / piece for piece in tree.holds]
+        return all(piece.is_file() or (piece.is_dir() and any(piece.iterdir())) for piece in pieces)
+    return folder.is_dir() and tree.sha256 == hashlib.sha256(listing(folder).encode()).hexdigest()
 
 
 def settle(tree: Tree, root: Path, mirror: Path | None, archive: Path | None) -> None:

@@ -72,6 +72,7 @@ class Tree:
     mirrored: Mirrored | None
     rebuild: str  # what the mirror holds: a "copy", or CIFAR-10's lossless "mosaics"
     dvc: str | None  # the file that versions it
+    holds: tuple[str, ...] = ()  # files, and folders with something in them, by which it is known where its hash is not
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,16 @@ TREES = (
         mirrored=None,
         rebuild="",
         dvc=None,  # its hash becomes known where it was fetched: `dvc add data/voc2012` there
+        holds=tuple(
+            f"VOCdevkit/VOC2012/{piece}"
+            for piece in (
+                "Annotations",
+                "JPEGImages",
+                "SegmentationClass",
+                "ImageSets/Segmentation/train.txt",
+                "ImageSets/Segmentation/val.txt",
+            )
+        ),
     ),
     # The official addresses no longer answer; torchvision's own mirror has these very files, compressed: their md5 are those it lists.
     Tree(

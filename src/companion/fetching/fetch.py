@@ -89,7 +89,7 @@ def fetch_tree(tree: Tree, root: Path, mirror: Path | None = None) -> str:
     if is_tree(target, tree):
         return "already there"
     if target.exists():  # DVC may own it, or the reader: neither wants it overwritten
-        raise Refusal(f"data/{tree.name} is there, but is not {tree.name}: remove it, then fetch again.")
+        raise Refusal(f"data/{tree.name} is there, but is not {tree.name}: move it away, then fetch again.")
     reasons = []
     if mirror is not None and tree.mirrored is not None:
         try:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy
 from torch import Tensor
 
+from companion.core.errors import Refusal
+
 
 def mcnemar(before: Tensor, after: Tensor) -> dict[str, Any]:
     """Compare two yes-or-no outcomes of each image.
@@ -22,9 +24,13 @@ def mcnemar(before: Tensor, after: Tensor) -> dict[str, Any]:
     Returns:
         n; only_before and only_after, the images of which only one is true; difference, after minus before in percentage
         points, with its 95% interval (low, high; normal approximation for paired shares); p, exact and two-sided.
+
+    Raises:
+        Refusal: without an image.
     """
     from scipy.stats import binomtest
 
+    _require_images(before)
     n, b, c = len(before), int((before & ~after).sum()), int((after & ~before).sum())
     difference, error = (c - b) / n, (b + c - (c - b) ** 2 / n) ** 0.5 / n
     p = float(binomtest(b, b + c).pvalue) if b + c else 1.0
@@ -56,9 +62,13 @@ def signed_rank(before: Tensor, after: Tensor) -> dict[str, Any]:
     Returns:
         n; before and after, the means; difference, their difference in percentage points, with its 95% interval (low, high; normal
         approximation for the mean); p, two-sided.
+
+    Raises:
+        Refusal: without an image.
     """
     from scipy.stats import wilcoxon
 
+    _require_images(before)
     gains = after.double() - before.double()
     n, mean, error = len(gains), gains.mean().item(), gains.std().item() / len(gains) ** 0.5
     p = float(wilcoxon(gains.numpy()).pvalue) if bool(gains.any()) else 1.0
@@ -88,12 +98,21 @@ def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family of tests (Holm, 1979): below 0.05 means rejected, with a family-wise error of 5%.
 
+    NaN, of what could not be tested, stays NaN and is none of the family.
+
     >>> holm([0.25, 0.75, 0.5])
     [0.75, 1.0, 1.0]
+    >>> holm([0.25, float("nan"), 0.5])
+    [0.5, nan, 0.5]
     """
     p = numpy.asarray(p_values, dtype=float)
-    order = numpy.argsort(p)
-    adjusted = numpy.maximum.accumulate((len(p) - numpy.arange(len(p))) * p[order]).clip(max=1.0)
-    result = numpy.empty_like(p)
-    result[order] = adjusted
+    tested = int((~numpy.isnan(p)).sum())
+    order = numpy.argsort(p)[:tested]  # NaN is sorted last
+    result = numpy.full_like(p, numpy.nan)
+    result[order] = numpy.maximum.accumulate((tested - numpy.arange(tested)) * p[order]).clip(max=1.0)
     return [float(value) for value in result]
+
+
+def _require_images(images: Tensor) -> None:
+    if not len(images):
+        raise Refusal("There is no image to compare the two by: give at least one.")

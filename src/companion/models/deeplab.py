@@ -17,7 +17,7 @@ from companion.core.errors import Refusal
 from companion.models.antialias import antialias
 from companion.models.loading import load_into
 
-_STRIDE = 16  # of the encoder's output
+STRIDE = 16  # of the encoder's output
 
 
 class VainFDeepLab(nn.Module):
@@ -39,7 +39,7 @@ class VainFDeepLab(nn.Module):
         from segmentation_models_pytorch.encoders import get_encoder  # not on a machine that classifies
         from torchvision.models.segmentation.deeplabv3 import ASPP
 
-        self.encoder = get_encoder(encoder, weights=None, output_stride=_STRIDE)
+        self.encoder = get_encoder(encoder, weights=None, output_stride=STRIDE)
         *_, near, _, _, far = self.encoder.out_channels  # at strides 4, 8, 16 and again 16
         self.aspp = ASPP(far, [6, 12, 18])
         self.aspp.project[-1] = nn.Dropout(0.1)
@@ -66,7 +66,7 @@ class VainFDeepLab(nn.Module):
 def _smp(encoder: str, classes: int) -> nn.Module:
     import segmentation_models_pytorch as smp  # not on a machine that classifies
 
-    return smp.DeepLabV3Plus(encoder, encoder_weights=None, encoder_output_stride=_STRIDE, classes=classes)
+    return smp.DeepLabV3Plus(encoder, encoder_weights=None, encoder_output_stride=STRIDE, classes=classes)
 
 
 def _deeplab(head: Callable[[str, int], nn.Module], encoder: str, classes: int) -> Callable[..., nn.Module]:

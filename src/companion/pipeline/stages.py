@@ -1,8 +1,9 @@
 """dvc.yaml, written from the studies: `python -m companion.pipeline.stages`, or `make stages`.
 
 A stage depends on what can change its numbers: its notebook, the library, its study's folder, the shared kinds of code
-that these import, and its inputs. The plumbing around it (core, fetching, pipeline, publishing) is left out on purpose, so
-that polishing it reruns nothing; so are, by .dvcignore, a study's description, README tables and benchmarks.
+that these import, the device and the intervals of core, the locked versions, and its inputs. The plumbing around it (the
+rest of core, fetching, pipeline, publishing) is left out on purpose, so that polishing it reruns nothing; so are, by
+.dvcignore, a study's description, README tables and benchmarks.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from companion.pipeline.settings import NOTEBOOKS
 
 PLACE = "dvc.yaml"
 SHARED = ("data", "models", "measures", "training", "figures", "paper")
+COMMON = ("src/companion/core/device.py", "src/companion/core/intervals.py", "requirements.lock")  # of all stages
 NOT_COMPUTED = ("study.py", "tables.py", "benchmarks")  # of a study's folder: as in .dvcignore
 
 _HEAD = """\
@@ -31,7 +33,8 @@ _HEAD = """\
 #
 # One stage per notebook, in the order of the paper; each runs once for every profile that params.yaml names.
 # A stage depends on what can change its numbers: its notebook, the library, its study, the shared code that these import,
-# its settings and its data. The plumbing around it is left out on purpose, so that polishing it reruns nothing.
+# precision and intervals (core), locked versions, its settings and its data. The plumbing around it is left out on purpose, so
+# that polishing it reruns nothing; so is results/, whose tables some notebooks show: publishing writes these anew.
 vars:
   # The project's own environment where `make` built one, else the active one: also when nothing is activated.
   # exec: no shell stays between DVC and the stage, which ends when its parent does.
@@ -81,7 +84,7 @@ def pipeline(root: Path) -> str:
 
 
 def _stage(root: Path, study: Study) -> str:
-    deps = [f"notebooks/{study.notebook}.py", "src/mass", folder_of(study), *shared_code(root, study)]
+    deps = [f"notebooks/{study.notebook}.py", "src/mass", folder_of(study), *shared_code(root, study), *COMMON]
     lines = [f"        - {place}" for place in deps]
     lines += [f"        # {line}" for line in textwrap.wrap(study.remark, 108)]
     lines += [f"        - {place}" for place in study.inputs]

@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ from companion.core.errors import Refusal
 from companion.data.labelled import Labelled, Split
 from companion.models.methods import METHODS, NETS
 from companion.training.recipe import Recipe
+from companion.training.tasks import task_of
+from companion.training.tasks.classification import Classification
 from companion.training.train import learning_rate
 from mass import native
 from mass.functional.shift import shift
@@ -105,8 +108,11 @@ class Program:
         """`narrowed`: convolutions of few channels by kernels of their own (companion.training.narrow)."""
         if METHODS[recipe.method].sampling == "lps":
             raise Refusal("LPS draws at random in every step, which a captured step cannot: use companion.train.")
-        if not isinstance(data, Labelled) or recipe.accumulate != 1 or recipe.iterations or recipe.start:
-            raise Refusal("Captured training is for labelled images, whole batches, epochs and random first weights.")
+        plain = isinstance(task_of(data, recipe), Classification) and recipe.optimizer == "sgd"
+        if not plain or recipe.accumulate != 1 or recipe.iterations or recipe.start:
+            raise Refusal(
+                "Captured training is for labelled images, SGD, whole batches, epochs and random first weights."
+            )
         self.net, self.method, self.device, self.data = recipe.net, METHODS[recipe.method], device, data.to(device)
         with native.reference():  # example maps on the CPU do not need the compiled kernels
             network = self.method.build(recipe.net, 0)
@@ -305,11 +311,11 @@ class Captured:
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds."""
+        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds; and the recipe."""
         self.settle()
         state = {name: tensor for name, tensor in self.state().items() if name not in set(self.program.counters)}
         return {"state": state, "momentum": self.momentum.cpu(), "done": self.done, "sums": self.sums.cpu(),
-                "seconds": self.seconds}  # fmt: skip
+                "seconds": self.seconds, "recipe": asdict(self.recipe)}  # fmt: skip
 
     @torch.no_grad()
     def load(self, kept: dict[str, Any]) -> None:

@@ -63,6 +63,8 @@ class Recipe:
         for field in ("momentum", "weight_decay", "iterations", "encoder_lr", "size", "beta"):
             if getattr(self, field) < 0:
                 raise Refusal(f"The recipe's {field} must not be negative, as {getattr(self, field)} is.")
+        if self.optimizer == "adam" and self.momentum != Recipe.momentum:
+            raise Refusal(f"Adam does not read the recipe's momentum, {self.momentum}: leave that out.")
         if self.seed not in SEEDS:
             raise Refusal(f"The recipe's seed must be from 0 to {SEEDS[-1]:,}, not {self.seed}.")
 

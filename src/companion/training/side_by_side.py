@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from companion.core.errors import Refusal
-from companion.core.files import write_json
+from companion.core.files import read_json, write_json
 from companion.data.labelled import Labelled
 from companion.training.captured import Captured, Program, tables
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe
 from companion.training.record_run import record_trained
+from companion.training.train import _require_same
 
 _SETTLED = 8.0  # seconds after which a speed is believed
 _DECIDED = 0.25  # of the time, before which no run is put aside: what else is measured then slows all
@@ -67,7 +68,15 @@ class SideBySide:
     _said: float = 0.0
 
     def run(self, recipes: Sequence[Recipe]) -> list[Recipe]:
-        """Train what is missing; returns what was not finished."""
+        """Train what is missing; returns what was not finished.
+
+        Raises:
+            Refusal: when a finished run is of another recipe. One that is half done is left as it is, and said.
+        """
+        for recipe in recipes:
+            folder = self.folder / recipe.name
+            if (folder / "recipe.json").exists():
+                _require_same(recipe, read_json(folder / "recipe.json"), folder)
         missing = deque(r for r in recipes if not (self.folder / r.name / "record.json").exists())
         unfinished, whole = list(missing), self.left()
         for recipe in missing:  # first, and alone: tracing a network changes what every module's call does
@@ -144,7 +153,9 @@ class SideBySide:
             run = Captured(recipe, program, drawn)
             kept = self.folder / recipe.name / "checkpoint.pt"
             if kept.exists():
-                run.load(load_tensors(kept))
+                state = load_tensors(kept)
+                _require_same(recipe, state.get("recipe", asdict(recipe)), kept.parent)  # early ones do not say it
+                run.load(state)
             run.capture()
         return run
 
@@ -153,7 +164,10 @@ class SideBySide:
         if self.device.type == "cuda":
             return maker.submit(self._begin, recipe)
         made: Future[Captured] = Future()
-        made.set_result(self._begin(recipe))
+        try:
+            made.set_result(self._begin(recipe))
+        except Exception as error:  # noqa: BLE001  as the maker does
+            made.set_exception(error)
         return made
 
     def _begun(self, made: Future[Captured]) -> list[Captured]:

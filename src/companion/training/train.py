@@ -45,7 +45,7 @@ from companion.training.recipe import Recipe, from_arguments
 from companion.training.record_run import record_run
 from companion.training.run_folder import CHECKPOINT, CURVE, RECIPE, SPELLS, WEIGHTS, alone, read_recipe, tidy
 from companion.training.spells import Spell, extended
-from companion.training.tasks import task_of
+from companion.training.tasks import require_fit, task_of
 from companion.training.tasks.task import Network
 
 _LOOK = 20  # steps between two looks at the loss: each waits for the device
@@ -85,6 +85,7 @@ class Training:
             raise Refusal(
                 f"{recipe.net} takes images of {takes} channels, those of {recipe.dataset} have {data.channels}."
             )
+        require_fit(model, self.task)
         model = model.to(self.device).to(memory_format=torch.channels_last)
         if self.world > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -125,9 +125,23 @@ def test_half_an_archive(tmp_path):
 def test_what_is_there_is_never_overwritten(mirror, tmp_path):
     (tmp_path / "data/set").mkdir(parents=True)
     (tmp_path / "data/set/mine.txt").write_text("mine")
-    with pytest.raises(Refusal, match="data/set is there, but is not set: remove it, then fetch again"):
+    with pytest.raises(Refusal, match="data/set is there, but is not set: move it away, then fetch again"):
         fetch.fetch_tree(tree(), tmp_path, mirror)
     assert left(tmp_path) == ["mine.txt"]
+
+
+def test_a_folder_whose_hash_is_not_known_is_known_by_what_it_must_hold(tmp_path):
+    (voc,) = (tree for tree in TREES if tree.sha256 is None)
+    target = tmp_path / "data" / voc.name
+    (target / "VOCdevkit/VOC2012/SegmentationClassAug").mkdir(parents=True)  # which its reader adds
+    with pytest.raises(Refusal, match="data/voc2012 is there, but is not voc2012: move it away, then fetch again"):
+        fetch.fetch_tree(voc, tmp_path)
+    for piece in voc.holds:
+        assert not trees.is_tree(target, voc)
+        file = target / piece if piece.endswith(".txt") else target / piece / "one"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("one")
+    assert fetch.fetch_tree(voc, tmp_path) == "already there"
 
 
 def test_a_full_disk_before_and_during(mirror, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from pathlib import Path
 
 import jupytext
 import nbformat
@@ -22,6 +23,7 @@ from companion.publishing.publish import find_runs, publish
 from companion.publishing.readme import pages, refresh
 from companion.publishing.shown_tables import show_tables
 
+ROOT = Path(__file__).parents[3]
 README = """# Title
 <!-- results:weight_transfer -->
 <!-- /results:weight_transfer -->
@@ -116,6 +118,21 @@ def test_a_record_of_changed_code_is_told_of_though_its_run_was_of_none(tmp_path
     record = json.loads((run / "records/r.json").read_text())
     (run / "records/r.json").write_text(json.dumps(record | {"modified": True}))
     assert "06_weight_transfer (quick): was run with changes that no commit holds." in publish(tmp_path, [run])
+
+
+@pytest.mark.parametrize(
+    "field, values", [("epochs", (13, 2)), ("lr", (0.2, 0.1)), ("precision", ("a", "b")), ("start", ("", "w"))]
+)
+def test_runs_of_another_recipe_stay(tmp_path, field, values):
+    for value in values:
+        publish(tmp_path, [write_run(tmp_path, **{field: value})])
+    assert sorted(r[field] for r in read_results(tmp_path, "weight_transfer")) == sorted(values)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_published_records_merged_with_themselves_are_as_they_were(path):
+    records = read_results(ROOT, path.stem)
+    assert merge(records, records) == records
 
 
 def test_the_order_does_not_depend_on_when(tmp_path):

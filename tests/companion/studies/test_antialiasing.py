@@ -164,7 +164,7 @@ def test_the_table_of_claims_follows_from_published_records(tmp_path):
     about = {"notebook": "09_antialiasing", "profile": "reduced", "dataset": "cells", "net": "net", "epochs": 6}
     kinds = {"anti-aliased": 85.0, claims.PLAIN: 77.0, f"{claims.PLAIN}, shifts in training": 80.0}
     made = [
-        about | {"row": seed, "method": method, "seed": seed, "top1": 80.0, "consistency": value + 0.1 * seed}
+        about | {"row": seed, "method": method, "seed": seed, "top1": 80.0, "consistency": value * (1 + 0.001 * seed)}
         for method, value in kinds.items()
         for seed in range(3)
     ]

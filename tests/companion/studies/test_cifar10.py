@@ -52,7 +52,7 @@ def test_an_interval_is_students_of_the_paired_differences():
         ([68.0, 69.1, 67.4], "worse"),
         ([70.5, 70.4, 70.1], "not told apart"),
         ([70.0, 71.0, 69.5], "not told apart"),  # the same runs
-        ([71.0, 72.0, 70.5], "better"),  # by exactly one point in every run
+        ([71.0, 72.0, 70.5], "no spread: no verdict"),  # by exactly one point in every run
         ([75.0], "one seed: no verdict"),
     ],
 )
@@ -73,13 +73,13 @@ def test_many_comparisons_are_one_family():
 
 def test_mass_stands_beside_aps_with_the_same_filter_seeds_and_epochs():
     short = records(APS=[80.0, 81.0, 80.5], MASS=[79.0, 80.1, 79.4], **{"MASS-LPF-3": [82.0]}, Baseline=[70.0])
-    long = [row | {"epochs": 250} for row in records(APS=[90.0, 91.0], MASS=[90.5, 91.5])]
+    long = [row | {"epochs": 250} for row in records(APS=[90.0, 91.0], MASS=[90.5, 91.4])]
     table = mass_against_aps(short + long)
     assert table[["epochs", "method", "against", "n"]].values.tolist() == [
         [4, "MASS", "APS", 3],
         [250, "MASS", "APS", 2],
     ]
-    assert table["gain"].tolist() == pytest.approx([-1.0, 0.5]) and (table["p_holm"] >= table["p"]).all()
+    assert table["gain"].tolist() == pytest.approx([-1.0, 0.45]) and (table["p_holm"] >= table["p"]).all()
     assert mass_against_aps(records(MASS=[1.0])).empty
 
 

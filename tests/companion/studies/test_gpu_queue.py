@@ -4,18 +4,21 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from companion.core.errors import Refusal
+from companion.core.paths import find_root
 from companion.core.published import PROVENANCE, records_of
 from companion.data.datasets import DATASETS
+from companion.pipeline.settings import load_config
 from companion.studies.gpu.__main__ import main
 from companion.studies.gpu.book import Book
 from companion.studies.gpu.contest import Quiet
-from companion.studies.gpu.queue import FULL, GROUPS, of_epochs, recipes
+from companion.studies.gpu.queue import EPOCHS, FULL, GROUPS, of_epochs, recipes
 from companion.training.captured import Captured, Program
 from companion.training.checkpoint import load_tensors
 from companion.training.recipe import Recipe
@@ -102,6 +105,23 @@ def test_what_time_has_cut_short_goes_on_and_ends_as_if_it_had_not(digits, tmp_p
     assert side.run([recipe]) == [] and not done  # it is not trained again
 
 
+def test_a_run_of_another_recipe_is_not_gone_on_from(digits, tmp_path):
+    recipe = Recipe(**DIGITS, method="mass", precision="float32", epochs=2)
+    other = replace(recipe, lr=0.001, weight_decay=0.1)
+    asked = iter([100.0] * 12)
+    side_by_side(digits, tmp_path, lambda: next(asked, 0.0))[0].run([recipe])
+    kept = tmp_path / recipe.name / "checkpoint.pt"
+    before = kept.read_bytes()
+    side, said, done = side_by_side(digits, tmp_path, lambda: 100.0)
+    assert side.run([other]) == [other] and not done and kept.read_bytes() == before
+    assert any(
+        "holds a run of another recipe (lr 0.2, not 0.001; weight_decay 0.0005, not 0.1)" in line for line in said
+    )
+    assert side.run([recipe]) == [] and len(done) == 1
+    with pytest.raises(Refusal, match="holds a run of another recipe"):
+        side.run([other])
+
+
 class Stub:
     """A run of which a loss is no longer finite, or is."""
 
@@ -171,7 +191,10 @@ def test_the_queue_trains_mass_beside_aps_before_anything_else():
 
 
 def test_fewer_epochs_belong_to_another_table():
-    assert of_epochs(250) == FULL and of_epochs(13).notebook_profile == "reduced"
+    assert of_epochs(250) == FULL
+    for epochs, profile in EPOCHS.items():
+        assert of_epochs(epochs).notebook_profile == profile
+        assert load_config(find_root()).of("05_cifar10", profile).epochs == epochs
     assert {recipe.epochs for recipe in recipes(of_epochs(13), ("lps-annealed", "aps-lpf3-cifar"), (0, 1))} == {13}
 
 

@@ -52,6 +52,8 @@ def judged(said: str, measured: str, found: dict[str, Any] | None) -> Claim:
         return Claim(said, measured, "–", OPEN)
     if found["n"] < 2:
         return Claim(said, measured, f"{found['gain']:+.2f} (one seed)", OPEN)
+    if math.isnan(found["p"]):
+        return Claim(said, measured, f"{found['gain']:+.2f} (the same in {found['n']:.0f} seeds)", OPEN)
     number = f"{found['gain']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}; {found['n']:.0f} seeds)"
     return Claim(said, measured, number, CONFIRMED if found["gain"] > 0 else NOT, float(found["p"]))
 

@@ -99,10 +99,10 @@ def accuracy_against_consistency(records: list[dict], net: str) -> Figure:
 
 
 def gain_bars(gains: pd.DataFrame, over: str) -> Figure:
-    """Mean paired differences, their 95% intervals, and p as corrected by Holm; of one seed a hollow point without them."""
+    """Mean paired differences, their 95% intervals, and p as corrected by Holm; where there are none, of one seed say, a hollow point."""
     fig, ax = plt.subplots(figsize=(8, 1 + 0.38 * len(gains)))
     for y, (name, row) in enumerate(gains.iterrows()):
-        known = row["n"] > 1
+        known = pd.notna(row["p"])
         if known:
             ax.plot([row["low"], row["high"]], [y, y], color=COLOURS[name], lw=2)
         ax.plot(row["gain"], y, "o", color=COLOURS[name], mfc=COLOURS[name] if known else "white", ms=7)

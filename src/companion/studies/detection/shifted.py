@@ -14,7 +14,7 @@ from companion.measures.detection.average_precision import Matched, extreme_aver
 from companion.measures.detection.detect import detect, matched
 from companion.measures.detection.detection_sets import Change, changes, summary
 from companion.measures.paired_images import corrected
-from companion.measures.paired_t import paired_gains
+from companion.measures.paired_t import known, paired_gains
 from companion.models.detectors.detections import Found
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
@@ -118,7 +118,8 @@ def examples(
 
 
 def paired(measured: Sequence[Record], tested: Sequence[Record]) -> list[dict[str, Any]]:
-    """MASS against every other method, seed by seed, one family: AP of all test images, unmoved, and AP at worst; none of one seed."""
+    """MASS against every other method, seed by seed, one family: AP of all test images, unmoved, and AP at worst; none of one seed, and no
+    interval nor p where all seeds differ alike."""
     found, ours = [], METHODS["mass"].printed
     circular_rows = [row for row in measured if row["protocol"] == "circular"]
     for field, rows in (("ap33", tested), ("worst_ap", circular_rows)):
@@ -126,8 +127,7 @@ def paired(measured: Sequence[Record], tested: Sequence[Record]) -> list[dict[st
             row = paired_gains(list(rows), other, field).loc[ours]
             about = {"input": field, "method": ours, "against": other, "n": int(row["n"])}
             found.append(about | {"difference": row["gain"]} | {name: row[name] for name in ("low", "high", "p")})
-    found = [row for row in found if row["n"] > 1]
-    return corrected(found)
+    return [known(row) for row in corrected([row for row in found if row["n"] > 1])]
 
 
 def measure(network: nn.Module, data: BoxedSet, test: Boxed, shifts: Sequence[Pair]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -67,9 +68,9 @@ def detectors_paired(root: Path) -> str:
         "Method": lambda r: r["method"],
         "Against": lambda r: r["against"],
         "Seeds": lambda r: str(r["n"]),
-        "Difference, points": lambda r: difference(r["difference"], r["low"], r["high"]),
-        "p": lambda r: p_value(r["p"]),
-        "p (Holm)": lambda r: p_value(r["p_holm"]),
+        "Difference, points": lambda r: difference(r["difference"], r.get("low", math.nan), r.get("high", math.nan)),
+        "p": lambda r: p_value(r.get("p", math.nan)),  # none where all seeds differ alike
+        "p (Holm)": lambda r: p_value(r.get("p_holm", math.nan)),
     }
     note = "Circular shifts. Differences seed by seed, Student's interval; all rows are one family."
     return _of_stage(root, "precision, paired", columns, note)

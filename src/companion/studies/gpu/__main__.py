@@ -26,7 +26,7 @@ from companion.core.paths import find_root
 from companion.core.provenance import provenance
 from companion.models.methods import METHODS
 from companion.studies.gpu.book import Book
-from companion.studies.gpu.queue import FULL, GROUPS, PARTS, TINY, Queue, of_epochs, processors
+from companion.studies.gpu.queue import EPOCHS, FULL, GROUPS, PARTS, TINY, Queue, of_epochs, processors
 
 
 def main() -> None:
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="folder for archives of the same")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--methods", nargs="+", default=None, choices=list(METHODS), help="by default Table 2's")
-    parser.add_argument("--epochs", type=int, default=FULL.epochs, help="fewer than 250 count as the profile reduced")
+    parser.add_argument(
+        "--epochs", type=int, default=FULL.epochs, choices=list(EPOCHS), help="of the profile paper or reduced"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--width", type=int, default=9, help="runs that train side by side")
     parser.add_argument("--jobs", type=int, default=processors(), help="measurements that prepare at once")

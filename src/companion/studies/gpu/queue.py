@@ -67,9 +67,12 @@ TINY = Scale(
 )  # fmt: skip
 
 
+EPOCHS = {FULL.epochs: FULL.notebook_profile, 13: "reduced"}  # of Table 2's runs, by the profile that they belong to
+
+
 def of_epochs(epochs: int) -> Scale:
-    """The real thing, of so many epochs: the paper's, or fewer, which belong to the profile `reduced`."""
-    return replace(FULL, epochs=epochs, notebook_profile="paper" if epochs == FULL.epochs else "reduced")
+    """The real thing, of so many epochs, one of `EPOCHS`."""
+    return replace(FULL, epochs=epochs, notebook_profile=EPOCHS[epochs])
 
 
 def recipes(scale: Scale, methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Recipe]:

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from companion.core.records import Record
-from companion.measures.paired_images import holm
-from companion.measures.paired_t import paired_gains
+from companion.measures.paired_t import judged, no_verdict, paired_gains
 from companion.studies.implicit_equivariance.arms import ARMS, IEN
 from companion.studies.implicit_equivariance.measurements import equivalent, of_arm
 
@@ -40,20 +39,8 @@ def comparisons(records: Sequence[Record], settings: Any) -> pd.DataFrame:
         both = [r for r in records if r["dataset"] == dataset and r["method"] in names]
         row = paired_gains(both, ARMS[against].printed, field).reset_index()
         rows.append(row.assign(against=ARMS[against].printed, dataset=dataset, field=field))
-    table = pd.concat(rows, ignore_index=True)
-    known = table["p"].notna()
-    table["p_holm"] = float("nan")
-    table.loc[known, "p_holm"] = holm(table.loc[known, "p"].tolist())
-    table["verdict"] = [_verdict(row) for _, row in table.iterrows()]
+    table = judged(pd.concat(rows, ignore_index=True))
     return table[["method", "against", "dataset", "field", "n", "gain", "low", "high", "p_holm", "verdict"]]
-
-
-def _verdict(row: Any) -> str:
-    if row["n"] < 2:
-        return "one seed: no verdict"
-    if row["p_holm"] < 0.05:
-        return "better" if row["gain"] > 0 else "worse"
-    return "not told apart"
 
 
 def heterogeneous(records: Sequence[Record], settings: Any) -> pd.DataFrame:
@@ -71,7 +58,7 @@ def heterogeneous(records: Sequence[Record], settings: Any) -> pd.DataFrame:
 
 def _on_par(found: dict[str, Any]) -> str:
     if found["equivalent"] is None:
-        return "one seed: no verdict"
+        return no_verdict(found["n"])
     if found["equivalent"]:
         return f"equivalent within {MARGIN} points"
     if found["high"] < -MARGIN:
@@ -96,11 +83,7 @@ def tracking(rows: Sequence[Record]) -> pd.DataFrame:
         found.append(paired_gains(of_rule, "plain", "success").reset_index().assign(rule=rule))
     table = pd.concat(found, ignore_index=True)
     again = table[["method", "n", "gain", "low", "high"]].round(9).duplicated()
-    table = table[~again].reset_index(drop=True)
-    known = table["p"].notna()
-    table["p_holm"] = float("nan")
-    table.loc[known, "p_holm"] = holm(table.loc[known, "p"].tolist())
-    table["verdict"] = [_verdict(row) for _, row in table.iterrows()]
+    table = judged(table[~again].reset_index(drop=True))
     return table[["method", "rule", "n", "gain", "low", "high", "p_holm", "verdict"]]
 
 

@@ -15,6 +15,7 @@ import mass
 from companion.core.records import Record
 from companion.data.transforms import DRAWS, Shifts, Transforms
 from companion.measures.equivariance import equivariance_errors, shifts_of
+from companion.measures.paired_t import SPREAD
 from companion.measures.timing import compared, milliseconds
 from companion.models.implicit.group_pool import GroupPool
 from companion.models.implicit.steerable import SteerableNet
@@ -71,12 +72,12 @@ def equivalent(ours: Mapping[int, float], theirs: Mapping[int, float], margin: f
 
     Returns:
         n, difference (ours minus theirs), its 90% interval (low, high), p of the larger of the two tests, and whether the
-        interval lies within the margin; with fewer than two common seeds no interval.
+        interval lies within the margin; with fewer than two common seeds, or where all differ alike, no interval.
     """
     seeds = sorted(set(ours) & set(theirs))
     differences = [ours[seed] - theirs[seed] for seed in seeds]
     row: dict[str, Any] = {"n": len(seeds), "difference": statistics.mean(differences), "margin": margin}
-    if len(seeds) < 2 or statistics.stdev(differences) == 0:
+    if len(seeds) < 2 or statistics.stdev(differences) < SPREAD:
         return row | {"low": None, "high": None, "p": None, "equivalent": None}
     error, free = statistics.stdev(differences) / len(seeds) ** 0.5, len(seeds) - 1
     reach = float(stats.t.ppf(0.95, free)) * error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from companion.core.markdown import machine
+from companion.core.markdown import difference, machine
 from companion.core.published import read_results
 from companion.core.records import Record, is_study
 from companion.measures.paired_t import mass_against_aps, paired_gains
@@ -41,7 +41,7 @@ class Results:
         if {r["method"] for r in runs} != {method, over}:
             return f"{method} against {over}: not run"
         row = paired_gains(runs, over).loc[method]
-        interval = f"{row['gain']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}), n = {row['n']}"
+        interval = f"{difference(row['gain'], row['low'], row['high'], 2)}, n = {row['n']}"
         return f"{method} against {over} after {epochs} epochs: {interval}"
 
     def paired(self, method: str, against: str, view: str) -> Record | None:

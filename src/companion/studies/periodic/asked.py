@@ -13,7 +13,7 @@ from companion.core.device import at_hand
 from companion.data.datasets import labelled
 from companion.fetching.catalogue import fingerprint
 from companion.measures.paired_images import holm, mcnemar
-from companion.measures.paired_t import paired_gains
+from companion.measures.paired_t import known, paired_gains
 from companion.models.methods import METHODS
 from companion.studies.periodic.worst_case import STRIDE, Attacked, attack
 from companion.training.recipe import Recipe
@@ -84,15 +84,16 @@ def over_seeds(rows: Rows, ours: str, fields: Mapping[str, str]) -> Rows:
 
     Returns:
         Rows: method, against, input (what a field is called), seeds, and, where these are several, seed_difference, the mean of the
-        paired differences in percentage points, with its 95% interval and p-value (Student's), and seed_p_holm, corrected for all.
+        paired differences in percentage points, with its 95% interval and p-value (Student's; none where all seeds differ
+        alike), and seed_p_holm, corrected for all.
     """
     found = []
     for called, field in fields.items():
         for other, gain in paired_gains(rows, ours, field).iterrows():
             about = {"dataset": rows[0]["dataset"], "net": rows[0]["net"], "input": called, "seeds": int(gain["n"])}
             values = {"difference": -gain["gain"], "low": -gain["high"], "high": -gain["low"], "p": gain["p"]}
-            known = {f"seed_{name}": float(value) for name, value in values.items()} if gain["n"] > 1 else {}
-            found.append({"method": ours, "against": str(other)} | about | known)
+            several = {f"seed_{name}": float(value) for name, value in values.items()} if gain["n"] > 1 else {}
+            found.append({"method": ours, "against": str(other)} | about | known(several))
     return corrected(found, "seed_p")
 
 

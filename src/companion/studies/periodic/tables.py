@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from statistics import mean
 
@@ -70,9 +71,10 @@ def worst_cases_paired(root: Path) -> str:
         about = [_SETS.get(r["dataset"], r["dataset"]), r["input"], r["against"]]
         over_images = [f"{r['n']:,}", difference(r["difference"], r["low"], r["high"]), p_value(r["p_holm"])]
         over_seeds = ["1", "–", "–"]
-        if "seed_p_holm" in r:
-            bounds = (r["seed_difference"], r["seed_low"], r["seed_high"])
-            over_seeds = [str(r["seeds"]), difference(*bounds), p_value(r["seed_p_holm"])]
+        if "seed_difference" in r:
+            bounds = (r.get("seed_low", math.nan), r.get("seed_high", math.nan))  # none where all seeds differ alike
+            told = difference(r["seed_difference"], *bounds)
+            over_seeds = [str(r["seeds"]), told, p_value(r.get("seed_p_holm", math.nan))]
         rows.append([*about, *over_images, *over_seeds])
     columns = ["Images, network", "Asked", "MASS less", "n", "Over images, points", "p (Holm)", "Seeds"]
     columns += ["Over seeds, points", "p (Holm)"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +48,17 @@ def parts_of(train: Split, recipe: Recipe, epoch: int, rank: int, world: int) ->
 class Classification:
     """The task of labelled images."""
 
+    reads: ClassVar[frozenset[str]] = frozenset()
+
     data: Labelled
     recipe: Recipe
+
+    @property
+    def asks(self) -> str:
+        return f"{self.data.classes} logits an image, or more"
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        return isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] >= self.data.classes
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         return parts_of(self.data.train, self.recipe, epoch, rank, world)

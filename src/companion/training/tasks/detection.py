@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
+from companion.core.errors import Refusal
 from companion.data.boxed import NOTHING, BoxedSet, cut, shifted_boxes
 from companion.measures.accuracy import Prepare
 from companion.measures.detection.detect import average_precision_of, detect
@@ -33,8 +34,24 @@ _LOOKED_AT = 50  # test images, while training
 class Detection:
     """The task of images with boxes."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"size"})
+
     data: BoxedSet
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        side = self.data.train.images.shape[3]
+        if self.recipe.size > side:
+            raise Refusal(
+                f"Crops of {self.recipe.size} pixels (--size) are larger than the images of {self.recipe.dataset}: {side}."
+            )
+
+    @property
+    def asks(self) -> str:
+        return f"a map of {len(self.data.kinds)} + 4 channels at stride {STRIDE}"
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        return isinstance(outputs, Tensor) and outputs.shape[1:] == (len(self.data.kinds) + 4, *[64 // STRIDE] * 2)
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         recipe, train = self.recipe, self.data.train

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,8 @@ def probes(kind: str, count: int) -> dict[str, Transforms]:
 class ImplicitEquivariance:
     """The task of images that were transformed; with `beta` 0 that of plain classification, of the same images and copies."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"transforms", "beta"})
+
     data: Transformed
     recipe: Recipe
 
@@ -51,6 +53,14 @@ class ImplicitEquivariance:
             raise Refusal(
                 f"{self.recipe.dataset} is trained with transformed copies: name them (--transforms), as in r4."
             )
+
+    @property
+    def asks(self) -> str:
+        return f"{self.data.classes} logits an image, or more, of groups of channels (an ien- or steerable network)"
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        logits = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] >= self.data.classes
+        return logits and hasattr(model, "groups")
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         return parts_of(self.data.train, self.recipe, epoch, rank, world)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,17 @@ _LOOKED_AT = 16  # test images, while training
 class InstanceSegmentation:
     """The task of images with masks."""
 
+    reads: ClassVar[frozenset[str]] = frozenset()
+
     data: InstanceSet
     recipe: Recipe
+
+    @property
+    def asks(self) -> str:
+        return "a detector's boxes and masks"
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        return isinstance(outputs, list) and "masks" in outputs[0]
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         train = self.data.train

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,11 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 from tqdm.auto import tqdm
 
+from companion.core.errors import Refusal
 from companion.data.published.voc import IGNORED
 from companion.data.segmented import FILL, Pairs, Segmented
 from companion.measures.accuracy import Prepare
+from companion.models.deeplab import STRIDE
 from companion.models.methods import METHODS
 from companion.training.recipe import Recipe
 from companion.training.tasks.task import Loss, Network
@@ -35,8 +37,23 @@ from mass.nn.evaluating import evaluating
 class Segmentation:
     """The task of images with a label per pixel."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"size", "encoder_lr"})
+
     data: Segmented
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not self.recipe.size or self.recipe.size % STRIDE:
+            raise Refusal(
+                f"{self.recipe.dataset} is trained on crops: name their side (--size), a multiple of {STRIDE} pixels, not {self.recipe.size}."
+            )
+
+    @property
+    def asks(self) -> str:
+        return f"{len(self.data.classes)} maps as large as the image"
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        return isinstance(outputs, Tensor) and outputs.shape[1:] == (len(self.data.classes), 64, 64)
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         recipe, count = self.recipe, self.data.count

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from companion.data.datasets import DataSet
 from companion.measures.accuracy import Prepare
+from companion.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,28 @@ class Loss(NamedTuple):
 
 
 class Task(Protocol):
-    """A data set and a recipe. A task may ask the network more than once, and add up several losses."""
+    """A data set and a recipe. A task may ask the network more than once, and add up several losses.
+
+    Attributes:
+        reads: fields of the recipe that this kind of task reads and not every kind does.
+    """
+
+    reads: ClassVar[frozenset[str]]
 
     @property
     def data(self) -> DataSet:
         """What it is trained and tested on, on the device."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How."""
+
+    @property
+    def asks(self) -> str:
+        """What a network must return, in words."""
+
+    def fits(self, model: nn.Module, outputs: Any) -> bool:
+        """Whether a network returns that, by what it makes of one image of 64 x 64 in evaluation."""
 
     def parts(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """One process's share of an epoch: augmented bytes and labels, in the recipe's parts of a batch.
