@@ -36,6 +36,7 @@ from companion.core.errors import Refusal
 from companion.data.labelled import Labelled, Split
 from companion.models.methods import METHODS, NETS
 from companion.training.recipe import Recipe
+from companion.training.spells import Spell
 from companion.training.tasks import task_of
 from companion.training.tasks.classification import Classification
 from companion.training.train import learning_rate
@@ -221,6 +222,7 @@ class Captured:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.done = 0  # steps that were asked for
+        self.spells: list[Spell] = []
         self._asked: deque[tuple[int, torch.cuda.Event | None]] = deque()
         self.load({"state": first, "momentum": None, "done": 0, "sums": None, "seconds": []})
 
@@ -311,11 +313,11 @@ class Captured:
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def checkpoint(self) -> dict[str, Any]:
-        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds; and the recipe."""
+        """What `load` takes: state, momentum, steps done, sums of the curve, and its epochs' seconds; the recipe, and its spells."""
         self.settle()
         state = {name: tensor for name, tensor in self.state().items() if name not in set(self.program.counters)}
         return {"state": state, "momentum": self.momentum.cpu(), "done": self.done, "sums": self.sums.cpu(),
-                "seconds": self.seconds, "recipe": asdict(self.recipe)}  # fmt: skip
+                "seconds": self.seconds, "recipe": asdict(self.recipe), "spells": self.spells}  # fmt: skip
 
     @torch.no_grad()
     def load(self, kept: dict[str, Any]) -> None:
@@ -324,7 +326,7 @@ class Captured:
             tensor.copy_(kept["state"][name])
         self.momentum.zero_() if kept["momentum"] is None else self.momentum.copy_(kept["momentum"])
         self.sums.zero_() if kept["sums"] is None else self.sums.copy_(kept["sums"])
-        self.done = kept["done"]
+        self.done, self.spells = kept["done"], kept.get("spells", [])
         self.step.fill_(self.done)
         first = time.perf_counter() - sum(kept["seconds"])
         self.ends = [first + more for more in itertools.accumulate(kept["seconds"], initial=0.0)]

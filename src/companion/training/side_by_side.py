@@ -21,11 +21,14 @@ from torch import Tensor
 
 from companion.core.errors import Refusal
 from companion.core.files import read_json, write_json
+from companion.core.provenance import provenance
 from companion.data.labelled import Labelled
 from companion.training.captured import Captured, Program, tables
 from companion.training.checkpoint import load_tensors, save_tensors
 from companion.training.recipe import Recipe
 from companion.training.record_run import record_trained
+from companion.training.run_folder import SPELLS
+from companion.training.spells import extended
 from companion.training.train import _require_same
 
 _SETTLED = 8.0  # seconds after which a speed is believed
@@ -63,6 +66,7 @@ class SideBySide:
     _aside: list[Captured] = field(default_factory=list)
     _made: list[Future[Captured]] = field(default_factory=list)
     _speeds: deque[float] = field(default_factory=lambda: deque(maxlen=3))
+    _facts: dict[str, Any] = field(default_factory=dict)  # what code on what machine trains now
     _since: float = 0.0  # when the steps that are now counted began
     _steps: int = 0
     _said: float = 0.0
@@ -79,6 +83,7 @@ class SideBySide:
                 _require_same(recipe, read_json(folder / "recipe.json"), folder)
         missing = deque(r for r in recipes if not (self.folder / r.name / "record.json").exists())
         unfinished, whole = list(missing), self.left()
+        self._facts = provenance(self.root)
         for recipe in missing:  # first, and alone: tracing a network changes what every module's call does
             key = recipe.net, recipe.method
             if key not in self._programs:
@@ -156,6 +161,7 @@ class SideBySide:
                 state = load_tensors(kept)
                 _require_same(recipe, state.get("recipe", asdict(recipe)), kept.parent)  # early ones do not say it
                 run.load(state)
+            run.spells = extended(run.spells, self._facts, run.done // run.steps + 1)
             run.capture()
         return run
 
@@ -216,6 +222,7 @@ class SideBySide:
         folder = self.folder / recipe.name
         write_json(folder / "recipe.json", asdict(recipe))
         write_json(folder / "curve.json", run.curve())
+        write_json(folder / SPELLS, run.spells)
         save_tensors(folder / "weights.pt", state)
         facts = {
             "side_by_side": self.width,

@@ -99,7 +99,7 @@ def test_what_time_has_cut_short_goes_on_and_ends_as_if_it_had_not(digits, tmp_p
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole.items())
     assert done[0]["consistency"] == 100 and done[0]["captured"] is False
     assert sorted(path.name for path in (tmp_path / recipe.name).iterdir()) == [
-        "curve.json", "recipe.json", "record.json", "weights.pt"
+        "curve.json", "recipe.json", "record.json", "spells.json", "weights.pt"
     ]  # fmt: skip
     side, _, done = side_by_side(digits, tmp_path, lambda: 100.0)
     assert side.run([recipe]) == [] and not done  # it is not trained again
