@@ -10,7 +10,8 @@ ReLU; so does a converted network that samples there, by a `BlurPool`, of size 1
 With a blur the choice is read off the blurred map, as in its authors' ImageNet code; their CIFAR-10 code reads it off
 the map before the blur, and LPS's authors offer both.
 Departures from the authors' code: any stride, not 2 alone, and any size that it divides (theirs wraps odd sizes by one
-more row or column, and for ImageNet takes squares); where branches share an index is inferred.
+more row or column, and for ImageNet takes squares); of components that tie the first is kept row by row, theirs column by
+column ((0, 0), (1, 0), (0, 1), (1, 1)); where branches share an index is inferred.
 """
 
 from __future__ import annotations
