@@ -1,7 +1,8 @@
 """Anti-aliasing filters in torchvision's networks, where the filters' authors put them (BlurPool, DDAC, APS).
 
 A strided 3 x 3 convolution becomes dense, and the filter samples behind its activation; on a shortcut the filter precedes
-the 1 x 1 convolution; a max pooling becomes dense and is followed by it. The stem's convolution stays strided.
+the 1 x 1 convolution; a max pooling becomes dense and is followed by it. The stem's convolution stays strided. The pooling's
+window stays torchvision's, 3 x 3 with a border of 1, where the authors' ResNets have 2 x 2.
 """
 
 from __future__ import annotations

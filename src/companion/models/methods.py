@@ -99,8 +99,8 @@ class Method:
         place: of the filter.
         shifts: whether training images are shifted circularly, at random.
         transferred: its name where a network that others trained is converted.
-        temperatures: of LPS's Gumbel-softmax, in the first epoch and in the last; its scoring networks are then spared weight
-            decay, as in its authors' training.
+        temperatures: of LPS's Gumbel-softmax, in the first epoch and in the last, and between them on one line, where its
+            authors' falls in three pieces (mass.baselines.lps); its scoring networks are then spared weight decay, as theirs are.
     """
 
     printed: str

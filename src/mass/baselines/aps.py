@@ -11,8 +11,8 @@ With a blur the choice is read off the blurred map, as in its authors' ImageNet 
 the map before the blur, and LPS's authors offer both.
 Departures from the authors' code: any stride, not 2 alone, and any size that it divides (theirs wraps odd sizes by one
 more row or column, and for ImageNet takes squares); where branches share an index is inferred; norms of half-precision
-maps are float32 numbers, as autocast on a GPU makes theirs; components are read row by row, so that a tie of the second
-and the third goes to the other one.
+maps are float32 numbers, as autocast on a GPU makes theirs; of components that tie the first is kept row by row, theirs
+column by column ((0, 0), (1, 0), (0, 1), (1, 1)).
 """
 
 from __future__ import annotations

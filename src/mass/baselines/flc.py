@@ -2,8 +2,12 @@
 
 Of the H x W frequencies of a map the lowest H / s x W / s are kept, and make a map of that size: nothing aliases where it
 samples. What follows (an activation, say) makes new high frequencies on the coarse grid, so that a network of it is nearly
-equivariant and not exactly. A departure from the authors' code: any stride, not 2 alone, and their first release takes the
-absolute value and multiplies maps by 4, where this is, as their later one, the real part of a transform that keeps means.
+equivariant and not exactly. Departures from the authors' code: any stride, not 2 alone; their first release takes the
+absolute value and multiplies maps by 4, where this is, as their later one, the real part of a transform that keeps means;
+of a side of 4 k + 2 positions theirs keeps the frequencies from -k - 1 to k - 1, a band off centre, where this keeps those from -k
+to k. A converted network also has it in another place: behind the dense convolution, its BatchNorm and its ReLU, and behind a
+max pooling that stays, dense. Their ResNets have it in front of a convolution, which then works on the small map, and
+in the place of the max pooling.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ beside it uses the same weights, in training the very sample. Scores are floatin
 component, so its equivariance is as good as its rounding. What is sampled is the strided operation's own output, as in
 `mass.baselines.aps`.
 Departures from the authors' code: any stride, not 2 alone, any size that it divides (theirs pads odd sizes with zeros);
-where branches share a choice is inferred; the temperature stays as it is set. Theirs starts at 1 and takes a schedule
-(down to 0.01 over 90 epochs, in one of their configurations for ImageNet), and their optimiser spares the scoring
-networks its weight decay: both are left to the training loop.
+where branches share a choice is inferred; scores are float32, of float64 maps too; the temperature stays as it is set.
+Theirs starts at 1 and takes a schedule (in one of their configurations for ImageNet it falls in straight pieces, to 0.5 at
+epoch 62, 0.05 at 82 and 0.01 at 90), and their optimiser spares the scoring networks its weight decay: both are left to the
+training loop.
 """
 
 from __future__ import annotations

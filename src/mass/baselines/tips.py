@@ -5,7 +5,8 @@ the s x s *blocks of the image* (`AdaptiveAvgPool2d((s, s))`). A shift moves con
 components where they were, or the other way round: no layer of it is equivariant by construction, to no circular shift.
 `mass.convert` takes the whole map for its period. Its authors train against that by two further losses (on the weights, and on undoing a shift), which are not here.
 Departures from the authors' code: the depthwise convolution wraps, where theirs pads with zeros; any stride, not 2 alone; a
-size that the stride does not divide is refused, where theirs reflects a row.
+size that the stride does not divide is refused, where theirs reflects a row; its convolutions start as PyTorch's do, where
+their ResNet starts them as all of its own (`kaiming_normal_`, fan out).
 """
 
 from __future__ import annotations

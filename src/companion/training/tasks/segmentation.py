@@ -1,8 +1,8 @@
 """Segmentation: a label per pixel; cross-entropy, mIoU, and masks that move along with their image.
 
-Training takes crops as the paper's recipe (VainF) does: a random scale of 0.5 to 2, a random crop, a flip; what a crop reads
-beyond its image is of the mean colour, and not counted. Sides are multiples of the networks' stride, 512 px where the
-recipe says 513.
+Training takes crops as the paper's recipe (VainF) does: a random scale of 0.5 to 2, a random crop, a flip. What a crop reads
+beyond its image is of the mean colour here, and not counted (label 255); there it is black, and counted as background (label 0).
+Sides are multiples of the networks' stride, 512 px where the recipe says 513.
 """
 
 from __future__ import annotations
