@@ -77,6 +77,29 @@ def test_only_the_innermost_stays_whole():
     assert {"1.0.conv", "1.1.conv", "1.1.attention"} <= called and "1.1" not in called
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize(
+    "turned", [lambda y: y.transpose(2, 3), lambda y: y.flip(3), lambda y: y @ y.mT, lambda y: y + y.mT]
+)
+def test_what_does_not_move_with_its_maps_does_not_stay_whole(turned, stride):
+    """On square maps it would be moved back along axes that are others: with the model's borders nothing else would tell."""
+
+    class Turned(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.conv, self.attention, self.function = nn.Conv2d(4, 4, 3, 1, 1), seeded(Coordinates), function
+
+        def forward(self, x):
+            y = torch.cat([self.attention.rows(x), self.attention.columns(x).transpose(2, 3)], 2)
+            return self.function(self.conv(x).relu()) * y.mean((2, 3), keepdim=True)
+
+    torch.manual_seed(0)
+    downsampling = nn.Conv2d(3, 4, stride + 1, stride, 1)
+    assert mass.certify(mass.convert(nn.Sequential(downsampling, Turned(lambda y: y)).eval(), X), X, shifts=4)
+    with pytest.raises(mass.NotEquivariantError, match="positions lie on different axes"):
+        mass.convert(nn.Sequential(downsampling, Turned(turned)).eval(), X)
+
+
 def test_what_has_a_way_out_is_refused_as_before():
     class OfOnePosition(nn.Module):
         def __init__(self):

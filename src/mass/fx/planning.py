@@ -3,24 +3,28 @@
 A refusal without a way out is no verdict on the module around it: rows and columns that are joined in one sequence (coordinate
 attention), taken together, are an operation of maps like any other of which nothing is known. So the innermost
 submodule that holds such an operation is traced as one operation, whose period is the whole map, and the plan is made once more; where that is
-refused too, the next one around it is tried. What comes of it passes the same gate.
+refused too, the next one around it is tried. It must be seen to move with its maps (mass.fx.verification.kept_whole); what comes of it passes the same gate.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 from torch import fx, nn
 
+from mass.axes import Pair
 from mass.errors import NotEquivariantError
 from mass.fx.infer import infer
+from mass.fx.lattice import Grid, stride
 from mass.fx.network.converted import Converted
 from mass.fx.nodes import place_of
 from mass.fx.plan import Plan
 from mass.fx.rule import Outright, UnequalWindows
 from mass.fx.tracing.example import Example
 from mass.fx.tracing.trace import trace
+from mass.fx.verification.kept_whole import move_along
 
 _SUBMODULE = (
     "a module of its own, with what its maps are computed from, would be tried as one operation of the whole map"
@@ -60,7 +64,11 @@ def planned(model: nn.Module, example: Example) -> Planned:
         except NotEquivariantError:
             return first
         found = Planned(traced, infer(copied(traced)), whole)
-    return found
+    if not found.whole:
+        return found
+    wraps = {n.name for n, effect in first.plan.effects.items() if effect.swap is not None}
+    kept = move_along(first.traced, wraps, found.whole, example.values, _coarsest_read(found))
+    return found if kept else first
 
 
 def copied(traced: Converted) -> Converted:
@@ -70,6 +78,14 @@ def copied(traced: Converted) -> Converted:
     for ours, theirs in zip(made.graph.nodes, traced.graph.nodes, strict=True):
         ours.meta = dict(theirs.meta)
     return made
+
+
+def _coarsest_read(found: Planned) -> Pair:
+    """The total stride of the coarsest map that a submodule which stays whole is given."""
+    nodes = [n for n in found.plan.graph.graph.nodes if n.op == "call_module" and str(n.target) in found.whole]
+    read = [value for n in nodes for m in n.all_input_nodes if isinstance(value := found.plan.values.get(m), Grid)]
+    strides = [stride(value.lattice) for value in read]
+    return math.lcm(*(s[0] for s in strides)), math.lcm(*(s[1] for s in strides))
 
 
 def _has_no_way_out(found: Planned, node: fx.Node, refusal: NotEquivariantError) -> bool:
