@@ -29,7 +29,7 @@ from companion.training.recipe import Recipe
 from companion.training.record_run import record_trained
 from companion.training.run_folder import SPELLS
 from companion.training.spells import extended
-from companion.training.train import _require_same
+from companion.training.train import require_same
 
 _SETTLED = 8.0  # seconds after which a speed is believed
 _DECIDED = 0.25  # of the time, before which no run is put aside: what else is measured then slows all
@@ -80,7 +80,7 @@ class SideBySide:
         for recipe in recipes:
             folder = self.folder / recipe.name
             if (folder / "recipe.json").exists():
-                _require_same(recipe, read_json(folder / "recipe.json"), folder)
+                require_same(recipe, read_json(folder / "recipe.json"), folder)
         missing = deque(r for r in recipes if not (self.folder / r.name / "record.json").exists())
         unfinished, whole = list(missing), self.left()
         self._facts = provenance(self.root)
@@ -159,7 +159,7 @@ class SideBySide:
             kept = self.folder / recipe.name / "checkpoint.pt"
             if kept.exists():
                 state = load_tensors(kept)
-                _require_same(recipe, state.get("recipe", asdict(recipe)), kept.parent)  # early ones do not say it
+                require_same(recipe, state.get("recipe", asdict(recipe)), kept.parent)  # early ones do not say it
                 run.load(state)
             run.spells = extended(run.spells, self._facts, run.done // run.steps + 1)
             run.capture()

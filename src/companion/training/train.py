@@ -194,7 +194,7 @@ class Training:
         state = load_tensors(path)
         if not isinstance(state, dict) or not {"recipe", "model", "optimizer", "curve"} <= set(state):
             raise Refusal(f"{path} is no checkpoint of a run: move it away.")
-        _require_same(self.recipe, state["recipe"], path.parent)
+        require_same(self.recipe, state["recipe"], path.parent)
         load_into(self.model, state["model"], f"the run {self.recipe.name}")
         self.optimizer.load_state_dict(state["optimizer"])
         self.curve, self.spells = state["curve"], state.get("spells", [])
@@ -250,11 +250,11 @@ def _to_the_end(training: Training, folder: Path) -> None:
 def _finished(recipe: Recipe, folder: Path) -> bool:
     if not (folder / WEIGHTS).exists():
         return False
-    _require_same(recipe, asdict(read_recipe(folder)), folder)
+    require_same(recipe, asdict(read_recipe(folder)), folder)
     return True
 
 
-def _require_same(recipe: Recipe, made: dict[str, Any], folder: Path) -> None:
+def require_same(recipe: Recipe, made: dict[str, Any], folder: Path) -> None:
     """A folder is named after a part of the recipe; the rest must not differ either. What `made` lacks came later."""
     ours, theirs = asdict(recipe), asdict(Recipe()) | made
     differs = [f"{name} {value!r}, not {ours.get(name)!r}" for name, value in theirs.items() if ours.get(name) != value]
