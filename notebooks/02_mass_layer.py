@@ -47,9 +47,9 @@ use_style()
 # ## The origin is read off the features
 #
 # Take a digit of 8 x 8 pixels and windows of 2 x 2. There are four places to start, that is, four *phases*: each holds
-# a quarter of the pixels. The paper starts at the one of largest $\ell_2$ norm: of largest *energy*, the sum of squares.
-# Below, the energies of the phases (0, 0), (0, 1), (1, 0) and (1, 1), and the origin that is selected. When the digit
-# moves, the energies change places and the origin follows.
+# a quarter of the pixels. The paper starts at the one of largest $\ell_2$ norm: of largest *energy*, the sum of
+# squares. Below, the energies of the phases (0, 0), (0, 1), (1, 0) and (1, 1), and the origin that is selected. When
+# the digit moves, the energies change places and the origin follows.
 
 # %%
 x = digit()  # (1, 1, 8, 8)

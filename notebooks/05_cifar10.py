@@ -92,8 +92,8 @@ figures.table_of_runs(records, net)
 # %% [markdown]
 # The baselines deviate from their authors' code in places. APS-LPF-3 and APS-DDAC-3 read the index off the filtered
 # map, as APS's ImageNet code does; its CIFAR-10 code reads it off the map before the filter, which may select another
-# phase (`aps-lpf3-cifar`, a row of its own; two of its seeds went on after the sixth epoch on a CPU, where the norms were
-# rounded to bfloat16 then, which ties many). LPS keeps its temperature at 1 and decays all its weights
+# phase (`aps-lpf3-cifar`, a row of its own; two of its seeds went on after the sixth epoch on a CPU, where the norms
+# were rounded to bfloat16 then, which ties many). LPS keeps its temperature at 1 and decays all its weights
 # (`lps-annealed` lets the temperature fall and spares the scores). DDAC predicts its filters at the sampled positions
 # alone, so that in training its BatchNorm sees these. Borders wrap in all but 'Baseline, zero padding' and the
 # anti-aliased rows, whose author pads with zeros (notebook 09).

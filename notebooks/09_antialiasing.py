@@ -323,10 +323,10 @@ with pd.option_context("display.max_colwidth", None):
 # ## Summary
 #
 # * Features move along *better* with a filter, in every layer behind a sampling, of every network asked (not tested);
-#   for generated images the gain is a fraction of a decibel, one training each, not tested. Of labels nothing is decided
-#   on solar cells; on CIFAR-10 more are kept under circular shifts with a filter (told from chance with zeros at the
-#   borders, not decided after correction where they wrap), and fewer change where zeros move in or a window slides (one
-#   network a filter, not tested). Nothing became exact by a filter, here, in any network.
+#   for generated images the gain is a fraction of a decibel, one training each, not tested. Of labels nothing is
+#   decided on solar cells; on CIFAR-10 more are kept under circular shifts with a filter (told from chance with zeros
+#   at the borders, not decided after correction where they wrap), and fewer change where zeros move in or a window
+#   slides (one network a filter, not tested). Nothing became exact by a filter, here, in any network.
 # * MASS makes them exact with or without a filter; over an anti-aliased network it keeps the filter and adds the
 #   exactness.
 # * Whether a filter also makes a network more accurate, or more robust, is a question of seeds: see the table.
@@ -334,5 +334,5 @@ with pd.option_context("display.max_colwidth", None):
 #   network with zero padding. So, in the mean over seeds and not tested, are APS and circular padding alone, which
 #   points at the wrapped borders, which the official weights have never seen.
 # * Shift augmentation, which the article says is no longer required: the plain network that was shown shifts keeps more
-#   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction nothing is decided). Beside
-#   MASS it has nothing left to do: all labels are kept without it.
+#   labels than the anti-aliased one that was not, in every seed (`reduced`; after correction nothing is decided).
+#   Beside MASS it has nothing left to do: all labels are kept without it.

@@ -80,8 +80,8 @@ run.figure(fig, "predicted_and_measured")
 fig
 
 # %% [markdown]
-# Bytes are a lower bound. Parts lie above it: calls, short rows and a selection's second reading cost time as well. (One
-# whose map is still in the cache, which the copy that gives the speed was too large for, could lie below.) How far
+# Bytes are a lower bound. Parts lie above it: calls, short rows and a selection's second reading cost time as well.
+# (One whose map is still in the cache, which the copy that gives the speed was too large for, could lie below.) How far
 # above, over the parts of all networks:
 
 # %%

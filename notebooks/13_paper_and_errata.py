@@ -80,8 +80,8 @@ beside.beside_aps(root)
 #
 # What would decide more takes a GPU and has not had one: five seeds, of the baseline too, the filters at 250 epochs,
 # ResNet-18; LPS with its temperature annealed (here `lps-annealed`, on one line, where its authors' falls piecewise:
-# written, tested, not trained). APS-LPF-3 with the index before the filter, as APS's CIFAR-10 code has it, was trained for 13 epochs
-# (notebook 05): nearly the mean of the other placement, untested.
+# written, tested, not trained). APS-LPF-3 with the index before the filter, as APS's CIFAR-10 code has it, was trained
+# for 13 epochs (notebook 05): nearly the mean of the other placement, untested.
 
 # %% [markdown]
 # The printed accuracies as a figure. The dotted line is plain MASS:

@@ -98,4 +98,6 @@ def test_nothing_is_asked_by_nobody() -> None:
     for number in ("05", "12"):
         assert "reviewers asked" not in notebook(number) and "readers asked" not in notebook(number)
     told = " ".join(README.split())
-    assert "equal batch size" in told and "On the two photographs APS keeps its phase in float32" in told
+    assert (
+        "equal batch size" in told and "APS, its norms added up in float32, fails for two equal objects alone" in told
+    )

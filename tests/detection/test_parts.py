@@ -76,7 +76,9 @@ def test_windows_sample_by_sample():
 def test_anchors_are_torchvisions():
     model = build("retinanet")
     maps = {str(k): torch.zeros(12, 64 // s, 128 // s) for k, s in enumerate((8, 16, 32))}
-    seen = Seen({"cls_logits": maps}, [(8, 8), (16, 16), (32, 32)], torch.zeros(2).long(), (64, 128))
+    seen = Seen(
+        {"cls_logits": maps, "bbox_regression": maps}, [(8, 8), (16, 16), (32, 32)], torch.zeros(2).long(), (64, 128)
+    )
     images = ImageList(torch.zeros(1, 3, 64, 128), [(64, 128)])
     (expected,) = model.anchor_generator(images, [y[None] for y in maps.values()])
     anchors = Anchors(seen, cells_of(model.anchor_generator, seen))
@@ -86,7 +88,13 @@ def test_anchors_are_torchvisions():
 def test_default_boxes_are_torchvisions():
     model = build("ssdlite")
     maps = {str(k): torch.zeros(12, 64 // s, 64 // s) for k, s in enumerate((8, 16, 32, 64))}
-    seen = Seen({"cls_logits": maps}, [(s, s) for s in (8, 16, 32, 64)], torch.zeros(2).long(), SIZE)
+    codes = {
+        at: torch.zeros(4 * n, *y.shape[1:])
+        for (at, y), n in zip(maps.items(), model.anchor_generator.num_anchors_per_location(), strict=True)
+    }
+    seen = Seen(
+        {"cls_logits": maps, "bbox_regression": codes}, [(s, s) for s in (8, 16, 32, 64)], torch.zeros(2).long(), SIZE
+    )
     images = ImageList(torch.zeros(1, 3, 64, 64), [SIZE])
     (expected,) = model.anchor_generator(images, [y[None] for y in maps.values()])
     assert torch.allclose(Anchors(seen, cells_of(model.anchor_generator, seen, SIZE)).boxes, expected, atol=1e-5)
