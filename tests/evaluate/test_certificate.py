@@ -1,14 +1,12 @@
 """What a certificate may say: how strong it is, and what a model may be called with; wrong inputs and the sentence each gets."""
 
-import collections
 import copy
-import dataclasses
 import pickle
-from typing import Any
 
 import numpy
 import pytest
 import torch
+from returning import Returns, X, strided
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,37 +14,6 @@ import mass
 from mass import Outcome
 from mass.evaluate.progress import Progress
 from mass.evaluate.shifts import all_residues
-
-X = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
-
-
-Pair = collections.namedtuple("Pair", "logits mask")
-
-
-@dataclasses.dataclass
-class Prediction:
-    mask: Any
-
-
-def circular(*sizes, **settings):
-    return nn.Conv2d(*sizes, padding_mode="circular", **settings)
-
-
-class Returns(nn.Module):
-    """A map at the image's resolution that moves along, and what a function makes of it and of the image."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.conv, self.function = circular(3, 4, kernel_size=3, padding=1), function
-
-    def forward(self, x):
-        return self.function(self.conv(x))
-
-
-def strided():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 2, 2)).eval()
-
 
 still = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(1))
 

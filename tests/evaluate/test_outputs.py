@@ -1,47 +1,13 @@
 """How an output is read: invariant, or moving along its axes, on its lattice; tables of what is right and what is wrong."""
 
-import collections
-import dataclasses
-from typing import Any
-
 import pytest
 import torch
+from returning import Pair, Prediction, Returns, X, strided
 from torch import nn
 
 import mass
 from mass import Outcome
 from mass.evaluate.comparison import readings
-
-X = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
-
-
-Pair = collections.namedtuple("Pair", "logits mask")
-
-
-@dataclasses.dataclass
-class Prediction:
-    mask: Any
-
-
-def circular(*sizes, **settings):
-    return nn.Conv2d(*sizes, padding_mode="circular", **settings)
-
-
-class Returns(nn.Module):
-    """A map at the image's resolution that moves along, and what a function makes of it and of the image."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.conv, self.function = circular(3, 4, kernel_size=3, padding=1), function
-
-    def forward(self, x):
-        return self.function(self.conv(x))
-
-
-def strided():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 2, 2)).eval()
-
 
 FINE = {
     "logits": (lambda y: y.amax((2, 3)), "(2, 4) invariant"),
