@@ -71,9 +71,10 @@ def _motions(shape: torch.Size, size: Pair) -> list[tuple[Pair, Pair]]:
         for b in range(1, len(shape)):
             if (
                 a != b
-                and shape[a] * size[1] == shape[b] * size[0]
+                and (shape[a] * size[1] == shape[b] * size[0] or (a, b) == (len(shape) - 2, len(shape) - 1))
                 and shape[a] * shape[b] > 1
                 and 0 in (size[0] % shape[a], shape[a] % size[0])
+                and 0 in (size[1] % shape[b], shape[b] % size[1])
             ):
                 found.append(((a, b), (shape[a], shape[b])))
     return found

@@ -37,3 +37,8 @@ def test_what_a_census_found(seed):
     """A period of none; a square of products of rows that was taken for a map, of an example as high as the total stride;
     an output of which nothing was left; a plain network that no longer runs when its borders wrap."""
     assert oracle.judge(seed).outcome != "wrong"
+
+
+def test_strides_may_differ_along_rows_and_columns():
+    """Cells of 6 x 12 pixels, enlarged: the oracle looked for maps of one stride along both, and called this one wrong."""
+    assert oracle.judge(10678).outcome == "exact"
